@@ -1,0 +1,31 @@
+"""Stricter rules than users have: no silent promotion of types or ranks in funcopt's own code."""
+
+import os
+
+# Before jax is imported: the numbers in the tests are those of the CPU, and several workers
+# would each reserve most of an accelerator's memory.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis
+import jax
+import pytest
+
+# The first call of a jitted function compiles, which no deadline per example allows for.
+hypothesis.settings.register_profile("funcopt", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("funcopt")
+
+
+@pytest.fixture(autouse=True)
+def promotion(request):
+    """Strict promotion, unless the test is marked `default_promotion`.
+
+    Under it `float32 + bfloat16` and `matrix + vector` raise instead of converting, so that a
+    slot whose type drifts or an accidental outer product is an error. Other libraries rely on
+    the conversions; tests that run their code carry the mark.
+    """
+    if request.node.get_closest_marker("default_promotion"):
+        yield
+        return
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
