@@ -1,0 +1,83 @@
+"""The algorithms in NumPy float64, one file per family, transcribed from their papers.
+
+Every step has the same shape, `step(p, g, slots, t, lr, **hyper) -> (new_p, slots)`, for ONE array:
+`slots` is a dict of arrays (pass `{}` or None on the first call), `t` is 1 on the first update and
+`lr` is the number in force at that update. Complex arrays use |g|^2 and |g| where the paper has g^2
+and |g|. Where implementations of one name differ, DIFFERENCES.md in this folder says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .adadelta import adadelta
+from .adagrad import adagrad
+from .adam import adam, adamw
+from .adamax import adamax
+from .amsgrad import amsgrad
+from .lion import lion
+from .nadam import nadam, nadamw
+from .rmsprop import rmsprop
+from .sgd import sgd
+
+Slots = dict[str, np.ndarray]
+Step = Callable[..., tuple[np.ndarray, Slots]]
+
+__all__ = [
+    "Slots",
+    "Step",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "amsgrad",
+    "lion",
+    "nadam",
+    "nadamw",
+    "rmsprop",
+    "sgd",
+    "trajectory",
+]
+
+
+def trajectory(
+    step: Step,
+    p0: Any,
+    grads: Sequence[Any] | Callable[[np.ndarray], np.ndarray],
+    lr: float | Callable[[int], float],
+    *,
+    steps: int | None = None,
+    coupled_weight_decay: float = 0.0,
+    **hyper: Any,
+) -> tuple[list[np.ndarray], Slots]:
+    """Run `step` and return the parameters after each update, and the last slots.
+
+    Arguments:
+        step: one of the functions of this package.
+        p0: the starting parameters, of any shape.
+        grads: one gradient per update, or a function of the parameters (`steps` says how many).
+        lr: a number, or a function of the 0-based step.
+        steps: the number of updates; `len(grads)` when None.
+        coupled_weight_decay: this times the parameters is added to the gradient before the step
+            (the L2 form, PyTorch's `weight_decay` outside AdamW).
+        hyper: passed on to `step`.
+
+    >>> positions, slots = trajectory(sgd, 1.0, [2.0, 2.0], lr=0.1, momentum=0.5)
+    >>> [round(float(p), 6) for p in positions], float(slots["trace"])
+    ([0.8, 0.5], 3.0)
+    """
+    wide = np.complex128 if np.iscomplexobj(p0) else np.float64
+    p = np.asarray(p0, dtype=wide)
+    count = len(grads) if steps is None else steps
+    slots: Slots = {}
+    positions = []
+    for index in range(count):
+        g = np.asarray(grads(p) if callable(grads) else grads[index], dtype=wide)
+        rate = float(lr(index)) if callable(lr) else float(lr)
+        p, slots = step(p, g + coupled_weight_decay * p, slots, index + 1, rate, **hyper)
+        positions.append(p)
+    return positions, slots

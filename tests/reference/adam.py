@@ -1,0 +1,69 @@
+"""Adam, with and without bias correction, and AdamW.
+
+Kingma & Ba, "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 1;
+Loshchilov & Hutter, "Decoupled weight decay regularization", arXiv:1711.05101, algorithm 2.
+
+    m_t = β₁ m_{t-1} + (1−β₁) g_t
+    v_t = β₂ v_{t-1} + (1−β₂) g_t²
+    m̂_t = m_t / (1 − β₁^t),   v̂_t = v_t / (1 − β₂^t)
+    θ_t = θ_{t-1} − η ( m̂_t / (sqrt(v̂_t) + ε) + λ θ_{t-1} )
+
+λ is 0 in Adam. In AdamW's paper λ is multiplied by the schedule's factor only; here, as in
+practice, by the whole rate. `bias_correction=False` uses m and v as they are. `eps_root` is added
+under the root. `nesterov=True` is the NAdam with constant momentum (see nadam.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def adam(
+    p,
+    g,
+    slots,
+    t,
+    lr,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    eps_root=0.0,
+    *,
+    nesterov=False,
+    bias_correction=True,
+    weight_decay=0.0,
+):
+    """One Adam step; slots `mu` and `nu`."""
+    slots = slots or {"mu": np.zeros_like(p), "nu": np.zeros(np.shape(p))}
+    mu = b1 * slots["mu"] + (1 - b1) * g
+    nu = b2 * slots["nu"] + (1 - b2) * np.abs(g) ** 2
+
+    def corrected(value, beta, n):
+        return value / (1 - beta**n) if bias_correction else value
+
+    if nesterov:
+        numerator = b1 * corrected(mu, b1, t + 1) + (1 - b1) * corrected(g, b1, t)
+    else:
+        numerator = corrected(mu, b1, t)
+    u = numerator / (np.sqrt(corrected(nu, b2, t) + eps_root) + eps)
+    return p - lr * (u + weight_decay * p), {"mu": mu, "nu": nu}
+
+
+def adamw(
+    p,
+    g,
+    slots,
+    t,
+    lr,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    eps_root=0.0,
+    *,
+    nesterov=False,
+    weight_decay=1e-4,
+):
+    """One AdamW step: Adam plus `lr * weight_decay * p`."""
+    return adam(
+        p, g, slots, t, lr, b1, b2, eps, eps_root, nesterov=nesterov, weight_decay=weight_decay
+    )

@@ -1,0 +1,23 @@
+"""AdaMax.
+
+Kingma & Ba, "Adam: a method for stochastic optimization", arXiv:1412.6980, algorithm 2:
+
+    m_t = β₁ m_{t-1} + (1−β₁) g_t
+    u_t = max(β₂ u_{t-1}, |g_t|)
+    θ_t = θ_{t-1} − η / (1 − β₁^t) · m_t / u_t
+
+The paper has no ε and divides 0 by 0 where every gradient so far was 0; here |g_t| + ε stands for
+|g_t|, as in PyTorch and optax.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def adamax(p, g, slots, t, lr, b1=0.9, b2=0.999, eps=1e-8):
+    """One AdaMax step; slots `mu` and `nu` (the decayed maximum)."""
+    slots = slots or {"mu": np.zeros_like(p), "nu": np.zeros(np.shape(p))}
+    mu = b1 * slots["mu"] + (1 - b1) * g
+    nu = np.maximum(b2 * slots["nu"], np.abs(g) + eps)
+    return p - lr * (mu / (1 - b1**t)) / nu, {"mu": mu, "nu": nu}
