@@ -1,0 +1,136 @@
+"""Frozen trajectories of PyTorch's and the authors' programs, and how to read them.
+
+>>> case = next(c for c in load("torch") if c.id == "adam-default-float64")
+>>> case.factory, case.kwargs["learning_rate"], len(case.rates)
+('adam', 0.001, 25)
+>>> sorted(case.inputs.p0), case.path["matrix"].shape
+(['matrix', 'scalar', 'vector'], (25, 3, 4))
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "gradients": {"scalar": (), "vector": (7,), "matrix": (3, 4)},
+    "quadratic": {"block": (2, 3, 2)},
+}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What every program was given: one problem, in one precision.
+
+    Attributes:
+        p0: the starting parameters of each leaf.
+        grads: the gradients of each leaf, `[steps, *shape]`; None for the quadratic problem.
+        diagonal, target: of the quadratic problem; the gradient is `diagonal * (p - target)`.
+    """
+
+    p0: Mapping[str, np.ndarray]
+    grads: Mapping[str, np.ndarray] | None = None
+    diagonal: Mapping[str, np.ndarray] | None = None
+    target: Mapping[str, np.ndarray] | None = None
+
+    def gradient(self, index: int, leaf: str, p: Any) -> Any:
+        """The gradient of `leaf` at the 0-based step `index` and the parameters `p`."""
+        if self.grads is not None:
+            return self.grads[leaf][index]
+        assert self.diagonal is not None
+        assert self.target is not None
+        return self.diagonal[leaf] * (p - self.target[leaf])
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """One frozen trajectory and the call that should reproduce it.
+
+    Attributes:
+        name: what was run, for example `"adam-amsgrad"`.
+        optimizer: the class or function of the program that was run.
+        settings: its arguments.
+        dtype: of the parameters, `"float32"` or `"float64"`.
+        factory: the name of the funcopt factory.
+        kwargs: its arguments; `learning_rate` is a number, or a record with the name of a schedule
+            under `"schedule"` and its arguments under `"kwargs"`.
+        chain_weight_decay: L2 decay, to be added to the gradient before the optimizer.
+        decoupled_weight_decay: decay to be added to the direction before the rate multiplies it,
+            for a factory that has no such argument.
+        rates: the learning rate of each step.
+        inputs: the starting parameters and the gradients.
+        path: the parameters of each leaf after every step, `[steps, *shape]`.
+    """
+
+    name: str
+    optimizer: str
+    settings: Mapping[str, Any]
+    dtype: str
+    factory: str
+    kwargs: Mapping[str, Any]
+    chain_weight_decay: float
+    decoupled_weight_decay: float
+    rates: tuple[float, ...]
+    inputs: Inputs
+    path: Mapping[str, np.ndarray]
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}-{self.dtype}"
+
+
+def _split(flat: np.ndarray, problem: str) -> dict[str, np.ndarray]:
+    leaves, start = {}, 0
+    for leaf, shape in SHAPES[problem].items():
+        size = int(np.prod(shape))
+        leaves[leaf] = flat[..., start : start + size].reshape(flat.shape[:-1] + shape)
+        start += size
+    return leaves
+
+
+def inputs(problem: str, dtype: str) -> Inputs:
+    """The inputs of `"gradients"` or `"quadratic"`; exact in float32, so the same in both."""
+    with np.load(HERE / "inputs.npz") as file:
+        stored = {
+            key.removeprefix(f"{problem}/"): _split(file[key].astype(dtype), problem)
+            for key in file.files
+            if key.startswith(f"{problem}/")
+        }
+    return Inputs(**stored)
+
+
+def load(source: str) -> list[Frozen]:
+    """Every case of `"torch"`, `"lion"` or `"nadamw"`."""
+    index = json.loads((HERE / f"{source}.json").read_text())
+    given = {
+        (problem, dtype): inputs(problem, dtype)
+        for problem in SHAPES
+        for dtype in ("float32", "float64")
+    }
+    cases = []
+    with np.load(HERE / f"{source}.npz") as file:
+        for row in index["cases"]:
+            call = row["funcopt"]
+            rate = call["kwargs"]["learning_rate"]
+            cases.append(
+                Frozen(
+                    name=row["name"],
+                    optimizer=row["optimizer"],
+                    settings=row["settings"],
+                    dtype=row["dtype"],
+                    factory=call["factory"],
+                    kwargs=call["kwargs"],
+                    chain_weight_decay=call.get("chain_weight_decay", 0.0),
+                    decoupled_weight_decay=call.get("decoupled_weight_decay", 0.0),
+                    rates=tuple(row.get("rates", [rate] * row["steps"])),
+                    inputs=given[row["problem"], row["dtype"]],
+                    path=_split(file[row["key"]], row["problem"]),
+                )
+            )
+    return cases
