@@ -72,7 +72,8 @@ class Torch:
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send one request and wait for its answer."""
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()

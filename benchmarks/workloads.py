@@ -1,6 +1,7 @@
 """The parameter trees that the benchmarks run on, as shapes; float32 throughout."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,7 @@ def mlp() -> Shapes:
     """64-128-128-10, the size of network that the handwritten digits need."""
     widths = (64, 128, 128, 10)
     shapes: dict[str, tuple[int, ...]] = {}
-    for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (inputs, outputs) in enumerate(pairwise(widths)):
         shapes |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
     return shapes
 
