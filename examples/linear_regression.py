@@ -62,7 +62,9 @@ def problems():
     return [
         Problem("y = 2x + noise", *line),
         Problem("make_regression", (x[train], y[train]), (x[test], y[test])),
-        Problem("make_regression, scaled", (x[train], y[train] / scale), (x[test], y[test] / scale)),
+        Problem(
+            "make_regression, scaled", (x[train], y[train] / scale), (x[test], y[test] / scale)
+        ),
     ]
 
 
@@ -145,7 +147,12 @@ def draw(results, path):
             axes.plot(run.slopes, style, color=COLORS[index // 2], label=run.name)
         axes.axhline(answer, color="black", linewidth=0.8)
         axes.annotate(
-            "least squares", (EPOCHS, answer), (0, 3), textcoords="offset points", ha="right", size=8
+            "least squares",
+            (EPOCHS, answer),
+            (0, 3),
+            textcoords="offset points",
+            ha="right",
+            size=8,
         )
         arrived = sum(converged(run, answer) for run in runs)
         axes.set_title(f"{problem.name}\n{arrived} of {len(runs)} runs arrive", fontsize=10)

@@ -1,0 +1,167 @@
+"""Fill the marked regions of README.md and docs/*.md from signatures, tests and measured results.
+
+    python docs/fill_numbers.py            writes them
+    python docs/fill_numbers.py --check    exits with 1 and their names when one is out of date
+    python docs/fill_numbers.py --optax    reads the signatures of the installed optax first
+
+A region stands between `<!-- begin: name -->` and `<!-- end: name -->`; `REGIONS` has one function
+for each name. Whoever changes a number changes what it is computed from, and runs this.
+"""
+
+import argparse
+import ast
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SIGNATURES = ROOT / "docs" / "optax_signatures.json"
+REGION = re.compile(r"(<!-- begin: ([a-z_]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def code(words: Iterable[str]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def parameters(function) -> dict[str, str]:
+    """Argument names and their defaults as they print; arguments without one print as nothing."""
+    return {
+        name: "" if parameter.default is parameter.empty else repr(parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+
+
+def optax_signatures() -> dict:
+    """What the installed optax takes, for the names that funcopt has as well."""
+    import optax
+
+    import funcopt
+
+    names = sorted(set(funcopt.__all__) & set(optax.__all__))
+    functions = {name: getattr(optax, name) for name in names}
+    taken = {name: parameters(f) for name, f in functions.items() if inspect.isfunction(f)}
+    return {"version": optax.__version__, "parameters": taken}
+
+
+def signatures() -> str:
+    """Where the arguments of a name that both libraries have are not the same."""
+    import funcopt
+
+    report = json.loads(SIGNATURES.read_text())
+    rows, same = [], []
+    for name, theirs in report["parameters"].items():
+        ours = parameters(getattr(funcopt, name))
+        ours.pop("storage", None)
+        default = [
+            f"`{key}={ours[key] or 'required'}`, not `{theirs[key] or 'required'}`"
+            for key in ours.keys() & theirs.keys()
+            if ours[key] != theirs[key]
+        ]
+        here, there = ([k for k in a if k not in b] for a, b in ((ours, theirs), (theirs, ours)))
+        if here or there or default:
+            rows.append([f"`{name}`", code(here), code(there), ", ".join(sorted(default))])
+        else:
+            same.append(name)
+    head = ["", "only in funcopt", "only in optax", "another default"]
+    return f"{table(head, rows)}\nThe same as in optax {report['version']}: {code(same)}.\n"
+
+
+def laws() -> str:
+    """What the docstrings of the tests in tests/test_laws.py say."""
+    tree = ast.parse((ROOT / "tests" / "test_laws.py").read_text())
+    rows = []
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            law = ast.get_docstring(node)
+            if not law:
+                raise SystemExit(f"tests/test_laws.py: {node.name} has no docstring to quote.")
+            rows.append([" ".join(law.split("\n\n")[0].split()), f"`{node.name}`"])
+    return table(["law", "test"], rows)
+
+
+def circumstances(report: dict) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return (
+        f"Measured on {report['date']}, {report['cores']} cores of {report['cpu']}, "
+        f"with {versions}.\n"
+    )
+
+
+ALGORITHM = {
+    "adam": "`adam`",
+    "adamw": "`adamw`",
+    "clip_adamw_cosine": "`chain(clip_by_global_norm, adamw)` under a schedule",
+}
+
+
+def step_time() -> str:
+    """Every workload and algorithm of benchmarks/step_time.py."""
+    report = json.loads((RESULTS / "step_time.json").read_text())
+    rows = []
+    for row in report["rows"]:
+        ours, theirs = row["subject_program"], row["baseline_program"]
+        step = row["step"]
+        rows.append(
+            [
+                f"{row['leaves']:,} leaves, {row['elements']:,} numbers",
+                ALGORITHM[row["algorithm"]],
+                f"{1e3 * step['subject_s']:.3g} ms",
+                f"**{step['ratio']:.2f}** ({step['ratio_min']:.2f} to {step['ratio_max']:.2f})",
+                f"{row['trace']['ratio']:.2f}",
+                f"{row['compile']['ratio']:.2f}",
+                f"{row['eager']['ratio']:.3f}" if "eager" in row else "",
+                f"{ours['temp_bytes'] / 2**20:.1f} / {theirs['temp_bytes'] / 2**20:.1f} MiB",
+            ]
+        )
+    head = [
+        "workload",
+        "optimizer",
+        "step",
+        "step ratio",
+        "trace",
+        "compile",
+        "eager",
+        "temporaries",
+    ]
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
+REGIONS = {"signatures": signatures, "laws": laws, "step_time": step_time}
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def filled(text: str) -> str:
+    return REGION.sub(lambda m: m[1] + REGIONS[m[2]]() + m[3], text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--optax", action="store_true", help="read optax's signatures anew")
+    given = parser.parse_args(arguments)
+    if given.optax:
+        SIGNATURES.write_text(json.dumps(optax_signatures(), indent=1) + "\n")
+    check = given.check
+    stale = [page for page in pages() if filled(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(f"{'out of date' if check else 'wrote'}: {page.relative_to(ROOT)}")
+        if not check:
+            page.write_text(filled(page.read_text()))
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""Every code block of the README and of the pages in docs/ runs as it stands."""
+
+import doctest
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+NOT_CODE = {"text", "bibtex"}
+
+pytestmark = pytest.mark.default_promotion
+
+
+class Block(NamedTuple):
+    language: str
+    line: int  # of the first line inside the fence, counted from 0
+    code: str
+
+
+def blocks(page):
+    lines = page.read_text().splitlines()
+    fences = [i for i, line in enumerate(lines) if line.startswith("```")]
+    assert len(fences) % 2 == 0, f"{page.name}: a code block is not closed"
+    for start, end in zip(fences[::2], fences[1::2], strict=True):
+        code = "\n".join(lines[start + 1 : end]) + "\n"
+        yield Block(lines[start].removeprefix("```"), start + 1, code)
+
+
+def run_python(block, page, namespace):
+    exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)
+
+
+def run_session(block, page, namespace):
+    test = doctest.DocTestParser().get_doctest(
+        block.code, namespace, page.name, str(page), block.line
+    )
+    test.globs = namespace  # later blocks continue this one
+    said = []
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    doctest.DocTestRunner(optionflags=flags, verbose=False).run(
+        test, out=said.append, clear_globs=False
+    )
+    assert not said, "".join(said)
+
+
+def check_commands(block, page, namespace):
+    """Each `funcopt` command names a verb and options that its help names."""
+    del namespace
+    for line in block.code.splitlines():
+        for command in line.split(" && "):
+            words = shlex.split(command, comments=True)
+            if words and Path(words[0]).name == "funcopt":
+                check_funcopt(words[1:], page)
+
+
+def check_funcopt(words, page):
+    verb = [sys.executable, "-m", "funcopt_cli", *words[:1], "--help"]
+    help_text = subprocess.run(verb, capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"--[a-z][a-z-]*", help_text))
+    used = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
+    assert used <= options, f"{page.name}: funcopt {words[0]} has no {used - options}"
+
+
+HOW = {"python": run_python, "pycon": run_session, "console": check_commands}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_blocks(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": page.stem}
+    for block in blocks(page):
+        if block.language not in NOT_CODE:
+            HOW[block.language](block, page, namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert not missing
