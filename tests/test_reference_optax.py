@@ -181,3 +181,9 @@ def test_difference_adadelta_of_optax_squares_complex_numbers():
     grads, p0 = complex_valued()
     theirs = along_optax(optax.adadelta(RATE), grads, p0)
     assert deviation(along_reference(reference.adadelta, grads, p0), theirs) > 1e-3
+
+
+def test_difference_adadelta_of_optax_ascends_without_a_rate():
+    grads, p0 = real()
+    ours = along_reference(reference.adadelta, -grads, p0, lr=1.0)
+    assert deviation(ours, along_optax(optax.adadelta(), grads, p0)) <= TOLERANCE
