@@ -1,0 +1,216 @@
+"""The record of a comparison: what was asked, what every optimizer did, and who won."""
+
+import csv
+import dataclasses
+import functools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from funcopt.lab.sweep import Sweep
+from funcopt.lab.tasks import Task
+from funcopt.lab.verdict import Verdict, best_index, judge, steps_to
+
+COLUMNS = [
+    "optimizer",
+    "learning_rate",
+    "seed",
+    "steps",
+    "train_loss",
+    "final_loss",
+    "accuracy",
+    "diverged",
+    "steps_to_target",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Optimizers x learning rates x seeds on one task; see `funcopt.lab.compare`.
+
+    `planned` are the labels that were asked for and `sweeps` those that ran; the last one has
+    fewer steps when the comparison was interrupted.
+    """
+
+    task: Task
+    rates: np.ndarray
+    seeds: np.ndarray
+    steps: int
+    schedule: str
+    planned: tuple[str, ...]
+    sweeps: tuple[Sweep, ...]
+    setup_seconds: float
+    wall_seconds: float
+    environment: dict[str, Any]
+
+    @property
+    def interrupted(self) -> bool:
+        return len(self.sweeps) < len(self.planned) or any(map(self.partial, self.sweeps))
+
+    def partial(self, sweep: Sweep) -> bool:
+        return sweep.steps < self.steps
+
+    @functools.cached_property
+    def verdicts(self) -> list[Verdict]:
+        """One verdict for each sweep, the smallest loss first, interrupted ones last."""
+        verdicts = [judge(sweep, self.task.target) for sweep in self.sweeps]
+        return sorted(verdicts, key=lambda v: (v.steps < self.steps, v.loss.median, v.label))
+
+    def sweep(self, label: str) -> Sweep:
+        return next(sweep for sweep in self.sweeps if sweep.label == label)
+
+    def rivals(self) -> list[Verdict]:
+        """Who cannot be told from the winner: their seeds' range meets the winner's."""
+        first, *others = self.verdicts
+        return [v for v in others if v.steps == first.steps and v.loss.low <= first.loss.high]
+
+    @property
+    def has_accuracy(self) -> bool:
+        return any(np.isfinite(sweep.accuracy).any() for sweep in self.sweeps)
+
+    def headline(self) -> str:
+        """The answer in one sentence."""
+        if not self.sweeps:
+            return "Nothing was finished."
+        first = self.verdicts[0]
+        if first.best_rate is None:
+            return "Every run diverged: try smaller learning rates."
+        rivals = len(self.rivals())
+        verb = "leads" if rivals else "wins" if len(self.verdicts) > 1 else "is best"
+        text = f"{first.label} {verb} at {first.best_rate:.2g}: "
+        text += f"{self.task.scored} {first.loss.median:.3g}"
+        if math.isfinite(first.accuracy.median):
+            text += f", accuracy {first.accuracy.median:.1%}"
+        if rivals:
+            others = "1 other is" if rivals == 1 else f"{rivals} others are"
+            text += f"; {others} within its spread over seeds"
+        return text
+
+    def description(self) -> str:
+        """What was compared, in one line."""
+        optimizers = "1 optimizer" if len(self.planned) == 1 else f"{len(self.planned)} optimizers"
+        rates = f"{len(self.rates)} learning rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
+        grid = f"{optimizers} x {rates} x {len(self.seeds)} seeds x {self.steps} steps"
+        shape = "" if self.schedule == "constant" else f", {self.schedule} schedule"
+        return f"{self.task.summary}: {grid}{shape}."
+
+    def table(self):
+        """The ranking as a `rich.table.Table`."""
+        from funcopt.lab.tables import ranking
+
+        return ranking(self)
+
+    def plot(self, ax=None):
+        """Loss against learning rate for every optimizer, drawn on `ax`; returns the axes.
+
+        Without `ax` a figure is made, which `plot().figure` gives.
+        """
+        from funcopt.lab import plots
+
+        return plots.on(ax, plots.valleys, self)
+
+    def plot_curves(self, ax=None):
+        """The learning curve of each optimizer at its best rate; returns the axes."""
+        from funcopt.lab import plots
+
+        return plots.on(ax, plots.curves, self)
+
+    def plot_forgiveness(self, ax=None):
+        """How many decades of learning rate are good enough; returns the axes."""
+        from funcopt.lab import plots
+
+        return plots.on(ax, plots.forgiveness, self)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write one line for each run; the same seeds give the same bytes on one platform."""
+        path = Path(path)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for sweep in self.sweeps:
+                writer.writerows(self._rows(sweep))
+        return path
+
+    def _rows(self, sweep: Sweep):
+        for r, rate in enumerate(sweep.rates.tolist()):
+            for s, seed in enumerate(sweep.seeds.tolist()):
+                curve = sweep.curves[s, r]
+                reached = steps_to(self.task.target, sweep.at, curve[None])
+                yield [
+                    sweep.label,
+                    f"{rate:.8g}",
+                    seed,
+                    sweep.steps,
+                    f"{curve[-1]:.8g}",
+                    f"{sweep.loss[s, r]:.8g}",
+                    f"{sweep.accuracy[s, r]:.8g}",
+                    "yes" if sweep.diverged[s, r] else "no",
+                    "" if reached is None else f"{reached:g}",
+                ]
+
+    def config(self) -> dict[str, Any]:
+        """What it takes to repeat this comparison, and how long it took."""
+        return {
+            "task": {"name": self.task.name, **self.task.settings},
+            "optimizers": list(self.planned),
+            "learning_rates": [float(f"{rate:.8g}") for rate in self.rates],
+            "seeds": self.seeds.tolist(),
+            "steps": self.steps,
+            "schedule": self.schedule,
+            "interrupted": self.interrupted,
+            "setup_seconds": round(self.setup_seconds, 3),
+            "wall_seconds": round(self.wall_seconds, 3),
+            **self.environment,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The verdicts as plain values for JSON; what is infinite or missing is null."""
+        return finite(
+            {
+                "headline": self.headline(),
+                "scored": self.task.scored,
+                "ranking": [dataclasses.asdict(verdict) for verdict in self.verdicts],
+                "config": self.config(),
+            }
+        )
+
+    def best_curve(self, sweep: Sweep) -> np.ndarray | None:
+        """The training loss at the best rate as `[seed, point]`."""
+        best = best_index(sweep)
+        return None if best is None else sweep.curves[:, best]
+
+    def save(self, directory: str | Path) -> list[Path]:
+        """Write the results, the configuration, the pictures and the report; returns the paths."""
+        from funcopt.lab import plots, report
+
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        config = directory / "config.json"
+        config.write_text(json.dumps(self.config(), indent=2) + "\n", encoding="utf-8")
+        pictures = plots.draw_all(self)
+        written = [self.to_csv(directory / "results.csv"), config]
+        for name, figure in pictures.items():
+            for suffix in ("png", "svg"):
+                written.append(directory / f"{name}.{suffix}")
+                plots.write(figure, written[-1])
+        page = directory / "report.html"
+        drawings = {name: (directory / f"{name}.svg").read_text("utf-8") for name in pictures}
+        page.write_text(report.page(self, drawings), encoding="utf-8")
+        return [page, *written]
+
+
+def finite(value: Any) -> Any:
+    """`value` with every infinite or NaN number replaced by None, as JSON wants it.
+
+    >>> finite({"a": [1.0, float("inf")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,174 @@
+"""Pictures of a comparison. matplotlib is imported here and nowhere else."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from funcopt.lab.comparison import Comparison
+from funcopt.lab.verdict import best_index, final_losses, middle, valley
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is too pale for lines.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "h"]
+DASHES = ["-", "--", ":"]
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10,
+    "font.size": 9.5,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "funcopt",
+    "svg.fonttype": "none",
+    "font.family": ["DejaVu Sans", "sans-serif"],
+}
+
+
+def on(ax: Axes | None, draw: Callable[[Axes, Comparison], None], comparison: Comparison) -> Axes:
+    """Draw on `ax`, or on the axes of a new figure."""
+    with matplotlib.rc_context(STYLE):
+        if ax is None:
+            ax = Figure(figsize=(8.0, 4.6), layout="constrained").subplots()
+        draw(ax, comparison)
+    return ax
+
+
+def draw_all(comparison: Comparison) -> dict[str, Figure]:
+    """The three pictures of a comparison, by the name of their files."""
+    if not comparison.sweeps:
+        return {}
+    pictures = {"loss_by_rate": valleys, "learning_curves": curves, "forgiveness": forgiveness}
+    return {name: on(None, draw, comparison).figure for name, draw in pictures.items()}
+
+
+def write(figure: Figure, path: Path) -> None:
+    with matplotlib.rc_context(STYLE):
+        dated = {"Date": None, "Creator": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, dpi=110, metadata=dated)
+
+
+def look(comparison: Comparison, label: str) -> dict:
+    """Colour, marker and dash of one optimizer, the same in every picture."""
+    index = comparison.planned.index(label)
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": DASHES[index // len(COLOURS) % len(DASHES)],
+    }
+
+
+def valleys(ax: Axes, comparison: Comparison) -> None:
+    """Final loss against learning rate: median line, band over seeds, star at the best."""
+    cap = comparison.task.chance
+    first = comparison.verdicts[0]
+    for verdict in reversed(comparison.verdicts):
+        sweep = comparison.sweep(verdict.label)
+        style = look(comparison, sweep.label)
+        losses, line = final_losses(sweep), np.minimum(valley(sweep), cap)
+        low, high = (np.minimum(edge, cap) for edge in (losses.min(0), losses.max(0)))
+        ax.fill_between(sweep.rates, low, high, color=style["color"], alpha=0.12, linewidth=0)
+        ax.plot(sweep.rates, line, label=sweep.label, markersize=3.5, linewidth=1.6, **style)
+        lost = sweep.diverged.any(axis=0)
+        ax.plot(sweep.rates[lost], np.full(lost.sum(), cap), "x", color=style["color"], zorder=4)
+        best = best_index(sweep)
+        if best is not None:
+            at = (sweep.rates[best], line[best])
+            size = 260 if verdict is first else 110
+            ax.scatter(*at, s=size, marker="*", color=style["color"], edgecolor="white", zorder=5)
+    ax.axhline(cap, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    note = "guessing; runs above it or diverged (×) are drawn here"
+    ax.annotate(note, (0.005, cap), xycoords=("axes fraction", "data"), xytext=(0, 3),
+                textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+    ax.set_xscale("log")
+    loss_axis(ax, comparison.task.scored)
+    ax.set_xlabel("learning rate" + ("" if comparison.schedule == "constant" else
+                                     f" (peak of the {comparison.schedule} schedule)"))  # fmt: skip
+    ax.set_title(title(comparison))
+    legend(ax, comparison)
+
+
+def curves(ax: Axes, comparison: Comparison) -> None:
+    """Training loss of each optimizer at its best rate: median line, band over seeds."""
+    cap = comparison.task.chance
+    for verdict in reversed(comparison.verdicts):
+        sweep = comparison.sweep(verdict.label)
+        runs = comparison.best_curve(sweep)
+        if runs is None:
+            continue
+        runs = np.where(np.isfinite(runs), runs, np.inf)
+        style = look(comparison, sweep.label)
+        low, high = (np.minimum(edge, 4 * cap) for edge in (runs.min(0), runs.max(0)))
+        ax.fill_between(sweep.at, low, high, color=style["color"], alpha=0.12, linewidth=0)
+        line = np.minimum(middle(runs), 4 * cap)
+        label = f"{sweep.label} at {verdict.best_rate:.2g}"
+        ax.plot(sweep.at, line, label=label, markevery=5, markersize=3.5, linewidth=1.6, **style)
+    target = comparison.task.target
+    ax.axhline(target, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    ax.annotate(f"target {target:.3g}", (1, target), xycoords=("axes fraction", "data"),
+                xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8,
+                color="0.4")  # fmt: skip
+    loss_axis(ax, "training loss")
+    ax.set_xlabel("step")
+    ax.set_title(fastest(comparison))
+    legend(ax, comparison)
+
+
+def forgiveness(ax: Axes, comparison: Comparison) -> None:
+    """Decades of learning rate within twice the best loss, one bar for each optimizer."""
+    order = sorted(comparison.verdicts, key=lambda verdict: verdict.decades)
+    for place, verdict in enumerate(order):
+        color = look(comparison, verdict.label)["color"]
+        ax.barh(place, verdict.decades, color=color, height=0.62)
+        text = f" {verdict.decades:.1f} decades: a factor of {factor(10**verdict.decades)}"
+        ax.annotate(text, (verdict.decades, place), va="center", fontsize=8.5, color="0.25")
+    ax.set_yticks(range(len(order)), [verdict.label for verdict in order])
+    ax.set_xlim(0, 1.45 * max(order[-1].decades, 0.1))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("decades of learning rate whose loss is within 2x of the optimizer's best")
+    ax.set_title(f"{order[-1].label} forgives the widest range of learning rates")
+
+
+def factor(number: float) -> str:
+    """A factor as people say it: 1.8, 12, 340."""
+    return f"{number:.1f}" if number < 9.95 else f"{float(f'{number:.2g}'):,.0f}"
+
+
+def title(comparison: Comparison) -> str:
+    return comparison.headline().split(";")[0]
+
+
+def fastest(comparison: Comparison) -> str:
+    reached = [v for v in comparison.verdicts if v.steps_to_target is not None]
+    if not reached:
+        return f"No optimizer reaches a training loss of {comparison.task.target:.3g}"
+    first = min(reached, key=lambda verdict: verdict.steps_to_target or math.inf)
+    return f"{first.label} is first to a training loss of {comparison.task.target:.3g}: " + (
+        f"{first.steps_to_target:.0f} steps"
+    )
+
+
+def loss_axis(ax: Axes, name: str) -> None:
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel(name)
+    ax.grid(axis="y", color="0.92", linewidth=0.7)
+    ax.set_axisbelow(True)
+
+
+def legend(ax: Axes, comparison: Comparison) -> None:
+    """The optimizers from best to worst, outside the axes so that no curve is hidden."""
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5),
+              title="best first", alignment="left")  # fmt: skip

@@ -1,0 +1,241 @@
+"""The problems that optimizers are compared on, as plain functions of pytrees."""
+
+import functools
+import importlib.resources
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcopt.lab.names import look_up
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem to minimise, with what is needed to judge the result.
+
+    - `init(key) -> params`; `sample(key, step) -> batch` (a pure function, so a run needs no
+      memory of its batches); `loss(params, batch)` is minimised;
+    - `evaluate(params) -> {"loss", "accuracy"}` is the verdict on one set of parameters; what
+      `loss` means there is said by `scored`, and `accuracy` is NaN where there is none;
+    - `chance` is the loss of the best answer that ignores the input, `target` the training loss
+      that counts as solved, `optimum` the smallest training loss where it is known;
+    - `settings` are the numbers that define the task.
+    """
+
+    name: str
+    summary: str
+    init: Callable[[jax.Array], Any]
+    sample: Callable[[jax.Array, jax.Array], Any]
+    loss: Callable[[Any, Any], jax.Array]
+    evaluate: Callable[[Any], dict[str, jax.Array]]
+    chance: float
+    target: float
+    optimum: float | None = None
+    scored: str = "test loss"
+    settings: dict[str, float] = field(default_factory=dict)
+
+
+def load_digits() -> tuple[np.ndarray, np.ndarray]:
+    """The 1,797 handwritten digits: images `uint8[1797, 8, 8]` (0 to 16), labels `uint8[1797]`.
+
+    >>> images, labels = load_digits()
+    >>> images.shape, int(images.max()), int(labels[0])
+    ((1797, 8, 8), 16, 0)
+
+    Source: `funcopt/lab/data/ATTRIBUTION.md`.
+    """
+    packed = importlib.resources.files("funcopt.lab") / "data" / "digits.npz"
+    with packed.open("rb") as file, np.load(file) as arrays:
+        return arrays["images"], arrays["labels"]
+
+
+def split_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The digits as (training, test): pixels in [0, 1], every fifth image is for the test."""
+    images, labels = load_digits()
+    pixels = images.reshape(-1, 64).astype(np.float32) / 16
+    test = np.arange(len(labels)) % 5 == 0
+    labels = labels.astype(np.int32)
+    return (pixels[~test], labels[~test]), (pixels[test], labels[test])
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean of `-log softmax(logits)[label]`."""
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
+    return -jnp.mean(picked)
+
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The share of rows whose largest logit is at the label."""
+    return jnp.mean((jnp.argmax(logits, axis=1) == labels).astype(jnp.float32))
+
+
+def dense(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+    return x @ layer["kernel"] + layer["bias"][None, :]
+
+
+def layers(key: jax.Array, sizes: list[int], scale: Callable[[int], float]) -> list:
+    """Layers of normal weights with the standard deviation `scale(inputs)`, and zero biases."""
+    keys = jax.random.split(key, len(sizes) - 1)
+    return [
+        {"kernel": scale(m) * jax.random.normal(k, (m, n)), "bias": jnp.zeros(n)}
+        for k, m, n in zip(keys, sizes[:-1], sizes[1:], strict=True)
+    ]
+
+
+def classifier(name, summary, init, logits, *, batch, target, settings) -> Task:
+    """A task on the digits: minibatches of `batch` drawn with replacement, cross entropy."""
+    (x, labels), (test_x, test_labels) = split_digits()
+
+    def sample(key, step):
+        rows = jax.random.randint(jax.random.fold_in(key, step), (batch,), 0, len(x))
+        return jnp.asarray(x)[rows], jnp.asarray(labels)[rows]
+
+    def evaluate(params):
+        answer = logits(params, jnp.asarray(test_x))
+        labels = jnp.asarray(test_labels)
+        return {"loss": cross_entropy(answer, labels), "accuracy": accuracy(answer, labels)}
+
+    return Task(
+        name=name,
+        summary=summary,
+        init=init,
+        sample=sample,
+        loss=lambda params, batch: cross_entropy(logits(params, batch[0]), batch[1]),
+        evaluate=evaluate,
+        chance=float(np.log(10)),
+        target=target,
+        settings={"batch": batch, **settings},
+    )
+
+
+def digits() -> Task:
+    """A 64-64-64-10 ReLU network on the handwritten digits, He initialisation, batches of 64."""
+
+    def logits(params, x):
+        for layer in params[:-1]:
+            x = jax.nn.relu(dense(layer, x))
+        return dense(params[-1], x)
+
+    return classifier(
+        "digits",
+        "ReLU network 64-64-64-10 on 8x8 handwritten digits",
+        lambda key: layers(key, [64, 64, 64, 10], lambda inputs: float(np.sqrt(2 / inputs))),
+        logits,
+        batch=64,
+        target=0.1,
+        settings={"layers": 3, "width": 64},
+    )
+
+
+def deep_tanh() -> Task:
+    """A plain 20-layer tanh network of width 32 on the digits, whose gradients vanish.
+
+    The weights are 0.1 times standard normal numbers, so that one layer multiplies the variance
+    of what passes through it, forwards and backwards, by about 32 * 0.1^2 = 0.32. There are no
+    skip connections and no normalisation.
+    """
+
+    def logits(params, x):
+        for layer in params[:-1]:
+            x = jnp.tanh(dense(layer, x))
+        return dense(params[-1], x)
+
+    return classifier(
+        "deep_tanh",
+        "plain 20-layer tanh network on the digits: gradients vanish",
+        lambda key: layers(key, [64] + [32] * 19 + [10], lambda inputs: 0.1),
+        logits,
+        batch=64,
+        target=1.0,
+        settings={"layers": 20, "width": 32, "scale": 0.1},
+    )
+
+
+def logistic_digits() -> Task:
+    """Multinomial logistic regression on the digits with an l2 penalty: convex, full batch.
+
+    Minimises `mean cross entropy + l2/2 ||kernel||^2` with `l2 = 0.001` over the 1,437 training
+    images. The optimum comes from L-BFGS in float64 (`tests/make_lab_data.py`).
+    """
+    (x, labels), (test_x, test_labels) = split_digits()
+    l2, optimum = 1e-3, 0.25757083133703357
+
+    def objective(params, batch):
+        penalty = l2 / 2 * jnp.sum(jnp.square(params["kernel"]))
+        return cross_entropy(dense(params, batch[0]), batch[1]) + penalty
+
+    def evaluate(params):
+        answer = dense(params, jnp.asarray(test_x))
+        everything = (jnp.asarray(x), jnp.asarray(labels))
+        return {
+            "loss": objective(params, everything),
+            "accuracy": accuracy(answer, jnp.asarray(test_labels)),
+        }
+
+    return Task(
+        name="logistic_digits",
+        summary="multinomial logistic regression on the digits: convex, full batch",
+        init=lambda key: layers(key, [64, 10], lambda inputs: 0.1)[0],
+        sample=lambda key, step: (jnp.asarray(x), jnp.asarray(labels)),
+        loss=objective,
+        evaluate=evaluate,
+        chance=float(np.log(10)),
+        target=1.05 * optimum,
+        optimum=optimum,
+        scored="training objective",
+        settings={"l2": l2},
+    )
+
+
+def linear_regression() -> Task:
+    """Least squares with 20 features of unequal scale, 800 samples to fit and 200 to test.
+
+    `y = x w + noise`, the features' standard deviations fall from 1 to 0.1, the noise's is 0.1.
+    The loss is the mean squared error; its optimum is the closed-form least-squares answer.
+    """
+    samples, features, noise = 1000, 20, 0.1
+    random = np.random.RandomState(0)
+    x = random.randn(samples, features) * np.logspace(0, -1, features)
+    y = x @ random.randn(features) + noise * random.randn(samples)
+    (train_x, test_x), (train_y, test_y) = np.split(x, [800]), np.split(y, [800])
+    fitted = np.linalg.lstsq(train_x, train_y, rcond=None)[0]
+    optimum = float(np.mean((train_x @ fitted - train_y) ** 2))
+
+    def loss(params, batch):
+        return jnp.mean(jnp.square(batch[0] @ params["w"] - batch[1]))
+
+    def arrays(inputs, outputs):
+        return jnp.asarray(inputs, jnp.float32), jnp.asarray(outputs, jnp.float32)
+
+    return Task(
+        name="linear_regression",
+        summary="least squares, 20 features of unequal scale, full batch",
+        init=lambda key: {"w": jax.random.normal(key, (features,))},
+        sample=lambda key, step: arrays(train_x, train_y),
+        loss=loss,
+        evaluate=lambda params: {
+            "loss": loss(params, arrays(test_x, test_y)),
+            "accuracy": jnp.asarray(jnp.nan, jnp.float32),
+        },
+        chance=float(np.var(test_y)),
+        target=1.1 * optimum,
+        optimum=optimum,
+        settings={"samples": samples, "features": features, "noise": noise},
+    )
+
+
+TASKS = {make.__name__: make for make in (digits, linear_regression, deep_tanh, logistic_digits)}
+
+
+@functools.cache
+def get_task(name: str) -> Task:
+    """The task called `name`; raises `NameError_` with the nearest names where there is none.
+
+    >>> get_task("digits").target
+    0.1
+    """
+    return look_up("task", name, TASKS)()
