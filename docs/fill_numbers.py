@@ -135,7 +135,21 @@ def step_time() -> str:
     return f"{table(head, rows)}\n{circumstances(report)}"
 
 
-REGIONS = {"signatures": signatures, "laws": laws, "step_time": step_time}
+def defects() -> str:
+    """How many optimizers of each library fail each check of tests/defects.py."""
+    report = json.loads((RESULTS / "defects.json").read_text())
+
+    def share(library: str, check: str) -> str:
+        found = report[library][check]
+        return f"{len(found['fail'])} of {found['of']}"
+
+    rows = [[check, share("funcopt", check), share("optax", check)] for check in report["optax"]]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    head = ["what must hold", "funcopt: fail", "optax: fail"]
+    return f"{table(head, rows)}\nMeasured on {report['date']} with {versions}.\n"
+
+
+REGIONS = {"signatures": signatures, "laws": laws, "step_time": step_time, "defects": defects}
 
 
 def pages() -> list[Path]:
