@@ -1,0 +1,241 @@
+"""Lifts rules, written for one array, to transformations of a pytree.
+
+The only module that knows both trees and rules. It resolves schedules, promotes to the type of
+the arithmetic, keeps slots as their storage says, and runs the whole chain of rules on one leaf
+behind one nested `jit`, which leaves of the same shape share: tracing a thousand of them costs
+hardly more than tracing one, and so does calling `update` outside of `jit`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+from optax import Params, ScalarOrSchedule, Updates
+
+from .leaves import Leaf, gradients_beside, parameters
+from .partition import Mask, marked
+from .rule import Clock, Rule
+from .storage import Storage, check_slots, kept_dtype
+from .value import check_fields
+
+
+class LiftedState(NamedTuple):
+    """The state of a lifted chain of rules.
+
+    `lr` is the learning rate in force, None where there is none; `slots` has one NamedTuple for
+    each rule, whose fields are trees shaped like the parameters.
+    """
+
+    count: Int[Array, ""]
+    lr: Float[Array, ""] | None
+    slots: tuple
+
+    def metrics(self) -> dict[str, Array]:
+        return {} if self.lr is None else {"lr": self.lr}
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["rule", "mask"], meta_fields=[])
+@dataclass(frozen=True)
+class Where:
+    """A rule without slots that works on some parameters only and passes the others through."""
+
+    rule: Rule
+    mask: Any
+
+
+def where(mask: Mask, rule: Rule) -> Rule | Where:
+    """`rule`, for the parameters that `mask` means."""
+    if mask is None:
+        return rule
+    if rule.slots._fields:  # type: ignore[attr-defined]
+        raise ValueError(f"{type(rule).__name__} has slots; only a rule without can be masked.")
+    return Where(rule, mask)
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """The pair `(init, update)` of a chain of rules."""
+
+    chain: tuple[Rule | Where, ...]
+    learning_rate: ScalarOrSchedule | None
+    storage: Storage
+
+    def __post_init__(self):
+        for each in self.rules:
+            if not isinstance(each, Rule):
+                raise TypeError(f"Expected a rule such as funcopt.Adam(), got {each!r}.")
+            check_fields(each)
+        check_slots(self.storage, [each.slots for each in self.rules])
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(each.rule if isinstance(each, Where) else each for each in self.chain)
+
+    def init(self, params: Params) -> LiftedState:
+        arrays, structure = parameters(params)
+        slots = []
+        for each in _at(0, self.rules):
+            kept = [self._kept(each, array) for array in arrays]
+            columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
+            slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
+        count = jnp.zeros([], jnp.int32)
+        return LiftedState(count, self._state_rate(count), tuple(slots))
+
+    def update(
+        self,
+        updates: Updates,
+        state: LiftedState,
+        params: Params | None = None,
+        *,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, LiftedState]:
+        del extra_args  # they are for other members of a chain
+        self._check_params(params)
+        columns = [jax.tree.flatten(tree) for slots in state.slots for tree in slots]
+        leaves, structure = gradients_beside(updates, params, [column for column, _ in columns])
+
+        t = optax.safe_increment(state.count)
+        lr = _number("learning_rate", self.learning_rate, state.count)
+        clock = Clock(t, lr, gate)
+        plan, numbers = _Plan.of(_at(state.count, self.rules))
+        done = [
+            _leaf(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
+            for leaf, active in zip(leaves, self._active(updates, params, leaves), strict=True)
+        ]
+
+        renewed = zip(*(flat for _, flat in done), strict=True) if done else [()] * len(columns)
+        trees = [jax.tree.unflatten(s, new) for (_, s), new in zip(columns, renewed, strict=True)]
+        new_state = LiftedState(
+            count=clock.choose(t, state.count),
+            lr=None if lr is None else clock.choose(lr.astype(jnp.float32), state.lr),
+            slots=plan.rows(trees),
+        )
+        return jax.tree.unflatten(structure, [update for update, _ in done]), new_state
+
+    def _kept(self, rule: Rule, array: Array) -> list[Array]:
+        """The slots of one parameter in the dtypes in which they are kept."""
+        slots = rule.init(array)
+        names = type(slots)._fields
+        dtypes = [kept_dtype(self.storage, type(slots), n, x.dtype) for n, x in zip(names, slots)]
+        return [x.astype(dtype) for x, dtype in zip(slots, dtypes, strict=True)]
+
+    def _state_rate(self, count: Array) -> Float[Array, ""] | None:
+        rate = _number("learning_rate", self.learning_rate, count)
+        return None if rate is None else rate.astype(jnp.float32)
+
+    def _check_params(self, params: Params | None) -> None:
+        needy = [type(each).__name__ for each in self.rules if each.needs_params]
+        if params is None and needy:
+            raise ValueError(
+                f"{', '.join(needy)} needs the parameters: call "
+                "`tx.update(grads, state, params)`, not `tx.update(grads, state)`."
+            )
+
+    def _active(
+        self, updates: Updates, params: Params | None, leaves: Sequence[Leaf]
+    ) -> list[tuple[bool, ...]]:
+        """For each leaf, which rules work on it."""
+        flags = [[True] * len(leaves)] * len(self.chain)
+        for i, each in enumerate(self.chain):
+            if isinstance(each, Where):
+                takes_params = callable(each.mask) and params is not None
+                flags[i] = marked(each.mask, params if takes_params else updates)
+        return list(zip(*flags, strict=True)) if flags else [()] * len(leaves)
+
+
+def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The rules with every schedule replaced by its value at `step`."""
+    return jax.tree.map(
+        lambda x: _number("A hyperparameter", x, step) if callable(x) else x,
+        rules,
+        is_leaf=callable,
+    )
+
+
+def _number(what: str, x: ScalarOrSchedule | None, step: Array | int) -> Array | None:
+    """A hyperparameter at `step` as an array of its own, as wide as floats are here."""
+    if x is None:
+        return None
+    value = jnp.array(x(step) if callable(x) else x, float)
+    if value.ndim:
+        raise ValueError(
+            f"{what} has shape {value.shape}, but one run takes one number. To train several "
+            "settings at once, map over the transformation: "
+            "`jax.vmap(train, in_axes=(tx.in_axes,))(tx)`."
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The static side of a chain of rules at one step.
+
+    Numbers that are known in Python stay Python numbers, so that 1 - b2 is exact before it is
+    rounded; only arrays are traced.
+    """
+
+    structure: Any
+    known: tuple[float | None, ...]
+    slots: tuple[type, ...]
+
+    @staticmethod
+    def of(rules: tuple[Rule, ...]) -> tuple["_Plan", tuple[Array, ...]]:
+        leaves, structure = jax.tree.flatten(rules)
+        known = tuple(x if isinstance(x, int | float) else None for x in leaves)
+        numbers = tuple(
+            _number("A hyperparameter", x, 0) for x in leaves if not isinstance(x, int | float)
+        )
+        return _Plan(structure, known, tuple(each.slots for each in rules)), numbers
+
+    def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
+        fill = iter(numbers)
+        return jax.tree.unflatten(
+            self.structure, [next(fill) if x is None else x for x in self.known]
+        )
+
+    def rows(self, flat: Sequence[Any]) -> tuple:
+        """A flat list of slots, grouped by rule."""
+        fill = iter(flat)
+        return tuple(kind(*(next(fill) for _ in kind._fields)) for kind in self.slots)
+
+
+@partial(jax.jit, static_argnames=("plan", "active"))
+def _leaf(
+    plan: _Plan,
+    active: tuple[bool, ...],
+    numbers: tuple[Array, ...],
+    grad: Array,
+    slots: tuple,
+    param: Array | None,
+    clock: Clock,
+) -> tuple[Array, list[Array]]:
+    """The whole chain of rules on one leaf, in the type of the arithmetic."""
+    like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
+    dtype = jnp.result_type(jnp.float32, *like)
+    real = jnp.finfo(dtype).dtype
+    rules = plan.rules([x.astype(real) for x in numbers])
+    lr = None if clock.lr is None else clock.lr.astype(real)
+    clock = Clock(clock.t, lr, clock.gate)
+
+    update = grad.astype(dtype)
+    p = None if param is None else param.astype(dtype)
+    flat: list[Array] = []
+    for each, on, kept in zip(rules, active, slots, strict=True):
+        if on:
+            wide = [x.astype(dtype if jnp.iscomplexobj(x) else real) for x in kept]
+            update, new = each.update(update, type(kept)(*wide), p, clock)
+            flat += [x.astype(old.dtype) for x, old in zip(new, kept, strict=True)]
+            if update.shape != grad.shape:
+                raise ValueError(
+                    f"{type(each).__name__} returned an update of shape {update.shape} for a "
+                    f"gradient of shape {grad.shape}."
+                )
+        else:
+            flat += kept
+    return update.astype((grad if param is None else param).dtype), flat

@@ -1,0 +1,107 @@
+"""What a rule is: an algorithm for ONE array, its slots, and the clock it reads."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+
+Signed = Annotated[Array, "signed"]
+"""A slot whose elements may be negative."""
+Accumulator = Annotated[Array, "nonnegative"]
+"""A slot whose elements are never negative: a sum or running mean of magnitudes."""
+
+S = TypeVar("S", bound=tuple)
+
+
+class NoSlots(NamedTuple):
+    """The slots of a rule that remembers nothing."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Clock:
+    """What all rules of one transformation share during one update.
+
+    `t` is 1 on the first update. `lr` is the learning rate in force, None where the transformation
+    has none. `gate` says whether this step counts; None means that it always does.
+    """
+
+    t: Int[Array, ""]
+    lr: Float[Array, ""] | None = None
+    gate: Bool[Array, ""] | None = None
+
+    def renew(self, slots: S, **new: Array) -> S:
+        """The slots with `new` contents, or as they were when the gate is closed.
+
+        Compute the update from what this returns: then a closed gate costs no second pass over
+        memory and the step is an exact no-op.
+        """
+        return type(slots)(**{name: self.choose(new[name], getattr(slots, name)) for name in new})
+
+    def choose(self, new: Array, old: Array | float) -> Array:
+        """`new` when this step counts, `old` when it does not."""
+        return new if self.gate is None else jnp.where(self.gate, new, old)
+
+
+class Rule:
+    """An algorithm for one array: a frozen record of hyperparameters with `init` and `update`.
+
+    It knows no tree, dtype, mask, mesh or learning rate. Write one with the decorator `rule`.
+    """
+
+    acts_on: ClassVar[Literal["element", "array", "matrix"]]
+    needs_params: ClassVar[bool] = False
+    slots: ClassVar[type] = NoSlots
+
+    def init(self, param: Array) -> Any:
+        """The slots of one parameter, before the first update."""
+        del param
+        return NoSlots()
+
+    def update(self, grad: Array, slots: Any, param: Array, clock: Clock) -> tuple[Array, Any]:
+        """Map an incoming update (for the first rule: the gradient) to an outgoing one."""
+        raise NotImplementedError
+
+
+R = TypeVar("R", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def rule(
+    *, acts_on: Literal["element", "array", "matrix"], slots: type = NoSlots, needs_params=False
+):
+    """Make a class of hyperparameters a rule.
+
+    Args:
+        acts_on: what one output element may depend on: the same `"element"` of the inputs, the
+            whole `"array"`, or the last two axes as a `"matrix"`.
+        slots: the NamedTuple class of what is remembered, its fields annotated `Signed` or
+            `Accumulator`.
+        needs_params: whether `update` reads the parameter.
+
+    Fields annotated `bool` or `str` choose the algorithm and are static; all others are numbers
+    or schedules of them.
+
+    >>> from funcopt import Rule, rule, value
+    >>> @rule(acts_on="element")
+    ... class Damp(Rule):
+    ...     factor: value.Real = 0.5
+    ...
+    ...     def update(self, grad, slots, param, clock):
+    ...         del param, clock  # damping looks only at the gradient
+    ...         return self.factor * grad, slots
+    >>> Damp()
+    Damp(factor=0.5)
+    """
+
+    def decorate(cls: R) -> R:
+        cls.acts_on, cls.slots, cls.needs_params = acts_on, slots, needs_params
+        cls = dataclass(frozen=True)(cls)
+        static = [f.name for f in fields(cls) if f.type in (bool, str)]
+        data = [f.name for f in fields(cls) if f.name not in static]
+        return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=static)
+
+    return decorate

@@ -1,0 +1,1 @@
+"""One algorithm per file, each for one array, reading like its paper."""

@@ -1,0 +1,92 @@
+"""Adadelta: AdaGrad with a window, in units of the parameter.
+
+    e_g ← rho e_g + (1 − rho) |g|²
+    u = √(e_x + eps) / √(e_g + eps) g
+    e_x ← rho e_x + (1 − rho) |u|²
+
+Zeiler, 2012, Algorithm 1 (https://arxiv.org/abs/1212.5701), where the learning rate is 1.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..lift import where
+from ..math.moments import abs_sq, ema, zeros_real
+from ..optimizer import lift, optimizer
+from ..partition import Mask
+from ..rule import Accumulator, Clock, Rule, rule
+from ..storage import Storage
+from ..transformation import transformation
+from ..value import DecayRate, NonNegative, Rate
+from .decay import Decay
+
+
+class AdadeltaSlots(NamedTuple):
+    e_g: Accumulator
+    e_x: Accumulator
+
+
+@rule(acts_on="element", slots=AdadeltaSlots)
+class Adadelta(Rule):
+    rho: DecayRate = 0.9
+    eps: NonNegative = 1e-6
+
+    def init(self, param: Inexact[Array, "*p"]) -> AdadeltaSlots:
+        return AdadeltaSlots(e_g=zeros_real(param), e_x=zeros_real(param))
+
+    def update(self, grad: Inexact[Array, "*p"], slots: AdadeltaSlots, param, clock: Clock):
+        del param  # Adadelta looks only at gradients
+        e_g = ema(slots.e_g, abs_sq(grad), self.rho)
+        u = jnp.sqrt(slots.e_x + self.eps) / jnp.sqrt(e_g + self.eps) * grad
+        return u, clock.renew(slots, e_g=e_g, e_x=ema(slots.e_x, abs_sq(u), self.rho))
+
+
+@transformation
+def scale_by_adadelta(rho: DecayRate = 0.9, eps: NonNegative = 1e-6, *, storage: Storage = None):
+    """Adadelta's direction, without the learning rate. Arguments as in `adadelta`.
+
+    >>> import funcopt
+    >>> funcopt.scale_by_adadelta(0.95)
+    scale_by_adadelta(rho=0.95)
+    """
+    return lift(Adadelta(rho, eps), storage=storage)
+
+
+@transformation
+def adadelta(
+    learning_rate: Rate = 1.0,
+    rho: DecayRate = 0.9,
+    eps: NonNegative = 1e-6,
+    weight_decay: NonNegative = 0.0,
+    mask: Mask = None,
+    *,
+    storage: Storage = None,
+):
+    """Adadelta: no rate to tune in the paper, but a slow start from eps.
+
+    Args:
+        learning_rate: at least 0, or a schedule; 1 is the paper's and PyTorch's.
+        rho: decay of both mean squares, in [0, 1).
+        eps: at least 0; the first steps are √eps long.
+        weight_decay: decoupled, at least 0.
+        mask: which parameters decay, see `add_decayed_weights`.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; `update` was
+            called without parameters.
+
+    >>> import funcopt
+    >>> funcopt.adadelta(rho=0.95)
+    adadelta(rho=0.95)
+
+    Source: https://arxiv.org/abs/1212.5701, Algorithm 1.
+    """
+    return optimizer(
+        Adadelta(rho, eps),
+        where(mask, Decay(weight_decay)),
+        learning_rate=learning_rate,
+        storage=storage,
+    )

@@ -1,0 +1,91 @@
+"""Adamax: Adam with a decaying maximum in place of the root mean square.
+
+    mu ← b1 mu + (1 − b1) g
+    nu ← max(b2 nu, |g| + eps)
+    u  = mu / (1 − b1ᵗ) / nu
+
+Kingma & Ba, 2015, Algorithm 2 (https://arxiv.org/abs/1412.6980). The paper has no eps; it is
+inside the maximum as in PyTorch and optax, where an element without gradient cannot divide by 0.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..math.moments import ema, seen
+from ..optimizer import lift, optimizer
+from ..rule import Clock, Rule, rule
+from ..storage import Storage
+from ..transformation import transformation
+from ..value import DecayRate, NonNegative, Rate
+from .moment_slots import Moments, zero_moments
+
+
+@rule(acts_on="element", slots=Moments)
+class Adamax(Rule):
+    b1: DecayRate = 0.9
+    b2: DecayRate = 0.999
+    eps: NonNegative = 1e-8
+
+    def init(self, param: Inexact[Array, "*p"]) -> Moments:
+        return zero_moments(param)
+
+    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
+        del param  # Adamax looks only at gradients
+        slots = clock.renew(
+            slots,
+            mu=ema(slots.mu, grad, self.b1),
+            nu=jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps),
+        )
+        mu, nu = slots
+        # With eps = 0, an element that never had a gradient has 0 / 0: it does not move.
+        safe = jnp.where(nu > 0, nu, 1)
+        return mu / seen(self.b1, clock.t, nu.dtype) / safe, slots
+
+
+@transformation
+def scale_by_adamax(
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    *,
+    storage: Storage = None,
+):
+    """Adamax's direction, without the learning rate. Arguments as in `adamax`.
+
+    >>> import funcopt
+    >>> funcopt.scale_by_adamax(b2=0.99)
+    scale_by_adamax(b2=0.99)
+    """
+    return lift(Adamax(b1, b2, eps), storage=storage)
+
+
+@transformation
+def adamax(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    *,
+    storage: Storage = None,
+):
+    """Adam scaled by the largest recent gradient, which outliers do not average away.
+
+    Args:
+        learning_rate: the longest step in each element, at least 0; or a schedule. The paper's
+            and PyTorch's default is 0.002.
+        b1: decay of the mean gradient, in [0, 1).
+        b2: decay of the maximum, in [0, 1).
+        eps: added to the magnitude of each gradient, at least 0.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.adamax(0.5)
+    >>> tx.update(jnp.array([30.0]), tx.init(jnp.zeros(1)))[0]
+    Array([-0.5], dtype=float32)
+
+    Source: https://arxiv.org/abs/1412.6980, Algorithm 2.
+    """
+    return optimizer(Adamax(b1, b2, eps), learning_rate=learning_rate, storage=storage)

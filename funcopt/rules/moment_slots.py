@@ -1,0 +1,20 @@
+"""The slots that the relatives of Adam share."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..math.moments import zeros_real
+from ..rule import Accumulator, Signed
+
+
+class Moments(NamedTuple):
+    """A mean gradient and a mean (or maximal) magnitude."""
+
+    mu: Signed
+    nu: Accumulator
+
+
+def zero_moments(param: Inexact[Array, "*p"]) -> Moments:
+    return Moments(mu=jnp.zeros_like(param), nu=zeros_real(param))

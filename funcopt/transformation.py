@@ -1,0 +1,263 @@
+"""The transformation: a pure pair `(init, update)` over a pytree, as a value."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ParamSpec
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+from optax import OptState, Params, Updates
+
+from .partition import path_name
+from .value import Call, Value, build, register, value_factory
+
+P = ParamSpec("P")
+
+
+class _Pair:
+    """The two functions of a transformation, over a body that is built when first needed."""
+
+    def __init__(self, call: Call, numbers: tuple):
+        self.call, self.numbers, self.built = call, numbers, None
+
+    def body(self) -> Any:
+        if self.built is None:
+            self.built = build(self.call, self.numbers)
+        return self.built
+
+    def init(self, params: Params) -> OptState:
+        return self.body().init(params)
+
+    def update(
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Updates, OptState]:
+        return self.body().update(updates, state, params, **extra_args)
+
+
+class GradientTransformation(Value, optax.GradientTransformationExtraArgs):
+    """A gradient transformation that is a value.
+
+    It is what optax calls by the same name, so that everything which takes one takes this; and it
+    prints as the call that made it, compares, hashes, pickles, and is a pytree whose leaves are
+    its numeric hyperparameters.
+
+    >>> import funcopt, jax
+    >>> tx = funcopt.adam(1e-3, b2=0.95)
+    >>> tx
+    adam(learning_rate=0.001, b2=0.95)
+    >>> tx == funcopt.adam(1e-3, b2=0.95)
+    True
+    >>> jax.tree.leaves(tx)
+    [0.001, 0.9, 0.95, 1e-08, 0.0]
+    """
+
+    _pair: _Pair
+
+    def __new__(cls, call: Call, numbers: tuple):
+        pair = _Pair(call, numbers)
+        self = tuple.__new__(cls, (pair.init, pair.update))
+        self._call, self._numbers, self._pair = call, numbers, pair
+        return self
+
+    def body(self) -> Any:
+        return self._pair.body()
+
+
+register(GradientTransformation)
+
+
+def transformation(function: Callable[P, Any]) -> Callable[P, GradientTransformation]:
+    """Decorate a factory, so that what it makes is a value.
+
+    The function's body returns anything with `init(params)` and
+    `update(updates, state, params, **extra_args)`. Its arguments are checked by the aliases of
+    `funcopt.value` that annotate them and become the leaves of the value where they are numbers;
+    the body must not branch on those.
+
+    >>> import funcopt
+    >>> from funcopt.value import Rate
+    >>> @funcopt.transformation
+    ... def clipped_sgd(learning_rate: Rate):
+    ...     return funcopt.chain(funcopt.clip(1.0), funcopt.sgd(learning_rate))
+    >>> clipped_sgd(0.1)
+    clipped_sgd(learning_rate=0.1)
+    """
+    return value_factory(GradientTransformation, function)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    members: tuple[optax.GradientTransformationExtraArgs, ...]
+
+    def init(self, params: Params) -> tuple:
+        return tuple(member.init(params) for member in self.members)
+
+    def update(
+        self, updates: Updates, state: tuple, params: Params | None = None, **extra_args: Any
+    ) -> tuple[Updates, tuple]:
+        if len(state) != len(self.members):
+            raise ValueError(
+                f"The chain has {len(self.members)} members, but the state has {len(state)}: it "
+                "comes from another chain."
+            )
+        gate = extra_args.get("gate")
+        states = []
+        for member, old in zip(self.members, state, strict=True):
+            if gate is None or isinstance(member, GradientTransformation):
+                updates, new = member.update(updates, old, params, **extra_args)
+            else:
+                updates, new = _gated(member, updates, old, params, extra_args)
+            states.append(new)
+        return updates, tuple(states)
+
+
+def _gated(
+    member: optax.GradientTransformationExtraArgs,
+    updates: Updates,
+    old: OptState,
+    params: Params | None,
+    extra_args: dict[str, Any],
+) -> tuple[Updates, OptState]:
+    """A step of a transformation that knows no gate: select afterwards."""
+    gate = extra_args["gate"]
+    others = {name: x for name, x in extra_args.items() if name != "gate"}
+    new_updates, new = member.update(updates, old, params, **others)
+    return (
+        jax.tree.map(lambda u: jnp.where(gate, u, jnp.zeros_like(u)), new_updates),
+        jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, old),
+    )
+
+
+@transformation
+def chain(*transforms: optax.GradientTransformation):
+    """Apply transformations one after the other. The state is the tuple of their states.
+
+    Members may be funcopt's or optax's; extra arguments of `update` reach all of them. Without
+    members it is `identity()`.
+
+    >>> import funcopt
+    >>> funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(1e-3))
+    chain(clip_by_global_norm(max_norm=1.0), adamw(learning_rate=0.001))
+    """
+    for each in transforms:
+        if not (hasattr(each, "init") and hasattr(each, "update")):
+            raise TypeError(f"chain takes gradient transformations, got {each!r}.")
+    return _Chain(tuple(map(optax.with_extra_args_support, transforms)))
+
+
+@transformation
+def identity():
+    """Pass updates through as they are.
+
+    >>> import funcopt
+    >>> tx = funcopt.identity()
+    >>> tx.update(1.0, tx.init(1.0))
+    (1.0, ())
+    """
+    return _Chain(())
+
+
+def apply_updates(params: Params, updates: Updates) -> Params:
+    """`params + updates`, each in its parameter's dtype.
+
+    Where the update is None the parameter stays, so that parameters may be a whole Equinox model.
+
+    Args:
+        params: a tree of arrays.
+        updates: a tree like it, of arrays of the same shapes, or None.
+
+    Raises:
+        ValueError: a shape differs, or the trees do.
+
+    >>> import funcopt
+    >>> funcopt.apply_updates({"w": 1.0}, {"w": -0.25})
+    {'w': Array(0.75, dtype=float32)}
+    """
+
+    def add(path, update, param):
+        if update is None:
+            return param
+        if jnp.shape(update) != jnp.shape(param):
+            raise ValueError(
+                f"The update of {path_name(path)!r} has shape {jnp.shape(update)}, but the "
+                f"parameter has shape {jnp.shape(param)}."
+            )
+        dtype = jnp.result_type(param)
+        wide = jnp.result_type(dtype, update)
+        return (jnp.asarray(param).astype(wide) + jnp.asarray(update).astype(wide)).astype(dtype)
+
+    return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
+
+
+def step(
+    tx: optax.GradientTransformation,
+    grads: Updates,
+    state: OptState,
+    params: Params,
+    **extra_args: Any,
+) -> tuple[Params, OptState]:
+    """One optimization step: `tx.update` and `apply_updates` in one.
+
+    >>> import funcopt
+    >>> tx = funcopt.sgd(0.5)
+    >>> params, state = funcopt.step(tx, {"w": 1.0}, tx.init({"w": 1.0}), {"w": 1.0})
+    >>> params
+    {'w': Array(0.5, dtype=float32)}
+    """
+    tx = optax.with_extra_args_support(tx)
+    updates, state = tx.update(grads, state, params, **extra_args)
+    return apply_updates(params, updates), state
+
+
+def metrics(state: OptState) -> dict[str, Float[Array, ""]]:
+    """What the states say about themselves: learning rate, norms, clip ratio, ...
+
+    Works on any nesting of states, funcopt's and optax's, inside and outside of `jit`. Where a
+    name occurs twice, the path of its state stands before it.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.sgd(0.5))
+    >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
+    >>> {name: float(x) for name, x in funcopt.metrics(state).items()}
+    {'grad_norm': 5.0, 'clip_ratio': 0.2..., 'lr': 0.5}
+    """
+    found = list(_reports(state, ""))
+    names = [name for _, name, _ in found]
+    return {
+        (name if names.count(name) == 1 else f"{path}/{name}"): jnp.asarray(x, jnp.float32)
+        for path, name, x in found
+    }
+
+
+def _reports(node: Any, path: str):
+    """Every (path, name, number) that a state below `node` reports."""
+    if hasattr(node, "_fields") and hasattr(node, "metrics"):
+        for name, x in node.metrics().items():
+            yield path, name, x
+    below, _ = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+    for key, child in below:
+        if child is not node:
+            yield from _reports(child, "/".join(filter(None, [path, path_name(key)])))
+
+
+def current_lr(state: OptState) -> Float[Array, ""]:
+    """The learning rate in force: of the last update, before that of the first one to come.
+
+    Raises:
+        ValueError: the state holds no learning rate, or several; `metrics` shows them all.
+
+    >>> import funcopt
+    >>> tx = funcopt.adam(0.25)
+    >>> float(funcopt.current_lr(tx.init({"w": 1.0})))
+    0.25
+    """
+    rates = {name: x for name, x in metrics(state).items() if name.split("/")[-1] == "lr"}
+    if len(rates) != 1:
+        raise ValueError(
+            f"The state holds {len(rates) or 'no'} learning rate{'s' * (len(rates) != 1)}"
+            f"{': ' * bool(rates)}{', '.join(rates)}. funcopt.metrics(state) shows everything it "
+            "reports."
+        )
+    return next(iter(rates.values()))

@@ -1,0 +1,1 @@
+"""Algorithms that look at the whole tree at once."""

@@ -1,0 +1,109 @@
+"""Clipping by the global norm.
+
+    norm = √Σ |g|²  over all elements of all leaves
+    u = min(1, max_norm / norm) g
+
+Pascanu, Mikolov & Bengio, 2013, Algorithm 1 (https://arxiv.org/abs/1211.5063).
+
+The norm is taken in float32 or wider: in float16 four gradients of 300 already overflow. Clipping
+is one multiplication by one number, which fuses into whatever follows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+from optax import Params, ScalarOrSchedule, Updates, safe_increment
+
+from ..math.moments import abs_sq
+from ..rule import Clock
+from ..transformation import transformation
+from ..value import Threshold
+
+
+class ClipByGlobalNormState(NamedTuple):
+    """`grad_norm` is the norm before the clip, `clip_ratio` what updates were multiplied by."""
+
+    count: Int[Array, ""]
+    grad_norm: Float[Array, ""]
+    clip_ratio: Float[Array, ""]
+
+    def metrics(self) -> dict[str, Array]:
+        return {"grad_norm": self.grad_norm, "clip_ratio": self.clip_ratio}
+
+
+def global_norm(tree: Updates) -> Float[Array, ""]:
+    """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> funcopt.global_norm({"a": jnp.float16(300), "b": jnp.float16(-400)})
+    Array(500., dtype=float32)
+    """
+    leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
+    squares = [jnp.sum(abs_sq(x.astype(jnp.result_type(jnp.float32, x)))) for x in leaves]
+    widest = jnp.result_type(jnp.float32, *squares)
+    return jnp.sqrt(sum((x.astype(widest) for x in squares), jnp.zeros([], widest)))
+
+
+@dataclass(frozen=True)
+class _ClipByGlobalNorm:
+    max_norm: ScalarOrSchedule
+
+    def init(self, params: Params) -> ClipByGlobalNormState:
+        del params  # one norm for all of them
+        zero, one = jnp.zeros([], jnp.float32), jnp.ones([], jnp.float32)
+        return ClipByGlobalNormState(jnp.zeros([], jnp.int32), zero, one)
+
+    def update(
+        self,
+        updates: Updates,
+        state: ClipByGlobalNormState,
+        params: Params | None = None,
+        *,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, ClipByGlobalNormState]:
+        del params, extra_args
+        norm = global_norm(updates)
+        bound = self.max_norm(state.count) if callable(self.max_norm) else self.max_norm
+        tiny = jnp.finfo(norm.dtype).tiny
+        ratio = jnp.minimum(1, jnp.asarray(bound, norm.dtype) / jnp.maximum(norm, tiny))
+
+        def shorten(g):
+            wide = jnp.result_type(jnp.float32, g)
+            return (g.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(g.dtype)
+
+        clock = Clock(safe_increment(state.count), gate=gate)
+        state = clock.renew(
+            state,
+            count=clock.t,
+            grad_norm=norm.astype(jnp.float32),
+            clip_ratio=ratio.astype(jnp.float32),
+        )
+        return jax.tree.map(shorten, updates), state
+
+
+@transformation
+def clip_by_global_norm(max_norm: Threshold):
+    """Shorten updates whose global norm is above `max_norm`; their direction stays.
+
+    Args:
+        max_norm: at least 0, or a schedule; infinity only measures. 1.0 is usual for transformers,
+            1 to 5 for recurrent networks.
+
+    Its state reports `grad_norm` (before the clip) and `clip_ratio`, see `funcopt.metrics`. A NaN
+    or an infinity among the updates makes them all NaN or zero, and `grad_norm` says so.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.clip_by_global_norm(1.0)
+    >>> updates, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
+    >>> updates
+    Array([0.6, 0.8], dtype=float32)
+    >>> state.grad_norm
+    Array(5., dtype=float32)
+
+    Source: https://arxiv.org/abs/1211.5063, Algorithm 1.
+    """
+    return _ClipByGlobalNorm(max_norm)
