@@ -68,7 +68,7 @@ class Torch:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.version = self.ask(do="version")
+        self.version = self.ask(do="version")["torch"]
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send one request and wait for its answer."""
@@ -329,21 +329,18 @@ def cpu_model() -> str:
     return names[0] if names else platform.machine()
 
 
-def circumstances(sides: tuple[Side, Side], torch: Torch | None) -> dict[str, Any]:
+def circumstances(*libraries: str) -> dict[str, Any]:
     """When, on what and with which versions; nothing that names the machine."""
-    packages = {"jax", "jaxlib", "numpy"} | {side.name for side in sides}
+    packages = {"jax", "jaxlib", "numpy", *libraries}
     versions = {name: importlib.metadata.version(name) for name in sorted(packages)}
     versions["python"] = platform.python_version()
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": versions | (torch.version if torch is not None else {}),
+        "versions": versions,
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "backend": jax.default_backend(),
         "load_average_at_start": round(os.getloadavg()[0], 2),
-        "subject": sides[0].name,
-        "baseline": sides[1].name,
-        "targets": TARGETS,
     }
 
 
@@ -387,7 +384,10 @@ def main(
         Side(baseline, importlib.import_module(baseline)),
     )
     torch = torch_process(torch_python)
-    report: dict[str, Any] = circumstances(sides, torch) | {"rows": []}
+    report = circumstances(subject, baseline)
+    report |= {"subject": subject, "baseline": baseline, "targets": TARGETS, "rows": []}
+    if torch is not None:
+        report["versions"]["torch"] = torch.version
     compare_builds(sides, "adam", WORKLOADS["mlp"], pairs=1, compilations=1)
     for workload in workloads:
         shapes = WORKLOADS[workload]

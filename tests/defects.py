@@ -17,6 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+import funcopt
+from tests import catalog
+
 Factory = Callable[..., optax.GradientTransformation]
 
 RATE = 1e-3
@@ -51,6 +54,15 @@ class Finding(NamedTuple):
     seen: str
 
 
+def inject(factory: Factory) -> optax.GradientTransformation:
+    """optax's way to numbers that change during a run."""
+    static = ("min_dim_size_to_factor",)
+    has_static = set(static) <= set(inspect.signature(factory).parameters)
+    return optax.inject_hyperparams(factory, static_args=static if has_static else ())(
+        learning_rate=RATE
+    )
+
+
 def finite(tree: Any) -> bool:
     return all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
@@ -82,6 +94,18 @@ def changeable_numbers(library: Library, factory: Factory) -> Seen:
     params, grads = pair("bfloat16", "bfloat16")
     state = tx.init(params)
     updates, _ = jax.jit(tx.update)(grads, state, params)
+    return Seen(finite(updates), f"update {np.asarray(updates['w'], np.float32)}")
+
+
+def inside_inject_hyperparams(library: Library, factory: Factory) -> Seen:
+    """optax's wrapper hands numbers over in bf16, where 0.999 is 1: finite, or an error says so."""
+    del library
+    tx = inject(factory)
+    params, grads = pair("bfloat16", "bfloat16")
+    try:
+        updates, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+    except (TypeError, ValueError) as error:
+        return Seen("bfloat16" in str(error), f"{type(error).__name__}: {error}")
     return Seen(finite(updates), f"update {np.asarray(updates['w'], np.float32)}")
 
 
@@ -340,6 +364,9 @@ MIXED = (("bfloat16", "float32"), ("float32", "bfloat16"), ("float16", "float32"
 
 ROW_CHECKS: Mapping[str, Callable[[Library, Factory], Seen | None]] = {
     "bf16 parameters, numbers that change during the run: finite": changeable_numbers,
+    "inside optax.inject_hyperparams, bf16 parameters: finite, or refused": (
+        inside_inject_hyperparams
+    ),
     **{
         f"zero gradient in {SHORT[dtype]}: finite": partial(zero_gradient, dtype)
         for dtype in ("float16", "bfloat16", "float32")
@@ -415,15 +442,6 @@ def measure_library(library: Library) -> list[Finding]:
     return [one for one in found if one is not None]
 
 
-def inject(factory: Factory) -> optax.GradientTransformation:
-    """optax's way to numbers that change during a run."""
-    static = ("min_dim_size_to_factor",)
-    has_static = set(static) <= set(inspect.signature(factory).parameters)
-    return optax.inject_hyperparams(factory, static_args=static if has_static else ())(
-        learning_rate=RATE
-    )
-
-
 OPTAX = Library(optax, inject)
 OPTAX_NAMES = """
 adabelief adadelta adafactor adagrad adam adamax adamaxw adamw adan amsgrad fromage lamb lars lion
@@ -436,3 +454,16 @@ def optax_rows(names: Iterable[str] | None = None) -> list[tuple[str, Factory]]:
     """optax's optimizers of these names, by default all that need no more than a gradient."""
     names = OPTAX_NAMES.split() if names is None else names
     return [(name, getattr(optax, name)) for name in names if hasattr(optax, name)]
+
+
+def as_arrays(factory: Factory) -> optax.GradientTransformation:
+    """funcopt's way to numbers that change during a run: they are the leaves of the optimizer."""
+    return jax.tree.map(jnp.asarray, factory(RATE))
+
+
+FUNCOPT = Library(funcopt, as_arrays)
+
+
+def funcopt_rows() -> list[tuple[str, Factory]]:
+    """Every algorithm of the catalogue."""
+    return [(row.name, row.factory) for row in catalog.ROWS]
