@@ -46,7 +46,7 @@ def optax_signatures() -> dict:
 
     import funcopt
 
-    names = sorted(set(funcopt.__all__) & set(optax.__all__))
+    names = sorted(vars(funcopt).keys() & set(optax.__all__))
     functions = {name: getattr(optax, name) for name in names}
     taken = {name: parameters(f) for name, f in functions.items() if inspect.isfunction(f)}
     return {"version": optax.__version__, "parameters": taken}

@@ -126,10 +126,9 @@ def verdict(run, answer):
     first, last = steps[:10].mean(), steps[-10:].mean()
     facts = f"not converged: {moved:.3g} of {distance:.3g} covered; "
     if budget < distance and moved > 0.4 * budget:
-        enough = run.rates[0] * distance / moved
         return facts + (
-            f"a step is at most about the rate, and {EPOCHS:,} rates add up to {budget:.3g} "
-            f"(try a rate of {enough:.1g})"
+            f"a step is {moved / budget:.2f} of the rate on average, and {EPOCHS:,} rates add up "
+            f"to {budget:.3g} (it takes at least {run.rates[0] * distance / moved:.2g})"
         )
     if run.rates[-1] < 0.01 * run.rates[0]:
         return facts + f"the schedule ended at a rate of {run.rates[-1]:.1g}, too early"

@@ -1,11 +1,12 @@
 """What the package's files say of it agrees."""
 
-import importlib.metadata
 import importlib.resources
 import re
 import subprocess
 import tomllib
 from pathlib import Path
+
+import funcopt
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -14,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_version_is_the_same_everywhere():
     version = PROJECT["project"]["version"]
-    assert importlib.metadata.version("funcopt") == version
+    assert funcopt.__version__ == version
     assert re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.M)[1] == version
 
 
