@@ -8,13 +8,17 @@ Everything that the command `funcopt` does is a function here that returns a rec
 20
 """
 
-from funcopt.lab.compare import compare as compare
-from funcopt.lab.compare import demo as demo
-from funcopt.lab.comparison import Comparison as Comparison
-from funcopt.lab.sweep import Sweep as Sweep
-from funcopt.lab.tasks import TASKS as TASKS
-from funcopt.lab.tasks import Task as Task
-from funcopt.lab.tasks import get_task as get_task
-from funcopt.lab.tasks import load_digits as load_digits
-from funcopt.lab.verdict import Verdict as Verdict
-from funcopt.lab.watch import Event as Event
+from .catalogue import Catalogue as Catalogue
+from .catalogue import catalogue as catalogue
+from .compare import compare as compare
+from .compare import demo as demo
+from .comparison import Comparison as Comparison
+from .show import Shown as Shown
+from .show import show as show
+from .sweep import Sweep as Sweep
+from .tasks import TASKS as TASKS
+from .tasks import Task as Task
+from .tasks import get_task as get_task
+from .tasks import load_digits as load_digits
+from .verdict import Verdict as Verdict
+from .watch import Event as Event

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import funcopt
-from funcopt.lab.names import look_up, unknown
+
+from .names import look_up, unknown
 
 Factory = Callable[..., Any]
 
@@ -51,7 +52,7 @@ def parse(call: str) -> Candidate:
     allowed = list(inspect.signature(factory).parameters)[1:]
     for argument in settings:
         if argument not in allowed:
-            raise unknown(f"argument of {name}", argument, allowed)
+            raise unknown(f"{name} argument", argument, allowed)
     factory(1e-3, **settings)
     return Candidate(call.replace(" ", ""), lambda rate: factory(rate, **settings))
 

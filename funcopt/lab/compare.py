@@ -10,13 +10,15 @@ import jax
 import numpy as np
 
 import funcopt
-from funcopt.lab.candidates import SCHEDULES, candidates
-from funcopt.lab.comparison import Comparison
-from funcopt.lab.names import look_up
-from funcopt.lab.sweep import bench, sweep
-from funcopt.lab.tasks import Task, get_task
-from funcopt.lab.watch import Event, Watcher
 
+from .candidates import SCHEDULES, candidates
+from .comparison import Comparison, Plan
+from .names import look_up
+from .sweep import bench, sweep
+from .tasks import Task, get_task
+from .watch import Event, Watcher
+
+LRS = "1e-4:1:17"  # quarter decades
 DEMO = (
     "sgd",
     "sgd(momentum=0.9)",
@@ -33,7 +35,7 @@ def compare(
     optimizers: Iterable[str] | Mapping[str, Callable[[Any], Any]],
     *,
     task: str | Task = "digits",
-    lrs: str | Sequence[float] = "1e-4:1:17",
+    lrs: str | Sequence[float] = LRS,
     seeds: int | Sequence[int] = 3,
     steps: int = 300,
     schedule: str | None = None,
@@ -64,40 +66,59 @@ def compare(
     >>> [verdict.label for verdict in found.verdicts]
     ['sgd', 'adam']
     """
-    began = time.perf_counter()
-    task = get_task(task) if isinstance(task, str) else task
-    rates, numbers = parse_rates(lrs), parse_seeds(seeds)
-    shape_name = schedule or "constant"
-    shape = look_up("schedule", shape_name, SCHEDULES)
+    chosen = plan(optimizers, task=task, lrs=lrs, seeds=seeds, steps=steps, schedule=schedule)
+    return execute(chosen, points=points, progress=progress)
+
+
+def plan(
+    optimizers: Iterable[str] | Mapping[str, Callable[[Any], Any]],
+    *,
+    task: str | Task = "digits",
+    lrs: str | Sequence[float] = LRS,
+    seeds: int | Sequence[int] = 3,
+    steps: int = 300,
+    schedule: str | None = None,
+) -> Plan:
+    """Check everything that `compare` is asked to do, without doing it. Arguments as there."""
     if steps < 1:
         raise ValueError(f"steps: {steps} given, expected at least 1.")
-    chosen = candidates(optimizers)
-    sweeps, setup = [], 0.0
+    name = schedule or "constant"
+    look_up("schedule", name, SCHEDULES)
+    return Plan(
+        task=get_task(task) if isinstance(task, str) else task,
+        candidates=tuple(candidates(optimizers)),
+        rates=parse_rates(lrs),
+        seeds=parse_seeds(seeds),
+        steps=steps,
+        schedule=name,
+    )
+
+
+def execute(plan: Plan, *, points: int = 50, progress: Watcher | None = None) -> Comparison:
+    """Do what `plan` says. Arguments and interrupts as in `compare`."""
+    began = time.perf_counter()
+    sweeps, setup, total = [], 0.0, len(plan.candidates)
     try:
-        shared = bench(task, rates, numbers, steps)
+        shared = bench(plan.task, plan.rates, plan.seeds, plan.steps)
         setup = time.perf_counter() - began
-        for index, candidate in enumerate(chosen):
+        for index, candidate in enumerate(plan.candidates):
 
             def report(step, done=None, index=index, label=candidate.label):
                 if progress is not None:
-                    event = Event(label, index, len(chosen), step, steps, done, task.target)
+                    event = Event(label, index, total, step, plan.steps, done, plan.task.target)
                     progress(event)
 
             report(None)
+            shape = SCHEDULES[plan.schedule]
             done, complete = sweep(candidate, shared, shape, points=points, report=report)
             sweeps.append(done)
             if not complete:
                 break
-            report(steps, done)
+            report(plan.steps, done)
     except KeyboardInterrupt:
-        pass
+        pass  # what was done is in `sweeps`, and the record says that some are missing
     return Comparison(
-        task=task,
-        rates=rates,
-        seeds=numbers,
-        steps=steps,
-        schedule=shape_name,
-        planned=tuple(candidate.label for candidate in chosen),
+        plan=plan,
         sweeps=tuple(sweeps),
         setup_seconds=setup,
         wall_seconds=time.perf_counter() - began,
@@ -110,19 +131,23 @@ def demo(
     seeds: int | Sequence[int] = 3,
     steps: int | None = None,
     quick: bool = False,
+    points: int = 50,
     progress: Watcher | None = None,
 ) -> Comparison:
     """Eight well-known optimizers x 17 learning rates x 3 seeds on handwritten digits.
 
-    `quick` tries half as many rates for a third of the steps.
+    `quick` tries half as many rates for a third of the steps. Everything else as in `compare`.
     """
-    return compare(
-        DEMO,
-        lrs="1e-4:1:9" if quick else "1e-4:1:17",
-        seeds=seeds,
-        steps=steps or (100 if quick else 300),
-        progress=progress,
-    )
+    chosen = demo_plan(seeds=seeds, steps=steps, quick=quick)
+    return execute(chosen, points=points, progress=progress)
+
+
+def demo_plan(
+    *, seeds: int | Sequence[int] = 3, steps: int | None = None, quick: bool = False
+) -> Plan:
+    """What `demo` does."""
+    length = (100 if quick else 300) if steps is None else steps
+    return plan(DEMO, lrs="1e-4:1:9" if quick else LRS, seeds=seeds, steps=length)
 
 
 def parse_rates(given: str | Sequence[float]) -> np.ndarray:
@@ -139,10 +164,10 @@ def parse_rates(given: str | Sequence[float]) -> np.ndarray:
         else:
             words = given.split(",") if isinstance(given, str) else given
             rates = np.asarray([float(word) for word in words])
-    except ValueError as error:
-        raise ValueError(f"lrs: cannot read {given!r} ({error}); {expected}.") from None
+    except (ValueError, TypeError):
+        raise ValueError(f"lrs: cannot read {given!r}; {expected}.") from None
     if not rates.size or not all(math.isfinite(rate) and rate > 0 for rate in rates):
-        raise ValueError(f"lrs: {given!r} has no or not only positive finite rates; {expected}.")
+        raise ValueError(f"lrs: {given!r} must give positive finite rates; {expected}.")
     return np.unique(rates)
 
 

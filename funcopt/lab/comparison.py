@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from funcopt.lab.sweep import Sweep
-from funcopt.lab.tasks import Task
-from funcopt.lab.verdict import Verdict, best_index, judge, steps_to
+from .candidates import Candidate
+from .sweep import Sweep
+from .tasks import Task
+from .verdict import Verdict, best_index, judge, steps_to
 
 COLUMNS = [
     "optimizer",
@@ -29,44 +30,71 @@ COLUMNS = [
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """Optimizers x learning rates x seeds on one task; see `funcopt.lab.compare`.
-
-    `planned` are the labels that were asked for and `sweeps` those that ran; the last one has
-    fewer steps when the comparison was interrupted.
-    """
+class Plan:
+    """What a comparison is asked to do, checked: see `funcopt.lab.compare`."""
 
     task: Task
+    candidates: tuple[Candidate, ...]
     rates: np.ndarray
     seeds: np.ndarray
     steps: int
     schedule: str
-    planned: tuple[str, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        return [candidate.label for candidate in self.candidates]
+
+    def description(self) -> str:
+        """The plan in one line."""
+        low, high = self.rates[0], self.rates[-1]
+        parts = [
+            plural(len(self.candidates), "optimizer"),
+            plural(len(self.rates), "learning rate") + f" ({low:.2g} to {high:.2g})",
+            plural(len(self.seeds), "seed"),
+            plural(self.steps, "step"),
+        ]
+        shape = "" if self.schedule == "constant" else f", {self.schedule} schedule"
+        return f"{self.task.name}: {' x '.join(parts)}{shape}"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Optimizers x learning rates x seeds on one task, and what came of it.
+
+    `sweeps` holds the optimizers that ran, in the plan's order; when the comparison was
+    interrupted some are missing and the last one may have fewer steps.
+    """
+
+    plan: Plan
     sweeps: tuple[Sweep, ...]
     setup_seconds: float
     wall_seconds: float
     environment: dict[str, Any]
 
     @property
-    def interrupted(self) -> bool:
-        return len(self.sweeps) < len(self.planned) or any(map(self.partial, self.sweeps))
+    def task(self) -> Task:
+        return self.plan.task
 
-    def partial(self, sweep: Sweep) -> bool:
-        return sweep.steps < self.steps
+    @property
+    def interrupted(self) -> bool:
+        return len(self.sweeps) < len(self.plan.labels) or any(map(self.partial, self.sweeps))
+
+    def partial(self, sweep: Sweep | Verdict) -> bool:
+        return sweep.steps < self.plan.steps
 
     @functools.cached_property
     def verdicts(self) -> list[Verdict]:
         """One verdict for each sweep, the smallest loss first, interrupted ones last."""
         verdicts = [judge(sweep, self.task.target) for sweep in self.sweeps]
-        return sorted(verdicts, key=lambda v: (v.steps < self.steps, v.loss.median, v.label))
+        return sorted(verdicts, key=lambda v: (self.partial(v), v.loss.median, v.label))
 
     def sweep(self, label: str) -> Sweep:
         return next(sweep for sweep in self.sweeps if sweep.label == label)
 
     def rivals(self) -> list[Verdict]:
-        """Who cannot be told from the winner: their seeds' range meets the winner's."""
+        """Who cannot be told from the winner: their median is within the winner's range."""
         first, *others = self.verdicts
-        return [v for v in others if v.steps == first.steps and v.loss.low <= first.loss.high]
+        return [v for v in others if v.steps == first.steps and v.loss.median <= first.loss.high]
 
     @property
     def has_accuracy(self) -> bool:
@@ -90,17 +118,9 @@ class Comparison:
             text += f"; {others} within its spread over seeds"
         return text
 
-    def description(self) -> str:
-        """What was compared, in one line."""
-        optimizers = "1 optimizer" if len(self.planned) == 1 else f"{len(self.planned)} optimizers"
-        rates = f"{len(self.rates)} learning rates from {self.rates[0]:.2g} to {self.rates[-1]:.2g}"
-        grid = f"{optimizers} x {rates} x {len(self.seeds)} seeds x {self.steps} steps"
-        shape = "" if self.schedule == "constant" else f", {self.schedule} schedule"
-        return f"{self.task.summary}: {grid}{shape}."
-
     def table(self):
         """The ranking as a `rich.table.Table`."""
-        from funcopt.lab.tables import ranking
+        from .tables import ranking
 
         return ranking(self)
 
@@ -109,19 +129,19 @@ class Comparison:
 
         Without `ax` a figure is made, which `plot().figure` gives.
         """
-        from funcopt.lab import plots
+        from . import plots
 
         return plots.on(ax, plots.valleys, self)
 
     def plot_curves(self, ax=None):
         """The learning curve of each optimizer at its best rate; returns the axes."""
-        from funcopt.lab import plots
+        from . import plots
 
         return plots.on(ax, plots.curves, self)
 
     def plot_forgiveness(self, ax=None):
         """How many decades of learning rate are good enough; returns the axes."""
-        from funcopt.lab import plots
+        from . import plots
 
         return plots.on(ax, plots.forgiveness, self)
 
@@ -156,11 +176,11 @@ class Comparison:
         """What it takes to repeat this comparison, and how long it took."""
         return {
             "task": {"name": self.task.name, **self.task.settings},
-            "optimizers": list(self.planned),
-            "learning_rates": [float(f"{rate:.8g}") for rate in self.rates],
-            "seeds": self.seeds.tolist(),
-            "steps": self.steps,
-            "schedule": self.schedule,
+            "optimizers": self.plan.labels,
+            "learning_rates": [float(f"{rate:.8g}") for rate in self.plan.rates],
+            "seeds": self.plan.seeds.tolist(),
+            "steps": self.plan.steps,
+            "schedule": self.plan.schedule,
             "interrupted": self.interrupted,
             "setup_seconds": round(self.setup_seconds, 3),
             "wall_seconds": round(self.wall_seconds, 3),
@@ -185,7 +205,7 @@ class Comparison:
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write the results, the configuration, the pictures and the report; returns the paths."""
-        from funcopt.lab import plots, report
+        from . import plots, report
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -201,6 +221,15 @@ class Comparison:
         drawings = {name: (directory / f"{name}.svg").read_text("utf-8") for name in pictures}
         page.write_text(report.page(self, drawings), encoding="utf-8")
         return [page, *written]
+
+
+def plural(count: int, thing: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "seed"), plural(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def finite(value: Any) -> Any:

@@ -1,17 +1,22 @@
-"""Pictures of a comparison. matplotlib is imported here and nowhere else."""
+"""Pictures of what the lab found. matplotlib is imported here and nowhere else."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
+import jax
+import jax.numpy as jnp
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from funcopt.lab.comparison import Comparison
-from funcopt.lab.verdict import best_index, final_losses, middle, valley
+from .candidates import optimizers
+from .catalogue import Catalogue
+from .comparison import Comparison
+from .verdict import best_index, final_losses, middle, valley
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is too pale for lines.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"]
@@ -33,12 +38,15 @@ STYLE = {
 }
 
 
-def on(ax: Axes | None, draw: Callable[[Axes, Comparison], None], comparison: Comparison) -> Axes:
-    """Draw on `ax`, or on the axes of a new figure."""
+T = TypeVar("T")
+
+
+def on(ax: Axes | None, draw: Callable[[Axes, T], None], what: T) -> Axes:
+    """Draw `what` on `ax`, or on the axes of a new figure."""
     with matplotlib.rc_context(STYLE):
         if ax is None:
             ax = Figure(figsize=(8.0, 4.6), layout="constrained").subplots()
-        draw(ax, comparison)
+        draw(ax, what)
     return ax
 
 
@@ -58,7 +66,7 @@ def write(figure: Figure, path: Path) -> None:
 
 def look(comparison: Comparison, label: str) -> dict:
     """Colour, marker and dash of one optimizer, the same in every picture."""
-    index = comparison.planned.index(label)
+    index = comparison.plan.labels.index(label)
     return {
         "color": COLOURS[index % len(COLOURS)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -90,8 +98,8 @@ def valleys(ax: Axes, comparison: Comparison) -> None:
                 textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
     ax.set_xscale("log")
     loss_axis(ax, comparison.task.scored)
-    ax.set_xlabel("learning rate" + ("" if comparison.schedule == "constant" else
-                                     f" (peak of the {comparison.schedule} schedule)"))  # fmt: skip
+    shape = comparison.plan.schedule
+    ax.set_xlabel("learning rate" if shape == "constant" else f"peak learning rate ({shape})")
     ax.set_title(title(comparison))
     legend(ax, comparison)
 
@@ -172,3 +180,41 @@ def legend(ax: Axes, comparison: Comparison) -> None:
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5),
               title="best first", alignment="left")  # fmt: skip
+
+
+def state_sizes(ax: Axes, catalogue: Catalogue) -> None:
+    """Bytes of optimizer state for each float32 parameter, one bar for each optimizer."""
+    found = [entry for entry in catalogue.entries if entry.state_bytes is not None]
+    found.sort(key=lambda entry: (-(entry.state_bytes or 0), entry.name), reverse=True)
+    sizes = [entry.state_bytes or 0.0 for entry in found]
+    ax.barh([entry.name for entry in found], sizes, color=COLOURS[0], height=0.62)
+    for place, size in enumerate(sizes):
+        ax.annotate(f" {size:g}", (size, place), va="center", fontsize=8.5, color="0.25")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel("bytes of state for each float32 parameter")
+    ax.set_title("What each optimizer remembers")
+
+
+def response(ax: Axes, name: str) -> None:
+    """The step an optimizer takes, in learning rates, when the gradient turns from 1 to -1."""
+    rate, half = 1e-3, 60
+    tx = optimizers()[name](rate)
+    grads = jnp.concatenate([jnp.ones(half), -jnp.ones(half)])
+
+    def one(carry, grad):
+        param, state = carry
+        update, state = tx.update(grad, state, param)
+        return (param + update, state), -update / rate
+
+    start = jnp.zeros(())
+    steps = np.asarray(jax.lax.scan(one, (start, tx.init(start)), grads)[1])
+    at = np.arange(1, 2 * half + 1)
+    ax.step(at, np.asarray(grads), color="0.7", linewidth=1.2, label="gradient", where="mid")
+    ax.plot(at, steps, color=COLOURS[0], linewidth=1.8, label=f"{name}: step / learning rate")
+    ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
+    ax.set_xlabel("update")
+    turned = np.flatnonzero(steps[half:] < 0)
+    after = f"{turned[0] + 1} updates later" if turned.size else f"not within {half} updates"
+    ax.set_title(f"The gradient turns round: {name} follows {after}")
+    ax.legend(loc="lower left")

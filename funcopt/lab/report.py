@@ -3,12 +3,11 @@
 import importlib.resources
 import json
 import re
+from html import escape
 from string import Template
 
-from html import escape  # isort: skip
-
-from funcopt.lab.comparison import Comparison
-from funcopt.lab.tables import footnotes, header, row
+from .comparison import Comparison
+from .tables import footnotes, header, row
 
 CAPTIONS = {
     "loss_by_rate": "Which learning rate?",
@@ -36,7 +35,7 @@ def page(comparison: Comparison, drawings: dict[str, str]) -> str:
     return Template(template.read_text("utf-8")).substitute(
         title=escape(f"funcopt: {comparison.task.name}"),
         headline=escape(comparison.headline()),
-        what=escape(comparison.description()),
+        what=escape(f"{comparison.task.summary}. {comparison.plan.description()}."),
         warning="<p><b>Interrupted: this is what was done.</b></p>"
         if comparison.interrupted
         else "",
@@ -57,9 +56,9 @@ def inline(svg: str) -> str:
 def ranking(comparison: Comparison) -> str:
     """The ranking as an HTML table."""
     heads = "".join(f"<th>{escape(name)}</th>" for name in header(comparison))
-    lines = (
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row(comparison, verdict, place))
-        + "</tr>"
-        for place, verdict in enumerate(comparison.verdicts, start=1)
-    )  # fmt: skip
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>\n{chr(10).join(lines)}\n</tbody></table>"
+    lines = []
+    for place, verdict in enumerate(comparison.verdicts, start=1):
+        cells = (escape(str(cell)) for cell in row(comparison, verdict, place))
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    rows = "\n".join(lines)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}\n</tbody></table>"

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import funcopt
-from funcopt.lab.candidates import Candidate
-from funcopt.lab.tasks import Task
+
+from .candidates import Candidate
+from .tasks import Task
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,12 +3,16 @@
 import math
 
 import numpy as np
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from funcopt.lab.comparison import Comparison
-from funcopt.lab.sweep import Sweep
-from funcopt.lab.verdict import Spread, Verdict, best_index, valley
+from .catalogue import Catalogue
+from .comparison import Comparison
+from .show import Shown
+from .sweep import Sweep
+from .verdict import Spread, Verdict, best_index, valley
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -113,5 +117,65 @@ def footnotes(comparison: Comparison) -> list[str]:
         notes.append(f"{lost} of {runs} runs diverged (×); they count as infinitely bad.")
     for sweep in comparison.sweeps:
         if comparison.partial(sweep):
-            notes.append(f"{sweep.label} was stopped at step {sweep.steps} of {comparison.steps}.")
+            notes.append(
+                f"{sweep.label} was stopped at step {sweep.steps} of {comparison.plan.steps}."
+            )
     return notes
+
+
+def catalogue(what: Catalogue) -> Group:
+    """The optimizers and the schedules, one line each."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("optimizer", "state B/param", "paper", "what it is"):
+        table.add_column(name, no_wrap=name != "what it is")
+    schedules = Table(box=None, pad_edge=False)
+    schedules.add_column("schedule", no_wrap=True)
+    schedules.add_column("what it is")
+    for entry in what.entries:
+        if entry.state_bytes is None:
+            schedules.add_row(Text(entry.name, style="bold"), Text(entry.summary))
+        else:
+            name, size = Text(entry.name, style="bold"), Text(f"{entry.state_bytes:g}")
+            table.add_row(name, size, Text(entry.paper), Text(entry.summary))
+    return Group(table, Text(), schedules)
+
+
+def shown(what: Shown) -> Group:
+    """An optimizer at a glance, section by section."""
+    parts: list = [Text.assemble((what.name, "bold"), f": {what.summary}"), Text()]
+    parts += [Padding(Text(what.signature), (0, 0, 0, 2), expand=False), Text()]
+    parts += [Padding(Text(what.mathematics), (0, 0, 0, 2), expand=False), Text()]
+    parts += [defaults(what), Text()]
+    if what.memory:
+        sizes = ", ".join(f"{size:g} for a {kind} one" for kind, size in what.memory.items())
+        kept = ", ".join(f"{name} ({dtype})" for name, dtype in what.slots.items()) or "nothing"
+        parts += [
+            Text.assemble(("Memory", "bold"), f"  bytes a parameter: {sizes}; {kept}"),
+            Text(),
+        ]
+    if what.paper:
+        parts += [Text.assemble(("Cite", "bold"), f"  {what.paper.short}: {what.paper.title}")]
+        parts += [Padding(Text(what.paper.bibtex(), style="dim"), (0, 0, 0, 2), expand=False)]
+    return Group(*parts)
+
+
+def defaults(what: Shown) -> Table:
+    """The defaults beside PyTorch's and optax's, differences in colour."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("argument")
+    table.add_column("funcopt", style="bold")
+    columns = ["optax"] if what.pytorch is None else [what.pytorch, "optax"]
+    for name in columns:
+        table.add_column(name)
+    for row in what.defaults:
+        theirs = [row.optax] if what.pytorch is None else [row.pytorch, row.optax]
+        cells = [
+            Text("-", style="dim")
+            if other is None
+            else Text(f"{other} ≠", style="yellow")
+            if row.differs(other)
+            else Text(other)
+            for other in theirs
+        ]
+        table.add_row(row.argument, row.funcopt, *cells)
+    return table

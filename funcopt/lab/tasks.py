@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcopt.lab.names import look_up
+from .names import look_up
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from funcopt.lab.sweep import Sweep
+from .sweep import Sweep
 
 
 @dataclass(frozen=True)

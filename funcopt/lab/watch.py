@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from funcopt.lab.sweep import Sweep
-from funcopt.lab.tables import rate
-from funcopt.lab.verdict import judge
+from .sweep import Sweep
+from .tables import rate
+from .verdict import judge
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,155 @@
+"""Where each optimizer comes from, and how to cite it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A publication; `kind` is the type of its BibTeX entry, `where` the field that names it."""
+
+    key: str
+    authors: str
+    title: str
+    kind: str
+    where: str
+    year: int
+    url: str
+
+    @property
+    def short(self) -> str:
+        """Authors and year as a text would say them.
+
+        >>> PAPERS["adam"].short
+        'Kingma & Ba, 2015'
+        """
+        names = [author.split(",")[0] for author in self.authors.split(" and ")]
+        who = " & ".join(names) if len(names) < 3 else f"{names[0]} et al."
+        return f"{who}, {self.year}"
+
+    def bibtex(self) -> str:
+        """The BibTeX entry.
+
+        >>> print(PAPERS["adadelta"].bibtex())
+        @misc{zeiler2012adadelta,
+          author = {Zeiler, Matthew D.},
+          title = {{ADADELTA: An Adaptive Learning Rate Method}},
+          howpublished = {arXiv:1212.5701},
+          year = {2012},
+          url = {https://arxiv.org/abs/1212.5701},
+        }
+        """
+        fields = {
+            "inproceedings": "booktitle",
+            "article": "journal",
+            "misc": "howpublished",
+        }
+        return (
+            f"@{self.kind}{{{self.key},\n"
+            f"  author = {{{self.authors}}},\n"
+            f"  title = {{{{{self.title}}}}},\n"
+            f"  {fields[self.kind]} = {{{self.where}}},\n"
+            f"  year = {{{self.year}}},\n"
+            f"  url = {{{self.url}}},\n"
+            "}"
+        )
+
+
+ICLR = "International Conference on Learning Representations"
+
+MOMENTUM = Paper(
+    key="sutskever2013importance",
+    authors="Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey",
+    title="On the importance of initialization and momentum in deep learning",
+    kind="inproceedings",
+    where="International Conference on Machine Learning",
+    year=2013,
+    url="https://proceedings.mlr.press/v28/sutskever13.html",
+)
+ADAGRAD = Paper(
+    key="duchi2011adaptive",
+    authors="Duchi, John and Hazan, Elad and Singer, Yoram",
+    title="Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
+    kind="article",
+    where="Journal of Machine Learning Research",
+    year=2011,
+    url="https://jmlr.org/papers/v12/duchi11a.html",
+)
+RMSPROP = Paper(
+    key="tieleman2012rmsprop",
+    authors="Tieleman, Tijmen and Hinton, Geoffrey",
+    title="Lecture 6.5: RMSProp, divide the gradient by a running average of its recent magnitude",
+    kind="misc",
+    where="COURSERA: Neural Networks for Machine Learning",
+    year=2012,
+    url="https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf",
+)
+ADADELTA = Paper(
+    key="zeiler2012adadelta",
+    authors="Zeiler, Matthew D.",
+    title="ADADELTA: An Adaptive Learning Rate Method",
+    kind="misc",
+    where="arXiv:1212.5701",
+    year=2012,
+    url="https://arxiv.org/abs/1212.5701",
+)
+ADAM = Paper(
+    key="kingma2015adam",
+    authors="Kingma, Diederik P. and Ba, Jimmy",
+    title="Adam: A Method for Stochastic Optimization",
+    kind="inproceedings",
+    where=ICLR,
+    year=2015,
+    url="https://arxiv.org/abs/1412.6980",
+)
+ADAMW = Paper(
+    key="loshchilov2019decoupled",
+    authors="Loshchilov, Ilya and Hutter, Frank",
+    title="Decoupled Weight Decay Regularization",
+    kind="inproceedings",
+    where=ICLR,
+    year=2019,
+    url="https://arxiv.org/abs/1711.05101",
+)
+NADAM = Paper(
+    key="dozat2016incorporating",
+    authors="Dozat, Timothy",
+    title="Incorporating Nesterov Momentum into Adam",
+    kind="inproceedings",
+    where=f"{ICLR}, Workshop Track",
+    year=2016,
+    url="https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
+)
+AMSGRAD = Paper(
+    key="reddi2018convergence",
+    authors="Reddi, Sashank J. and Kale, Satyen and Kumar, Sanjiv",
+    title="On the Convergence of Adam and Beyond",
+    kind="inproceedings",
+    where=ICLR,
+    year=2018,
+    url="https://arxiv.org/abs/1904.09237",
+)
+LION = Paper(
+    key="chen2023symbolic",
+    authors="Chen, Xiangning and Liang, Chen and Huang, Da and Real, Esteban and Wang, Kaiyuan and "
+    "Pham, Hieu and Dong, Xuanyi and Luong, Thang and Hsieh, Cho-Jui and Lu, Yifeng and "
+    "Le, Quoc V.",
+    title="Symbolic Discovery of Optimization Algorithms",
+    kind="inproceedings",
+    where="Advances in Neural Information Processing Systems",
+    year=2023,
+    url="https://arxiv.org/abs/2302.06675",
+)
+
+PAPERS = {
+    "sgd": MOMENTUM,
+    "adagrad": ADAGRAD,
+    "rmsprop": RMSPROP,
+    "adadelta": ADADELTA,
+    "adam": ADAM,
+    "adamw": ADAMW,
+    "nadam": NADAM,
+    "nadamw": NADAM,
+    "adamax": ADAM,
+    "amsgrad": AMSGRAD,
+    "lion": LION,
+}

@@ -1,0 +1,155 @@
+"""What the command line does with its parsed arguments: print, write files, return a status."""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+from .catalogue import catalogue
+from .compare import demo_plan, execute, plan
+from .comparison import Comparison, Plan, finite, plural
+from .show import show
+from .watch import machine, watching
+
+DONE, USAGE, INTERRUPTED = 0, 2, 130
+
+
+class Output(Protocol):
+    """Where the result of an experiment goes."""
+
+    @property
+    def out(self) -> Path: ...
+    @property
+    def quiet(self) -> bool: ...
+    @property
+    def json(self) -> bool: ...
+
+
+def run_demo(options: Any) -> int:
+    seeds = counted(options.seed, options.seeds)
+    return experiment(
+        options, lambda: demo_plan(seeds=seeds(), steps=options.steps, quick=options.quick)
+    )
+
+
+def run_compare(options: Any) -> int:
+    seeds = counted(options.seed, options.seeds)
+    return experiment(
+        options,
+        lambda: plan(
+            options.optimizers,
+            task=options.task,
+            lrs=options.lrs,
+            seeds=seeds(),
+            steps=options.steps,
+            schedule=options.schedule,
+        ),
+    )
+
+
+def run_list(options: Any) -> int:
+    found = catalogue()
+    if options.json:
+        print_json([asdict(entry) for entry in found.entries])
+    else:
+        console().print(found.table())
+    return DONE
+
+
+def run_show(options: Any) -> int:
+    try:
+        found = show(options.name)
+    except ValueError as error:
+        return refuse(str(error))
+    if options.json:
+        print_json(asdict(found))
+    else:
+        console().print(found.table())
+    return DONE
+
+
+def experiment(options: Output, make_plan: Callable[[], Plan]) -> int:
+    """Check, train, print the ranking, write the files."""
+    try:
+        chosen = make_plan()
+    except (ValueError, TypeError) as error:
+        return refuse(str(error))
+    try:
+        probe(options.out)
+    except OSError as error:
+        return refuse(f"--out: cannot write to {options.out}: {error.strerror or error}.")
+    screen = console(stderr=options.json)
+    if not options.quiet:
+        screen.print(f"{chosen.description()} on {machine()}", markup=False, highlight=False)
+    with watching(screen, quiet=options.quiet) as watcher:
+        found = execute(chosen, progress=watcher)
+    files = found.save(options.out) if found.sweeps else []
+    tell(found, files, screen, options)
+    return INTERRUPTED if found.interrupted else DONE
+
+
+def tell(found: Comparison, files: list[Path], screen: Console, options: Output) -> None:
+    """Print the outcome as the options ask for it."""
+    if options.json:
+        print_json(finite(found.summary()) | {"files": [str(file) for file in files]})
+    if found.interrupted:
+        done = sum(not found.partial(sweep) for sweep in found.sweeps)
+        of = plural(len(found.plan.labels), "optimizer")
+        screen.print(f"Interrupted: {done} of {of} finished.", style="bold yellow")
+    if options.quiet:
+        if not options.json:
+            screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
+    elif found.sweeps:
+        screen.print()
+        screen.print(found.table())
+        screen.print()
+    for name in files if not options.quiet else files[:1]:
+        screen.print(f"wrote {name}", markup=False, highlight=False, soft_wrap=True)
+    if not options.quiet:
+        screen.print(f"{found.wall_seconds:.0f} s in all", highlight=False)
+
+
+def counted(first: int, count: int) -> Callable[[], range]:
+    """The seeds `first`, `first + 1`, ...; checked when called."""
+
+    def seeds() -> range:
+        if first < 0 or count < 1:
+            raise ValueError(
+                f"--seed {first} --seeds {count}: expected a first seed of at least 0 and at "
+                "least one seed."
+            )
+        return range(first, first + count)
+
+    return seeds
+
+
+def probe(folder: Path) -> None:
+    """Make the folder and write to it, so that a long run does not end in an error."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints on any encoding, and wide where nothing says how wide it is."""
+    stream = sys.stderr if stderr else sys.stdout
+    with contextlib.suppress(AttributeError):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    wide = None if stream.isatty() or "COLUMNS" in os.environ else 130
+    return Console(file=stream, width=wide)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def refuse(why: str) -> int:
+    print(f"funcopt: {why}", file=sys.stderr)
+    return USAGE

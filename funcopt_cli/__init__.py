@@ -1,0 +1,59 @@
+"""The command `funcopt`: reads its arguments, and imports jax only once they are understood."""
+
+import difflib
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its status."""
+    try:
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("funcopt: interrupted before anything was finished.", file=sys.stderr)
+        status = INTERRUPTED
+    sys.exit(status)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command and return its status: 0, 2 for bad input, 130 when interrupted."""
+    try:
+        from . import arguments
+    except ModuleNotFoundError as error:
+        if error.name != "tyro":
+            raise
+        return refuse('this needs the extra "lab": pip install "funcopt[lab]"')
+    if argv in (["--version"], ["-V"]):
+        print(f"funcopt {installed()}")
+        return 0
+    if argv and not argv[0].startswith("-") and argv[0] not in arguments.COMMANDS:
+        near = difflib.get_close_matches(argv[0], arguments.COMMANDS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(arguments.COMMANDS)
+        return refuse(f"unknown command {argv[0]!r}.{hint} Available: {known}.")
+    options = arguments.parse(argv)
+
+    from funcopt.lab import terminal
+
+    runners = {
+        arguments.Demo: terminal.run_demo,
+        arguments.Compare: terminal.run_compare,
+        arguments.List: terminal.run_list,
+        arguments.Show: terminal.run_show,
+    }
+    return runners[type(options)](options)
+
+
+def installed() -> str:
+    try:
+        return version("funcopt")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def refuse(why: str) -> int:
+    print(f"funcopt: {why}", file=sys.stderr)
+    return USAGE

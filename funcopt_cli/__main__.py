@@ -1,0 +1,5 @@
+"""`python -m funcopt_cli` is the command `funcopt`."""
+
+from funcopt_cli import main
+
+main()
