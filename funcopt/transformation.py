@@ -176,19 +176,28 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     {'w': Array(0.75, dtype=float32)}
     """
 
-    def add(path, update, param):
-        if update is None:
-            return param
-        if jnp.shape(update) != jnp.shape(param):
+    def is_none(x):
+        return x is None
+
+    changes, structure = jax.tree.flatten(updates, is_leaf=is_none)
+    parts = structure.flatten_up_to(params)
+    new = []
+    for i, (update, param) in enumerate(zip(changes, parts, strict=True)):
+        if update is not None and jnp.shape(update) != jnp.shape(param):
+            path = jax.tree_util.tree_leaves_with_path(updates, is_leaf=is_none)[i][0]
             raise ValueError(
                 f"The update of {path_name(path)!r} has shape {jnp.shape(update)}, but the "
                 f"parameter has shape {jnp.shape(param)}."
             )
-        dtype = jnp.result_type(param)
-        wide = jnp.result_type(dtype, update)
-        return (jnp.asarray(param).astype(wide) + jnp.asarray(update).astype(wide)).astype(dtype)
+        new.append(param if update is None else _add(param, update))
+    return jax.tree.unflatten(structure, new)
 
-    return jax.tree_util.tree_map_with_path(add, updates, params, is_leaf=lambda x: x is None)
+
+def _add(param: Array, update: Array) -> Array:
+    dtype = jnp.result_type(param)
+    wide = jnp.result_type(dtype, update)
+    total = jnp.asarray(param).astype(wide) + jnp.asarray(update).astype(wide)
+    return total.astype(dtype)
 
 
 def step(

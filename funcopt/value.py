@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache, wraps
+from functools import cache, wraps
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import jax
@@ -112,6 +112,7 @@ Rate = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
 """A learning rate: finite and not negative, or a schedule of it."""
 DecayRate = Annotated[ScalarOrSchedule, Within(0, 1, "[)")]
 """A decay rate of a running mean: in [0, 1)."""
+OpenDecayRate = Annotated[ScalarOrSchedule, Within(0, 1, "()")]
 NonNegative = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
 Threshold = Annotated[ScalarOrSchedule, Within(0, math.inf)]
 """A clipping threshold: infinity means never."""
@@ -132,13 +133,13 @@ DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _checks(annotated: Any) -> dict[str, Callable]:
     hints = inspect.get_annotations(annotated, eval_str=True)
     return {name: get_args(h)[1] for name, h in hints.items() if get_origin(h) is Annotated}
 
 
-_signature = lru_cache(maxsize=None)(inspect.signature)
+_signature = cache(inspect.signature)
 
 
 def check_fields(record: Any) -> None:

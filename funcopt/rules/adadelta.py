@@ -19,7 +19,7 @@ from ..partition import Mask
 from ..rule import Accumulator, Clock, Rule, rule
 from ..storage import Storage
 from ..transformation import transformation
-from ..value import DecayRate, NonNegative, Rate
+from ..value import NonNegative, OpenDecayRate, Rate
 from .decay import Decay
 
 
@@ -30,7 +30,7 @@ class AdadeltaSlots(NamedTuple):
 
 @rule(acts_on="element", slots=AdadeltaSlots)
 class Adadelta(Rule):
-    rho: DecayRate = 0.9
+    rho: OpenDecayRate = 0.9
     eps: NonNegative = 1e-6
 
     def init(self, param: Inexact[Array, "*p"]) -> AdadeltaSlots:
@@ -38,13 +38,17 @@ class Adadelta(Rule):
 
     def update(self, grad: Inexact[Array, "*p"], slots: AdadeltaSlots, param, clock: Clock):
         del param  # Adadelta looks only at gradients
-        e_g = ema(slots.e_g, abs_sq(grad), self.rho)
-        u = jnp.sqrt(slots.e_x + self.eps) / jnp.sqrt(e_g + self.eps) * grad
-        return u, clock.renew(slots, e_g=e_g, e_x=ema(slots.e_x, abs_sq(u), self.rho))
+        slots = clock.renew(slots, e_g=ema(slots.e_g, abs_sq(grad), self.rho))
+        ratio = abs_sq(grad) / (slots.e_g + self.eps)
+        u_sq = (slots.e_x + self.eps) * ratio
+        slots = clock.renew(slots, e_x=ema(slots.e_x, u_sq, self.rho))
+        # The old e_x + eps, written with the new e_x, for Clock.renew's reason.
+        e_x_eps = (slots.e_x + self.rho * self.eps) / (self.rho + (1 - self.rho) * ratio)
+        return jnp.sqrt(e_x_eps / (slots.e_g + self.eps)) * grad, slots
 
 
 @transformation
-def scale_by_adadelta(rho: DecayRate = 0.9, eps: NonNegative = 1e-6, *, storage: Storage = None):
+def scale_by_adadelta(rho: OpenDecayRate = 0.9, eps: NonNegative = 1e-6, *, storage: Storage = None):
     """Adadelta's direction, without the learning rate. Arguments as in `adadelta`.
 
     >>> import funcopt
@@ -57,7 +61,7 @@ def scale_by_adadelta(rho: DecayRate = 0.9, eps: NonNegative = 1e-6, *, storage:
 @transformation
 def adadelta(
     learning_rate: Rate = 1.0,
-    rho: DecayRate = 0.9,
+    rho: OpenDecayRate = 0.9,
     eps: NonNegative = 1e-6,
     weight_decay: NonNegative = 0.0,
     mask: Mask = None,
@@ -68,7 +72,7 @@ def adadelta(
 
     Args:
         learning_rate: at least 0, or a schedule; 1 is the paper's and PyTorch's.
-        rho: decay of both mean squares, in [0, 1).
+        rho: decay of both mean squares, in (0, 1).
         eps: at least 0; the first steps are √eps long.
         weight_decay: decoupled, at least 0.
         mask: which parameters decay, see `add_decayed_weights`.

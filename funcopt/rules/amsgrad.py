@@ -45,14 +45,14 @@ class Amsgrad(Rule):
 
     def update(self, grad: Inexact[Array, "*p"], slots: AmsgradSlots, param, clock: Clock):
         del param  # AMSGrad looks only at gradients
-        nu = ema(slots.nu, abs_sq(grad), self.b2)
-        seen_1, seen_2 = (seen(b, clock.t, nu.dtype) for b in (self.b1, self.b2))
         slots = clock.renew(
             slots,
             mu=ema(slots.mu, grad, self.b1),
-            nu=nu,
-            nu_max=jnp.maximum(slots.nu_max, nu / seen_2 if self.variant == "optax" else nu),
+            nu=ema(slots.nu, abs_sq(grad), self.b2),
         )
+        seen_1, seen_2 = (seen(b, clock.t, slots.nu.dtype) for b in (self.b1, self.b2))
+        nu = slots.nu / seen_2 if self.variant == "optax" else slots.nu
+        slots = clock.renew(slots, nu_max=jnp.maximum(slots.nu_max, nu))
         mu = slots.mu if self.variant == "paper" else slots.mu / seen_1
         nu_max = slots.nu_max / seen_2 if self.variant == "pytorch" else slots.nu_max
         return mu / (jnp.sqrt(nu_max + self.eps_root) + self.eps), slots

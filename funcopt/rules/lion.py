@@ -18,7 +18,7 @@ from ..partition import Mask
 from ..rule import Clock, Rule, Signed, rule
 from ..storage import Storage, with_slot
 from ..transformation import transformation
-from ..value import DecayRate, DType, NonNegative, Rate
+from ..value import DecayRate, DType, NonNegative, OpenDecayRate, Rate
 from .decay import Decay
 
 
@@ -29,20 +29,21 @@ class LionSlots(NamedTuple):
 @rule(acts_on="element", slots=LionSlots)
 class Lion(Rule):
     b1: DecayRate = 0.9
-    b2: DecayRate = 0.99
+    b2: OpenDecayRate = 0.99
 
     def init(self, param: Inexact[Array, "*p"]) -> LionSlots:
         return LionSlots(mu=jnp.zeros_like(param))
 
     def update(self, grad: Inexact[Array, "*p"], slots: LionSlots, param, clock: Clock):
         del param  # Lion looks only at gradients
-        u = jnp.sign(ema(slots.mu, grad, self.b1))
-        return u, clock.renew(slots, mu=ema(slots.mu, grad, self.b2))
+        slots = clock.renew(slots, mu=ema(slots.mu, grad, self.b2))
+        # b2 (b1 mu + (1 − b1) g) written with the new mu, for Clock.renew's reason; same sign.
+        return jnp.sign(self.b1 * slots.mu + (self.b2 - self.b1) * grad), slots
 
 
 @transformation
 def scale_by_lion(
-    b1: DecayRate = 0.9, b2: DecayRate = 0.99, mu_dtype: DType = None, *, storage: Storage = None
+    b1: DecayRate = 0.9, b2: OpenDecayRate = 0.99, mu_dtype: DType = None, *, storage: Storage = None
 ):
     """Lion's direction, without the learning rate. Arguments as in `lion`.
 
@@ -57,7 +58,7 @@ def scale_by_lion(
 def lion(
     learning_rate: Rate,
     b1: DecayRate = 0.9,
-    b2: DecayRate = 0.99,
+    b2: OpenDecayRate = 0.99,
     mu_dtype: DType = None,
     weight_decay: NonNegative = 1e-3,
     mask: Mask = None,
@@ -70,7 +71,7 @@ def lion(
         learning_rate: the length of a step in each element, at least 0; or a schedule. Three to
             ten times below what suits AdamW.
         b1: weight of the momentum in the direction, in [0, 1).
-        b2: decay of the momentum, in [0, 1).
+        b2: decay of the momentum, in (0, 1).
         mu_dtype: the dtype in which `mu` is kept, None for the dtype of the arithmetic.
         weight_decay: decoupled, at least 0; three to ten times above what suits AdamW.
         mask: which parameters decay, see `add_decayed_weights`.

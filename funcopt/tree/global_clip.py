@@ -41,10 +41,21 @@ def global_norm(tree: Updates) -> Float[Array, ""]:
     >>> funcopt.global_norm({"a": jnp.float16(300), "b": jnp.float16(-400)})
     Array(500., dtype=float32)
     """
-    leaves = [jnp.asarray(x) for x in jax.tree.leaves(tree)]
-    squares = [jnp.sum(abs_sq(x.astype(jnp.result_type(jnp.float32, x)))) for x in leaves]
+    squares = [_square_sum(x) for x in jax.tree.leaves(tree)]
     widest = jnp.result_type(jnp.float32, *squares)
     return jnp.sqrt(sum((x.astype(widest) for x in squares), jnp.zeros([], widest)))
+
+
+# Leaves of the same shape share a trace, as in `lift`.
+@jax.jit
+def _square_sum(x: Array) -> Float[Array, ""]:
+    return jnp.sum(abs_sq(x.astype(jnp.result_type(jnp.float32, x))))
+
+
+@jax.jit
+def _shorten(x: Array, ratio: Float[Array, ""]) -> Array:
+    wide = jnp.result_type(jnp.float32, x)
+    return (x.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(x.dtype)
 
 
 @dataclass(frozen=True)
@@ -71,10 +82,6 @@ class _ClipByGlobalNorm:
         tiny = jnp.finfo(norm.dtype).tiny
         ratio = jnp.minimum(1, jnp.asarray(bound, norm.dtype) / jnp.maximum(norm, tiny))
 
-        def shorten(g):
-            wide = jnp.result_type(jnp.float32, g)
-            return (g.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(g.dtype)
-
         clock = Clock(safe_increment(state.count), gate=gate)
         state = clock.renew(
             state,
@@ -82,7 +89,7 @@ class _ClipByGlobalNorm:
             grad_norm=norm.astype(jnp.float32),
             clip_ratio=ratio.astype(jnp.float32),
         )
-        return jax.tree.map(shorten, updates), state
+        return jax.tree.map(lambda u: _shorten(u, ratio), updates), state
 
 
 @transformation
