@@ -37,6 +37,7 @@ def parameters(function) -> dict[str, str]:
     return {
         name: "" if parameter.default is parameter.empty else repr(parameter.default)
         for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is not parameter.VAR_POSITIONAL
     }
 
 
@@ -46,9 +47,13 @@ def optax_signatures() -> dict:
 
     import funcopt
 
-    names = sorted(vars(funcopt).keys() & set(optax.__all__))
-    functions = {name: getattr(optax, name) for name in names}
-    taken = {name: parameters(f) for name, f in functions.items() if inspect.isfunction(f)}
+    names = sorted(vars(funcopt).keys() & set(dir(optax)))
+    both = {name: (getattr(funcopt, name), getattr(optax, name)) for name in names}
+    taken = {
+        name: parameters(theirs)
+        for name, (ours, theirs) in both.items()
+        if inspect.isfunction(ours) and callable(theirs) and ours is not theirs
+    }
     return {"version": optax.__version__, "parameters": taken}
 
 
