@@ -74,7 +74,8 @@ def adadelta(
         learning_rate: at least 0, or a schedule; 1 is the paper's and PyTorch's.
         rho: decay of both mean squares, in (0, 1).
         eps: at least 0; the first steps are √eps long.
-        weight_decay: decoupled, at least 0.
+        weight_decay: added to the gradient times the parameter (L2, as PyTorch and optax), at
+            least 0; decoupled decay is `chain(scale_by_adadelta(), add_decayed_weights(...), ...)`.
         mask: which parameters decay, see `add_decayed_weights`.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
@@ -89,8 +90,8 @@ def adadelta(
     Source: https://arxiv.org/abs/1212.5701, Algorithm 1.
     """
     return optimizer(
-        Adadelta(rho, eps),
         where(mask, Decay(weight_decay)),
+        Adadelta(rho, eps),
         learning_rate=learning_rate,
         storage=storage,
     )

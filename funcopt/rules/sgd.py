@@ -2,11 +2,12 @@
 
     trace ← decay trace + g
     u = trace                      heavy ball: Polyak, 1964
-    u = g + decay trace            Nesterov, 1983, as rewritten by Sutskever et al., 2013
+    u = g + decay trace            Nesterov, 1983, as simplified by Bengio et al., 2012
 
 The trace starts at zero and its new gradient has weight one, as in PyTorch without dampening.
 Keras keeps the learning rate inside the trace, which differs while the rate changes.
-http://proceedings.mlr.press/v28/sutskever13.html
+Polyak: https://doi.org/10.1016/0041-5553(64)90137-5. Bengio, Boulanger-Lewandowski & Pascanu,
+Section 3.5: https://arxiv.org/abs/1212.0901.
 """
 
 from typing import NamedTuple
@@ -92,7 +93,7 @@ def sgd(
     >>> params
     Array([-0.1], dtype=float32)
 
-    Source: http://proceedings.mlr.press/v28/sutskever13.html
+    Source: https://arxiv.org/abs/1212.0901, Section 3.5.
     """
     if momentum is None:
         if nesterov:

@@ -8,8 +8,7 @@ Zeiler, "ADADELTA: an adaptive learning rate method", arXiv:1212.5701, algorithm
     x_{t+1}  = x_t + Δx_t
 
 The paper has no learning rate (it is 1); E[Δx²] accumulates the step before the rate multiplies it.
-`weight_decay` is decoupled and multiplied by the rate, as in AdamW; that of PyTorch and optax is L2
-(`coupled_weight_decay` of `trajectory`).
+`weight_decay` adds λθ to the gradient (the coupled form), which is what optax and PyTorch do.
 """
 
 from __future__ import annotations
@@ -20,7 +19,8 @@ import numpy as np
 def adadelta(p, g, slots, t, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     """One Adadelta step; slots `e_g` and `e_x`."""
     slots = slots or {"e_g": np.zeros(np.shape(p)), "e_x": np.zeros(np.shape(p))}
+    g = g + weight_decay * p
     e_g = rho * slots["e_g"] + (1 - rho) * np.abs(g) ** 2
     u = np.sqrt(slots["e_x"] + eps) / np.sqrt(e_g + eps) * g
     e_x = rho * slots["e_x"] + (1 - rho) * np.abs(u) ** 2
-    return p - lr * (u + weight_decay * p), {"e_g": e_g, "e_x": e_x}
+    return p - lr * u, {"e_g": e_g, "e_x": e_x}
