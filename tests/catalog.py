@@ -1,0 +1,686 @@
+"""One row for every algorithm and configuration that is worth proving.
+
+Tests run over rows and read what differs from the columns; none asks for a name.
+
+`ROWS` are the optimizers: `row.factory(learning_rate)` makes one. `BLOCKS` are the building blocks,
+which know no rate and return a direction. `NESTED` are compositions, without a reference of their
+own. `ALL` is all of them.
+
+>>> row = next(row for row in ROWS if row.name == "adam-nesterov")
+>>> row.factory(1e-3), row.slots, row.needs_params
+(adam(learning_rate=0.001, nesterov=True), ('mu', 'nu'), False)
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import optax
+import pytest
+
+import funcopt
+from tests import reference
+from tests.reference import Step
+
+
+@dataclass(frozen=True)
+class Row:
+    """One configuration of one algorithm.
+
+    Attributes:
+        name: unique; the algorithm, and after a dash what is special.
+        algorithm: the factory in funcopt.
+        kwargs: the arguments it is called with, the learning rate aside.
+        reference: the same in NumPy float64; None for compositions.
+        reference_kwargs: its arguments; None for those of `kwargs`.
+        rate: the learning rate in tests; None for a building block, which takes none.
+        slots: what is remembered for each parameter, in order.
+        acts_on: what one element of the update may depend on; "tree" is all leaves.
+        complex: whether complex parameters are allowed.
+        needs_params: whether `update` must be given the parameters.
+        moves_on_zero_gradient: whether parameters move although no gradient ever came.
+        keeps_moving: whether a zero gradient after another one still moves them.
+        masked: whether there is a `mask` that limits a weight decay.
+        scheduled: hyperparameters that a schedule may replace, each with two values in its range.
+        optax: the function of optax that means the same, None if there is none.
+        optax_kwargs: its arguments; None for those of `kwargs`.
+        optax_differs: why there is none, or when the two part.
+        optax_rounds: the float32 deviation that optax's own rounding causes, or None.
+        float32, float64: tolerances over 50 steps, relative to the largest parameter.
+    """
+
+    name: str
+    algorithm: Callable[..., Any]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    reference: Step | None = None
+    reference_kwargs: Mapping[str, Any] | None = None
+    rate: float | None = 0.05
+    slots: tuple[str, ...] = ()
+    acts_on: Literal["element", "array", "matrix", "tree"] = "element"
+    complex: bool = True
+    needs_params: bool = False
+    moves_on_zero_gradient: bool = False
+    keeps_moving: bool = False
+    masked: bool = False
+    scheduled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    optax: Callable[..., Any] | None = None
+    optax_kwargs: Mapping[str, Any] | None = None
+    optax_differs: str = ""
+    optax_rounds: float | None = None
+    float32: float = 1e-6
+    float64: float = 1e-12
+
+    @property
+    def factory(self) -> Callable[..., Any]:
+        """Makes the transformation from a learning rate (a building block: from nothing)."""
+        return partial(self.algorithm, **self.kwargs) if self.kwargs else self.algorithm
+
+    def make(self, rate: Any = None, **changes: Any) -> Any:
+        """The transformation, at `rate` instead of the row's and with changed arguments."""
+        if self.rate is None:
+            assert rate is None
+            return self.factory(**changes)
+        return self.factory(self.rate if rate is None else rate, **changes)
+
+    def descending(self, rate: Any = None, **changes: Any) -> Any:
+        """What moves parameters: a building block with a descent after it."""
+        if self.rate is not None:
+            return self.make(rate, **changes)
+        return funcopt.chain(self.make(**changes), funcopt.descend(0.05 if rate is None else rate))
+
+    @property
+    def descent_rate(self) -> float:
+        """The learning rate of `descending()`."""
+        return 0.05 if self.rate is None else self.rate
+
+    @property
+    def accepts(self) -> set[str]:
+        """The names of the factory's arguments."""
+        return set(inspect.signature(self.algorithm).parameters)
+
+    def transcribed(self) -> Mapping[str, Any]:
+        """The reference's arguments."""
+        return self.kwargs if self.reference_kwargs is None else self.reference_kwargs
+
+    def theirs(self) -> Mapping[str, Any]:
+        """The arguments of optax's function."""
+        return self.kwargs if self.optax_kwargs is None else self.optax_kwargs
+
+
+def each(rows: tuple[Row, ...], where: Callable[[Row], Any] = lambda row: True) -> Any:
+    """Parametrise a test by row."""
+    return pytest.mark.parametrize(
+        "row", [pytest.param(row, id=row.name) for row in rows if where(row)]
+    )
+
+
+def tell(rows: tuple[Row, ...]) -> Iterator[str]:
+    """A table of the columns that are capabilities, in Markdown."""
+    head = ("row", "acts on", "slots", "complex", "needs parameters", "optax")
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        same = "same" if row.optax and not row.optax_differs else row.optax_differs
+        slots = ", ".join(f"`{name}`" for name in row.slots) or "none"
+        marks = ["yes" if x else "no" for x in (row.complex, row.needs_params)]
+        yield f"| {' | '.join([row.name, row.acts_on, slots, *marks, same])} |"
+
+
+def identity(p, g, slots, t, lr):
+    return p - lr * g, slots
+
+
+def scaled(p, g, slots, t, lr, step_size):
+    return p - lr * step_size * g, slots
+
+
+def decayed(p, g, slots, t, lr, weight_decay=0.0):
+    return p - lr * (g + weight_decay * p), slots
+
+
+def clipped(p, g, slots, t, lr, max_delta):
+    parts = (np.clip(x, -max_delta, max_delta) for x in (g.real, g.imag))
+    real, imaginary = parts
+    return p - lr * (real + 1j * imaginary if np.iscomplexobj(g) else real), slots
+
+
+def normed(p, g, slots, t, lr, max_norm):
+    norm = np.sqrt(np.sum(np.abs(g) ** 2))
+    return p - lr * g * (1 if norm <= max_norm else max_norm / norm), slots
+
+
+MOMENTS = ("mu", "nu")
+BETAS = {"b1": (0.9, 0.6), "b2": (0.999, 0.95)}
+ADAM = {**BETAS, "eps": (1e-8, 1e-3), "eps_root": (0.0, 1e-4)}
+DECAY = {"weight_decay": (0.0, 0.2)}
+DECAYING = {"needs_params": True, "moves_on_zero_gradient": True, "keeps_moving": True}
+OTHER = {"b1": 0.7, "b2": 0.95, "eps": 1e-4, "eps_root": 1e-5}
+# optax raises decay rates to powers in float32: 1 - 0.999^t is 6e-6 off at the first step.
+POWERS = 1e-5
+
+ROWS: tuple[Row, ...] = (
+    Row("sgd", funcopt.sgd, reference=reference.sgd, optax=optax.sgd),
+    Row(
+        "sgd-momentum",
+        funcopt.sgd,
+        {"momentum": 0.9},
+        reference=reference.sgd,
+        rate=0.02,
+        slots=("trace",),
+        keeps_moving=True,
+        scheduled={"momentum": (0.5, 0.9)},
+        optax=optax.sgd,
+    ),
+    Row(
+        "sgd-nesterov",
+        funcopt.sgd,
+        {"momentum": 0.8, "nesterov": True},
+        reference=reference.sgd,
+        rate=0.02,
+        slots=("trace",),
+        keeps_moving=True,
+        scheduled={"momentum": (0.5, 0.9)},
+        optax=optax.sgd,
+    ),
+    Row(
+        "adagrad",
+        funcopt.adagrad,
+        reference=reference.adagrad,
+        rate=0.1,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+        optax=optax.adagrad,
+    ),
+    Row(
+        "adagrad-from-zero",
+        funcopt.adagrad,
+        {"initial_accumulator_value": 0.0, "eps": 1e-3},
+        reference=reference.adagrad,
+        rate=0.1,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+        optax=optax.adagrad,
+    ),
+    Row(
+        "adagrad-outside",
+        funcopt.adagrad,
+        {"initial_accumulator_value": 0.0, "eps": 1e-10, "eps_in_sqrt": False},
+        reference=reference.adagrad,
+        rate=0.1,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+        optax_differs="optax adds eps inside the root only",
+    ),
+    Row(
+        "rmsprop",
+        funcopt.rmsprop,
+        reference=reference.rmsprop,
+        rate=0.02,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+        optax=optax.rmsprop,
+    ),
+    Row(
+        "rmsprop-outside",
+        funcopt.rmsprop,
+        {"decay": 0.99, "eps": 1e-6, "eps_in_sqrt": False},
+        reference=reference.rmsprop,
+        rate=0.02,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+        optax=optax.rmsprop,
+    ),
+    Row(
+        "rmsprop-corrected",
+        funcopt.rmsprop,
+        {"bias_correction": True},
+        reference=reference.rmsprop,
+        rate=0.02,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+        optax=optax.rmsprop,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "rmsprop-centered",
+        funcopt.rmsprop,
+        {"centered": True, "initial_scale": 0.5, "eps": 1e-3},
+        reference=reference.rmsprop,
+        rate=0.02,
+        slots=MOMENTS,
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-3, 1e-2)},
+        optax=optax.rmsprop,
+    ),
+    Row(
+        "rmsprop-momentum",
+        funcopt.rmsprop,
+        {"momentum": 0.9},
+        reference=reference.rmsprop,
+        rate=0.005,
+        slots=("nu", "trace"),
+        keeps_moving=True,
+        scheduled={"decay": (0.9, 0.99), "momentum": (0.5, 0.9)},
+        optax=optax.rmsprop,
+        optax_differs="while the rate changes: optax keeps it inside the momentum's buffer",
+    ),
+    Row(
+        "rmsprop-centered-nesterov",
+        funcopt.rmsprop,
+        {
+            "centered": True,
+            "momentum": 0.9,
+            "nesterov": True,
+            "eps_in_sqrt": False,
+            "initial_scale": 0.5,
+        },
+        reference=reference.rmsprop,
+        rate=0.005,
+        slots=(*MOMENTS, "trace"),
+        keeps_moving=True,
+        scheduled={"decay": (0.9, 0.99), "momentum": (0.5, 0.9)},
+        optax=optax.rmsprop,
+        optax_differs="while the rate changes: optax keeps it inside the momentum's buffer",
+    ),
+    Row(
+        "adadelta",
+        funcopt.adadelta,
+        reference=reference.adadelta,
+        rate=1.0,
+        slots=("e_g", "e_x"),
+        needs_params=True,
+        masked=True,
+        scheduled={"rho": (0.9, 0.99), "eps": (1e-6, 1e-3), **DECAY},
+        optax=optax.adadelta,
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+    ),
+    Row(
+        "adadelta-decay",
+        funcopt.adadelta,
+        {"rho": 0.95, "eps": 1e-3, "weight_decay": 0.1},
+        reference=reference.adadelta,
+        rate=1.0,
+        slots=("e_g", "e_x"),
+        masked=True,
+        scheduled={"rho": (0.9, 0.99), "eps": (1e-6, 1e-3), **DECAY},
+        optax_differs="optax adds the decay to the gradient, funcopt to the step",
+        **DECAYING,
+    ),
+    Row(
+        "adam",
+        funcopt.adam,
+        reference=reference.adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.adam,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "adam-other",
+        funcopt.adam,
+        OTHER,
+        reference=reference.adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.adam,
+    ),
+    Row(
+        "adam-nesterov",
+        funcopt.adam,
+        {"nesterov": True},
+        reference=reference.adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.adam,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "adam-uncorrected",
+        funcopt.adam,
+        {"bias_correction": False},
+        reference=reference.adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax_differs="optax always corrects",
+    ),
+    Row(
+        "adamw",
+        funcopt.adamw,
+        reference=reference.adamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax=optax.adamw,
+        optax_rounds=POWERS,
+        **DECAYING,
+    ),
+    Row(
+        "adamw-nesterov",
+        funcopt.adamw,
+        {"b2": 0.95, "weight_decay": 0.3, "nesterov": True},
+        reference=reference.adamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax=optax.adamw,
+        **DECAYING,
+    ),
+    Row(
+        "nadam",
+        funcopt.nadam,
+        reference=reference.nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.nadam,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "nadam-pytorch",
+        funcopt.nadam,
+        {"variant": "pytorch"},
+        reference=reference.nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3)},
+        optax_differs="optax has no momentum schedule",
+    ),
+    Row(
+        "nadam-pytorch-fast",
+        funcopt.nadam,
+        {"variant": "pytorch", "momentum_decay": 0.5, **OTHER},
+        reference=reference.nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3)},
+        optax_differs="optax has no momentum schedule",
+    ),
+    Row(
+        "nadam-init2winit",
+        funcopt.nadam,
+        {"variant": "init2winit"},
+        reference=reference.nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax_differs="optax corrects the look-ahead one step later",
+    ),
+    Row(
+        "nadamw",
+        funcopt.nadamw,
+        {"b2": 0.95, "weight_decay": 0.3},
+        reference=reference.nadamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax=optax.nadamw,
+        **DECAYING,
+    ),
+    Row(
+        "nadamw-pytorch",
+        funcopt.nadamw,
+        {"variant": "pytorch", "weight_decay": 0.01},
+        reference=reference.nadamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3), **DECAY},
+        optax_differs="optax has no momentum schedule",
+        **DECAYING,
+    ),
+    Row(
+        "nadamw-init2winit",
+        funcopt.nadamw,
+        {"variant": "init2winit", "weight_decay": 0.08},
+        reference=reference.nadamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax_differs="optax corrects the look-ahead one step later",
+        **DECAYING,
+    ),
+    Row(
+        "adamax",
+        funcopt.adamax,
+        reference=reference.adamax,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3)},
+        optax=optax.adamax,
+    ),
+    Row(
+        "amsgrad",
+        funcopt.amsgrad,
+        reference=reference.amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.amsgrad,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "amsgrad-pytorch",
+        funcopt.amsgrad,
+        {"variant": "pytorch", "b1": 0.7, "b2": 0.6},
+        reference=reference.amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax_differs="optax keeps the maximum of corrected means, or corrects nothing",
+    ),
+    Row(
+        "amsgrad-paper",
+        funcopt.amsgrad,
+        {"variant": "paper", "b1": 0.7, "b2": 0.6},
+        reference=reference.amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.amsgrad,
+        optax_kwargs={
+            "b1": 0.7,
+            "b2": 0.6,
+            "bias_correction_mu": False,
+            "bias_correction_nu": False,
+        },
+    ),
+    Row(
+        "lion",
+        funcopt.lion,
+        reference=reference.lion,
+        slots=("mu",),
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), "b2": (0.99, 0.9), **DECAY},
+        optax=optax.lion,
+        **DECAYING,
+    ),
+    Row(
+        "lion-strong-decay",
+        funcopt.lion,
+        {"b1": 0.95, "b2": 0.98, "weight_decay": 0.5},
+        reference=reference.lion,
+        slots=("mu",),
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), "b2": (0.99, 0.9), **DECAY},
+        optax=optax.lion,
+        **DECAYING,
+    ),
+)
+
+
+def _block(name: str, algorithm: Callable[..., Any], kwargs: Any = (), **columns: Any) -> Row:
+    columns = {"optax": getattr(optax, algorithm.__name__, None), **columns}
+    return Row(name, algorithm, dict(kwargs), rate=None, **columns)
+
+
+BLOCKS: tuple[Row, ...] = (
+    _block("identity", funcopt.identity, reference=identity),
+    _block("scale", funcopt.scale, {"step_size": -0.5}, reference=scaled),
+    _block(
+        "descend",
+        funcopt.descend,
+        {"learning_rate": 0.3},
+        reference=scaled,
+        reference_kwargs={"step_size": -0.3},
+        optax=optax.scale_by_learning_rate,
+    ),
+    _block(
+        "scale_by_learning_rate",
+        funcopt.scale_by_learning_rate,
+        {"learning_rate": 0.3, "flip_sign": False},
+        reference=scaled,
+        reference_kwargs={"step_size": 0.3},
+    ),
+    _block(
+        "clip",
+        funcopt.clip,
+        {"max_delta": 0.5},
+        reference=clipped,
+        scheduled={"max_delta": (0.5, 2.0)},
+        optax_differs="for complex updates, which optax does not clip by parts",
+    ),
+    _block(
+        "clip_by_global_norm",
+        funcopt.clip_by_global_norm,
+        {"max_norm": 1.0},
+        reference=normed,
+        acts_on="tree",
+        scheduled={"max_norm": (0.5, 2.0)},
+    ),
+    _block(
+        "add_decayed_weights",
+        funcopt.add_decayed_weights,
+        {"weight_decay": 0.1},
+        reference=decayed,
+        masked=True,
+        scheduled=DECAY,
+        **DECAYING,
+    ),
+    _block(
+        "trace",
+        funcopt.trace,
+        {"decay": 0.9},
+        reference=reference.sgd,
+        reference_kwargs={"momentum": 0.9},
+        slots=("trace",),
+        keeps_moving=True,
+    ),
+    _block(
+        "trace-nesterov",
+        funcopt.trace,
+        {"decay": 0.9, "nesterov": True},
+        reference=reference.sgd,
+        reference_kwargs={"momentum": 0.9, "nesterov": True},
+        slots=("trace",),
+        keeps_moving=True,
+    ),
+    _block(
+        "scale_by_rss",
+        funcopt.scale_by_rss,
+        reference=reference.adagrad,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+    ),
+    _block(
+        "scale_by_rms",
+        funcopt.scale_by_rms,
+        {"decay": 0.95, "initial_scale": 0.1},
+        reference=reference.rmsprop,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+    ),
+    _block(
+        "scale_by_stddev",
+        funcopt.scale_by_stddev,
+        {"initial_scale": 0.1},
+        reference=reference.rmsprop,
+        reference_kwargs={"initial_scale": 0.1, "centered": True},
+        slots=MOMENTS,
+    ),
+    _block(
+        "scale_by_adadelta",
+        funcopt.scale_by_adadelta,
+        {"rho": 0.95},
+        reference=reference.adadelta,
+        slots=("e_g", "e_x"),
+        scheduled={"rho": (0.9, 0.99), "eps": (1e-6, 1e-3)},
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+    ),
+    _block(
+        "scale_by_adam",
+        funcopt.scale_by_adam,
+        {"b2": 0.95},
+        reference=reference.adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+    ),
+    _block(
+        "scale_by_adamax",
+        funcopt.scale_by_adamax,
+        {"b2": 0.95},
+        reference=reference.adamax,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3)},
+    ),
+    _block(
+        "scale_by_amsgrad",
+        funcopt.scale_by_amsgrad,
+        {"b2": 0.95},
+        reference=reference.amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+    ),
+    _block(
+        "scale_by_lion",
+        funcopt.scale_by_lion,
+        {"b2": 0.95},
+        reference=reference.lion,
+        reference_kwargs={"b2": 0.95, "weight_decay": 0.0},
+        slots=("mu",),
+        keeps_moving=True,
+        scheduled={"b1": (0.9, 0.6), "b2": (0.99, 0.9)},
+    ),
+)
+
+
+def clipped_adamw(learning_rate: Any) -> Any:
+    return funcopt.chain(
+        funcopt.clip_by_global_norm(1.0), funcopt.adamw(learning_rate, weight_decay=0.1)
+    )
+
+
+def accumulated_l2(learning_rate: Any) -> Any:
+    return funcopt.chain(
+        funcopt.add_decayed_weights(0.1),
+        funcopt.trace(0.9),
+        funcopt.chain(funcopt.clip(1.0), funcopt.descend(learning_rate)),
+    )
+
+
+def own_rules(learning_rate: Any) -> Any:
+    return funcopt.optimizer(
+        funcopt.Clip(1.0),
+        funcopt.Adam(b2=0.95),
+        funcopt.Momentum(0.5),
+        funcopt.Decay(0.1),
+        learning_rate=learning_rate,
+    )
+
+
+NESTED: tuple[Row, ...] = (
+    Row("clipped-adamw", clipped_adamw, slots=MOMENTS, acts_on="tree", **DECAYING),
+    Row("l2-in-chains", accumulated_l2, slots=("trace",), **DECAYING),
+    Row("own-rules", own_rules, slots=(*MOMENTS, "trace"), **DECAYING),
+)
+
+ALL: tuple[Row, ...] = (*ROWS, *BLOCKS, *NESTED)
