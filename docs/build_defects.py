@@ -18,6 +18,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tests import catalog  # noqa: E402
 from tests.defects import (  # noqa: E402
     FUNCOPT,
     LIBRARY_CHECKS,
@@ -88,10 +89,9 @@ def region(ours: Sequence[Finding], theirs: Sequence[Finding], same: set[str]) -
 
 def main() -> None:
     warnings.simplefilter("ignore")  # what optax does with integer parameters warns of float64
-    rows = funcopt_rows()
-    ours = findings(FUNCOPT, rows)
+    ours = findings(FUNCOPT, funcopt_rows())
     theirs = findings(OPTAX, optax_rows())
-    text = region(ours, theirs, {name for name, _ in rows})
+    text = region(ours, theirs, {row.algorithm.__name__ for row in catalog.ROWS})
     page, replaced = REGION.subn(lambda m: m[1] + text + m[2], PAGE.read_text())
     if replaced != 1:
         raise SystemExit(f"{PAGE.name} has {replaced} regions named defects; it must have one.")

@@ -196,15 +196,6 @@ def scan(param: str, grad: str, library: Library, factory: Factory) -> Seen:
     return Seen(finite(params), "accepted")
 
 
-def apply_if_finite(library: Library, factory: Factory) -> Seen:
-    """`optax.apply_if_finite` around it takes float32 parameters and bf16 gradients."""
-    del library
-    tx = optax.apply_if_finite(factory(RATE), 3)
-    params, grads = pair("float32", "bfloat16")
-    updates, _ = tx.update(grads, tx.init(params), params)
-    return Seen(finite(updates), "accepted")
-
-
 def none_leaf(library: Library, factory: Factory) -> Seen:
     """None among parameters and gradients, as Equinox's filters leave, passes through."""
     tx = factory(RATE)
@@ -381,7 +372,6 @@ ROW_CHECKS: Mapping[str, Callable[[Library, Factory], Seen | None]] = {
             ("lax.scan accepts", scan),
         )
     },
-    "inside optax.apply_if_finite, f32 parameters and bf16 gradients": apply_if_finite,
     "None leaves pass through": none_leaf,
     "missing gradient: error names the leaf": partial(bad_leaf, lambda: (jnp.ones(2), None)),
     "gradient of another shape: error names the leaf": partial(
