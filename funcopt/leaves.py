@@ -73,7 +73,7 @@ def _problem(leaf: Leaf) -> tuple[type[Exception], str] | None:
     beside = leaf.slots[:1] if leaf.param is None else (leaf.param,)
     if not isinstance(leaf.grad, float | complex) and not _is_array(leaf.grad):
         return TypeError, f"is {leaf.grad!r}, which is not an array."
-    dtype = jnp.result_type(leaf.grad) if leaf.grad is not None else None
+    dtype = jnp.result_type(leaf.grad)
     if dtype == jax.dtypes.float0 or not jnp.issubdtype(dtype, jnp.inexact):
         return TypeError, (
             f"has dtype {dtype}; only floating-point and complex parameters can be optimized. "

@@ -31,7 +31,7 @@ class LiftedState(NamedTuple):
     each rule, whose fields are trees shaped like the parameters.
     """
 
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     lr: Float[Array, ""] | None
     slots: tuple
 
@@ -84,7 +84,7 @@ class Lifted:
             columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
             slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
         count = jnp.zeros([], jnp.int32)
-        return LiftedState(count, self._state_rate(count), tuple(slots))
+        return LiftedState(count, _state_rate(self._rate(count)), tuple(slots))
 
     def update(
         self,
@@ -100,8 +100,8 @@ class Lifted:
         columns = [jax.tree.flatten(tree) for slots in state.slots for tree in slots]
         leaves, structure = gradients_beside(updates, params, [column for column, _ in columns])
 
-        t = optax.safe_increment(state.count)
-        lr = _number("learning_rate", self.learning_rate, state.count)
+        t = jnp.asarray(optax.safe_increment(state.count))
+        lr = self._rate(state.count)
         clock = Clock(t, lr, gate)
         plan, numbers = _Plan.of(_at(state.count, self.rules))
         done = [
@@ -113,7 +113,7 @@ class Lifted:
         trees = [jax.tree.unflatten(s, new) for (_, s), new in zip(columns, renewed, strict=True)]
         new_state = LiftedState(
             count=clock.choose(t, state.count),
-            lr=None if lr is None else clock.choose(lr.astype(jnp.float32), state.lr),
+            lr=jax.tree.map(clock.choose, _state_rate(lr), state.lr),
             slots=plan.rows(trees),
         )
         return jax.tree.unflatten(structure, [update for update, _ in done]), new_state
@@ -121,13 +121,14 @@ class Lifted:
     def _kept(self, rule: Rule, array: Array) -> list[Array]:
         """The slots of one parameter in the dtypes in which they are kept."""
         slots = rule.init(array)
-        names = type(slots)._fields
-        dtypes = [kept_dtype(self.storage, type(slots), n, x.dtype) for n, x in zip(names, slots)]
-        return [x.astype(dtype) for x, dtype in zip(slots, dtypes, strict=True)]
+        return [
+            x.astype(kept_dtype(self.storage, rule.slots, name, x.dtype))
+            for name, x in slots._asdict().items()
+        ]
 
-    def _state_rate(self, count: Array) -> Float[Array, ""] | None:
-        rate = _number("learning_rate", self.learning_rate, count)
-        return None if rate is None else rate.astype(jnp.float32)
+    def _rate(self, count: Array) -> Float[Array, ""] | None:
+        rate = self.learning_rate
+        return None if rate is None else _number("learning_rate", rate, count)
 
     def _check_params(self, params: Params | None) -> None:
         needy = [type(each).__name__ for each in self.rules if each.needs_params]
@@ -144,8 +145,8 @@ class Lifted:
         flags = [[True] * len(leaves)] * len(self.chain)
         for i, each in enumerate(self.chain):
             if isinstance(each, Where):
-                takes_params = callable(each.mask) and params is not None
-                flags[i] = marked(each.mask, params if takes_params else updates)
+                shown = updates if params is None or not callable(each.mask) else params
+                flags[i] = marked(each.mask, shown)
         return list(zip(*flags, strict=True)) if flags else [()] * len(leaves)
 
 
@@ -158,10 +159,12 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     )
 
 
-def _number(what: str, x: ScalarOrSchedule | None, step: Array | int) -> Array | None:
+def _state_rate(rate: Float[Array, ""] | None) -> Float[Array, ""] | None:
+    return None if rate is None else rate.astype(jnp.float32)
+
+
+def _number(what: str, x: Any, step: Array | int) -> Array:
     """A hyperparameter at `step` as an array of its own, as wide as floats are here."""
-    if x is None:
-        return None
     value = jnp.array(x(step) if callable(x) else x, float)
     if value.ndim:
         raise ValueError(

@@ -35,7 +35,7 @@ def marked(mask: Mask, tree: Params) -> list[bool]:
     if isinstance(mask, str):
         return _matching([mask], names)
     if isinstance(mask, list | tuple) and mask and all(isinstance(each, str) for each in mask):
-        return _matching(mask, names)
+        return _matching([str(each) for each in mask], names)
     if callable(mask):
         if _wants_path(mask):
             flags = [mask(name, x) for name, x in zip(names, jax.tree.leaves(tree), strict=True)]

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-
 Signed = Annotated[Array, "signed"]
 """A slot whose elements may be negative."""
 Accumulator = Annotated[Array, "nonnegative"]
@@ -64,7 +63,7 @@ class Rule:
         del param
         return NoSlots()
 
-    def update(self, grad: Array, slots: Any, param: Array, clock: Clock) -> tuple[Array, Any]:
+    def update(self, grad: Any, slots: Any, param: Any, clock: Clock) -> tuple[Any, Any]:
         """Map an incoming update (for the first rule: the gradient) to an outgoing one."""
         raise NotImplementedError
 

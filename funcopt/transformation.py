@@ -194,10 +194,10 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 
 def _add(param: Array, update: Array) -> Array:
-    dtype = jnp.result_type(param)
-    wide = jnp.result_type(dtype, update)
-    total = jnp.asarray(param).astype(wide) + jnp.asarray(update).astype(wide)
-    return total.astype(dtype)
+    dtype, wide = jnp.result_type(param), jnp.result_type(param, update)
+    # Shapes are equal already: `lax.add` traces several times faster than `+`.
+    total = jax.lax.add(jnp.asarray(param, wide), jnp.asarray(update, wide))
+    return jax.lax.convert_element_type(total, dtype)
 
 
 def step(

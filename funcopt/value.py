@@ -15,10 +15,11 @@ from functools import cache, wraps
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
 from optax import ScalarOrSchedule
 
 
@@ -48,13 +49,15 @@ class Within:
     integer: bool = False
 
     def __str__(self) -> str:
-        kind = "an integer" if self.integer else "a number"
         open_end, close_end = self.ends
-        if math.isinf(self.high):
-            sign = ">=" if open_end == "[" else ">"
-            text = kind if math.isinf(self.low) else f"{kind} {sign} {self.low:g}"
+        if self.integer:
+            text = f"an integer from {self.low} to {self.high}"
+        elif math.isinf(self.high):
+            text = "a number" if close_end == "]" else "a finite number"
+            if not math.isinf(self.low):
+                text += f" {'>=' if open_end == '[' else '>'} {self.low:g}"
         else:
-            text = f"{kind} in {open_end}{self.low:g}, {self.high:g}{close_end}"
+            text = f"a number in {open_end}{self.low:g}, {self.high:g}{close_end}"
         text += " or a schedule (a function of the step)" if self.schedule else ""
         return text + (" or None" if self.optional else "")
 
@@ -75,7 +78,8 @@ class Within:
             raise ValueError(f"{where} must be {self}, got {x!r}.")
         if isinstance(x, np.ndarray | jax.Array) and not isinstance(x, np.number):
             return x
-        return int(x) if self.integer else float(x)
+        number = numbers.item()
+        return int(number) if self.integer else number
 
 
 @dataclass(frozen=True)
@@ -108,26 +112,30 @@ def _flag(where: str, x: Any) -> bool:
     return bool(x)
 
 
+# Rules and schedules compute with these, as the numbers that they are by then: hence Any.
+Number = Any
+
 Rate = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
 """A learning rate: finite and not negative, or a schedule of it."""
-DecayRate = Annotated[ScalarOrSchedule, Within(0, 1, "[)")]
+DecayRate = Annotated[Number, Within(0, 1, "[)")]
 """A decay rate of a running mean: in [0, 1)."""
-OpenDecayRate = Annotated[ScalarOrSchedule, Within(0, 1, "()")]
-NonNegative = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
-Threshold = Annotated[ScalarOrSchedule, Within(0, math.inf)]
+OpenDecayRate = Annotated[Number, Within(0, 1, "()")]
+NonNegative = Annotated[Number, Within(0, math.inf, "[)")]
+Threshold = Annotated[Number, Within(0, math.inf)]
 """A clipping threshold: infinity means never."""
-Real = Annotated[ScalarOrSchedule, Within(-math.inf, math.inf, "()")]
-OptionalDecayRate = Annotated[ScalarOrSchedule | None, Within(0, 1, "[)", optional=True)]
-Constant = Annotated[ArrayLike, Within(-math.inf, math.inf, "()", schedule=False)]
+Real = Annotated[Number, Within(-math.inf, math.inf, "()")]
+OptionalDecayRate = Annotated[Number, Within(0, 1, "[)", optional=True)]
+Constant = Annotated[Number, Within(-math.inf, math.inf, "()", schedule=False)]
 """A finite number that no schedule may replace."""
-NonNegativeConstant = Annotated[ArrayLike, Within(0, math.inf, "[)", schedule=False)]
-Positive = Annotated[ArrayLike, Within(0, math.inf, "()", schedule=False)]
+NonNegativeConstant = Annotated[Number, Within(0, math.inf, "[)", schedule=False)]
+Positive = Annotated[Number, Within(0, math.inf, "()", schedule=False)]
 OptionalConstant = Annotated[
-    ArrayLike | None, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
+    Number, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
 ]
-Steps = Annotated[int, Within(1, math.inf, "[)", schedule=False, integer=True)]
+MOST_STEPS = 2**31 - 1  # where the count of updates, an int32, saturates
+Steps = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True)]
 """A number of steps, at least one."""
-Offset = Annotated[int, Within(0, math.inf, "[)", schedule=False, integer=True)]
+Offset = Annotated[Any, Within(0, MOST_STEPS, schedule=False, integer=True)]
 """A number of steps, possibly zero."""
 DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
@@ -154,13 +162,32 @@ def checked_arguments(function: Callable, args: tuple, kwargs: dict) -> tuple:
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
+        # Python names a missing argument first, also where one was merely misspelt.
+        unknown = [name for name in kwargs if name not in signature.parameters]
+        problem = f"unknown argument {', '.join(map(repr, unknown))}" if unknown else error
         names = ", ".join(signature.parameters)
-        raise TypeError(f"{function.__name__}: {error}. Its arguments are {names}.") from None
+        raise TypeError(f"{function.__name__}: {problem}. Its arguments are {names}.") from None
     bound.apply_defaults()
     for name, check in _checks(function).items():
         if name in bound.arguments:
             bound.arguments[name] = check(f"{function.__name__}: {name}", bound.arguments[name])
     return tuple(bound.arguments.values())
+
+
+def number_at(what: str, x: Any, step: jax.Array | int) -> jax.Array | None:
+    """A number or a schedule, at `step`, as an array of its own, as wide as floats are here."""
+    if x is None:
+        return None
+    value = x(step) if callable(x) else x
+    if not is_number(value):
+        raise TypeError(f"{what}: the schedule {x!r} returned {value!r}, which is not a number.")
+    if jnp.ndim(value):
+        raise ValueError(
+            f"{what} has shape {jnp.shape(value)}, but one run takes one number. To train several "
+            "settings at once, map over the transformation: "
+            "`jax.vmap(train, in_axes=(tx.in_axes,))(tx)`."
+        )
+    return jnp.array(value, float)
 
 
 class _Mark(Enum):

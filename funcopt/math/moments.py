@@ -1,15 +1,14 @@
 """Running means and what corrects them."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, Int
 
 
-def ema(
-    mean: Inexact[Array, "*p"], x: Inexact[Array, "*p"], decay: ArrayLike
-) -> Inexact[Array, "*p"]:
+def ema(mean: Inexact[Array, "*p"], x: Inexact[Array, "*p"], decay: Any) -> Inexact[Array, "*p"]:
     """The exponential moving average `mean` after seeing `x`."""
     return decay * mean + (1 - decay) * x
 

@@ -48,7 +48,9 @@ class Adadelta(Rule):
 
 
 @transformation
-def scale_by_adadelta(rho: OpenDecayRate = 0.9, eps: NonNegative = 1e-6, *, storage: Storage = None):
+def scale_by_adadelta(
+    rho: OpenDecayRate = 0.9, eps: NonNegative = 1e-6, *, storage: Storage = None
+):
     """Adadelta's direction, without the learning rate. Arguments as in `adadelta`.
 
     >>> import funcopt

@@ -43,7 +43,11 @@ class Lion(Rule):
 
 @transformation
 def scale_by_lion(
-    b1: DecayRate = 0.9, b2: OpenDecayRate = 0.99, mu_dtype: DType = None, *, storage: Storage = None
+    b1: DecayRate = 0.9,
+    b2: OpenDecayRate = 0.99,
+    mu_dtype: DType = None,
+    *,
+    storage: Storage = None,
 ):
     """Lion's direction, without the learning rate. Arguments as in `lion`.
 

@@ -1,26 +1,31 @@
 """Schedules made of schedules."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ..value import Constant, Offset, Positive, Steps, is_tracer
-from .progress import cosine_weight
+from ..value import MOST_STEPS, Constant, Offset, Positive, Steps, Within, is_tracer
+from .progress import cosine_weight, passed, remaining
 from .schedule import schedule
 
 
 def _schedules(where: str, x: Any) -> list[Callable]:
-    wrong = [each for each in x if not callable(each)]
-    if wrong or not list(x):
-        raise TypeError(f"{where} must be schedules (functions of the step), got {x!r}.")
+    if not isinstance(x, list | tuple) or not x or not all(map(callable, x)):
+        raise TypeError(f"{where} must be a list of schedules (functions of the step), got {x!r}.")
     return list(x)
 
 
 def _increasing(where: str, x: Any) -> list[int]:
-    steps = [int(each) for each in x]
-    if any(step < 0 for step in steps) or any(b <= a for a, b in zip(steps, steps[1:])):
-        raise ValueError(f"{where} must be increasing steps from 0 on, got {x!r}.")
+    if not isinstance(x, Sequence | np.ndarray | jax.Array) or isinstance(x, str):
+        raise TypeError(f"{where} must be a list of steps, got {x!r}.")
+    step = Within(0, MOST_STEPS, schedule=False, integer=True)
+    steps = [step(f"{where}[{i}]", each) for i, each in enumerate(x)]
+    if any(b <= a for a, b in pairwise(steps) if not (is_tracer(a) or is_tracer(b))):
+        raise ValueError(f"{where} must increase from each to the next, got {x!r}.")
     return steps
 
 
@@ -98,13 +103,11 @@ def warmup_cosine_decay_schedule(
         )
 
     def value(step):
-        up = jnp.clip(step, 0, warmup_steps).astype(jnp.float32)
-        rise = up / jnp.maximum(jnp.asarray(warmup_steps, jnp.float32), 1)
-        down = jnp.clip(step - warmup_steps, 0, decay_steps - warmup_steps).astype(jnp.float32)
-        w = cosine_weight(down / jnp.asarray(decay_steps - warmup_steps, jnp.float32), exponent)
+        warmup = jnp.maximum(warmup_steps, 1)  # without a warm-up it is not looked at
+        w = cosine_weight(remaining(step, warmup_steps, decay_steps - warmup_steps), exponent)
         return jnp.where(
             step < warmup_steps,
-            (1 - rise) * init_value + rise * peak_value,
+            remaining(step, 0, warmup) * init_value + passed(step, 0, warmup) * peak_value,
             w * peak_value + (1 - w) * end_value,
         )
 

@@ -1,8 +1,8 @@
 """Schedules driven by progress: how many updates have been made.
 
-Each has the name, arguments and defaults of optax, where optax has it. Progress is counted in
-integers up to the one division, and values are weighted means of their end points, so that they
-are exact at both ends.
+Each has the name, arguments and defaults of optax, where optax has it. What has passed and what
+remains are counted in integers up to the one division, and values are weighted means of their end
+points, so that they are exact at both ends and keep their digits near them.
 """
 
 from typing import Annotated, Any
@@ -10,14 +10,29 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..value import Constant, Flag, Offset, OptionalConstant, Positive, Steps, Within
+from ..value import (
+    MOST_STEPS,
+    Constant,
+    Flag,
+    Offset,
+    OptionalConstant,
+    Positive,
+    Steps,
+    Within,
+)
 from .schedule import schedule
 
 
-def _progress(step: Array, begin, steps) -> Float[Array, ""]:
+def passed(step: Array, begin, steps) -> Float[Array, ""]:
     """The part of `steps` that has passed since `begin`, from 0 to 1."""
-    passed = jnp.clip(step - begin, 0, steps)
-    return passed.astype(jnp.float32) / jnp.asarray(steps, jnp.float32)
+    done = jnp.clip(step - begin, 0, steps)
+    return done.astype(jnp.float32) / jnp.asarray(steps, jnp.float32)
+
+
+def remaining(step: Array, begin, steps) -> Float[Array, ""]:
+    """The part of `steps` that has not passed since `begin`, from 1 to 0."""
+    left = steps - jnp.clip(step - begin, 0, steps)
+    return left.astype(jnp.float32) / jnp.asarray(steps, jnp.float32)
 
 
 def _periods(step: Array, begin, steps, staircase: bool) -> Float[Array, ""]:
@@ -36,7 +51,7 @@ def constant_schedule(value: Constant):
     >>> funcopt.constant_schedule(0.5)(1_000)
     Array(0.5, dtype=float32)
     """
-    return lambda step: value
+    return lambda step: jnp.broadcast_to(value, jnp.broadcast_shapes(jnp.shape(value), step.shape))
 
 
 @schedule
@@ -57,7 +72,12 @@ def linear_schedule(
     >>> [float(line(step)) for step in range(6)]
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
-    return polynomial_schedule(init_value, end_value, 1.0, transition_steps, transition_begin)
+
+    def value(step):
+        x = passed(step, transition_begin, transition_steps)
+        return remaining(step, transition_begin, transition_steps) * init_value + x * end_value
+
+    return value
 
 
 @schedule
@@ -84,7 +104,7 @@ def polynomial_schedule(
     """
 
     def value(step):
-        w = (1 - _progress(step, transition_begin, transition_steps)) ** power
+        w = remaining(step, transition_begin, transition_steps) ** power
         return w * init_value + (1 - w) * end_value
 
     return value
@@ -167,7 +187,7 @@ def _boundaries(where: str, x: Any) -> dict[int, Any]:
         return {}
     if not isinstance(x, dict):
         raise TypeError(f"{where} must be a dict from step to factor, got {x!r}.")
-    step = Within(0, float("inf"), "[)", schedule=False, integer=True)
+    step = Within(0, MOST_STEPS, schedule=False, integer=True)
     factor = Within(0, float("inf"), "[)", schedule=False)
     checked = {step(f"{where}: a step", b): factor(f"{where}[{b}]", s) for b, s in x.items()}
     return dict(sorted(checked.items()))
@@ -193,7 +213,7 @@ def piecewise_constant_schedule(
 
     def value(step):
         x = jnp.asarray(init_value, jnp.float32)
-        for boundary, factor in boundaries_and_scales.items():
+        for boundary, factor in (boundaries_and_scales or {}).items():
             x = jnp.where(step >= boundary, x * factor, x)
         return x
 
@@ -223,15 +243,15 @@ def cosine_decay_schedule(
     """
 
     def value(step):
-        w = cosine_weight(_progress(step, 0, decay_steps), exponent)
+        w = cosine_weight(remaining(step, 0, decay_steps), exponent)
         return init_value * (w + (1 - w) * alpha)
 
     return value
 
 
-def cosine_weight(x: Float[Array, ""], exponent) -> Float[Array, ""]:
-    """(½ + ½ cos πx)^exponent, exactly 1 at 0 and 0 at 1; cos² keeps its digits near the end."""
-    return jnp.where(x < 1, jnp.cos(0.5 * jnp.pi * x) ** 2, 0.0) ** exponent
+def cosine_weight(left: Float[Array, ""], exponent) -> Float[Array, ""]:
+    """(½ + ½ cos π(1 − left))^exponent = sin(½π left)^(2 exponent), which is exact at both ends."""
+    return jnp.square(jnp.sin(0.5 * jnp.pi * left)) ** exponent
 
 
 @schedule

@@ -29,7 +29,10 @@ class Schedule(Value):
         return self._function
 
     def __call__(self, step: ArrayLike) -> Float[Array, ""]:
-        return jnp.asarray(self.body()(jnp.asarray(step)), jnp.float32)
+        step = jnp.asarray(step)
+        if jnp.issubdtype(step.dtype, jnp.unsignedinteger):
+            step = step.astype(jnp.int32)  # steps are subtracted from each other
+        return jnp.asarray(self.body()(step), jnp.float32)
 
 
 register(Schedule)

@@ -10,6 +10,7 @@ is one multiplication by one number, which fuses into whatever follows.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +27,7 @@ from ..value import Threshold
 class ClipByGlobalNormState(NamedTuple):
     """`grad_norm` is the norm before the clip, `clip_ratio` what updates were multiplied by."""
 
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     grad_norm: Float[Array, ""]
     clip_ratio: Float[Array, ""]
 
@@ -43,7 +44,8 @@ def global_norm(tree: Updates) -> Float[Array, ""]:
     """
     squares = [_square_sum(x) for x in jax.tree.leaves(tree)]
     widest = jnp.result_type(jnp.float32, *squares)
-    return jnp.sqrt(sum((x.astype(widest) for x in squares), jnp.zeros([], widest)))
+    wide = [jax.lax.convert_element_type(x, widest) for x in squares]
+    return jnp.sqrt(reduce(jax.lax.add, wide, jnp.zeros([], widest)))
 
 
 # Leaves of the same shape share a trace, as in `lift`.
@@ -82,7 +84,7 @@ class _ClipByGlobalNorm:
         tiny = jnp.finfo(norm.dtype).tiny
         ratio = jnp.minimum(1, jnp.asarray(bound, norm.dtype) / jnp.maximum(norm, tiny))
 
-        clock = Clock(safe_increment(state.count), gate=gate)
+        clock = Clock(jnp.asarray(safe_increment(state.count)), gate=gate)
         state = clock.renew(
             state,
             count=clock.t,
