@@ -93,6 +93,13 @@ def laws() -> str:
     return table(["law", "test"], rows)
 
 
+def catalogue() -> str:
+    """The rows of tests/catalog.py with their capabilities."""
+    from tests import catalog
+
+    return "\n".join([*catalog.tell((*catalog.ROWS, *catalog.BLOCKS)), ""])
+
+
 def circumstances(report: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
@@ -154,7 +161,13 @@ def defects() -> str:
     return f"{table(head, rows)}\nMeasured on {report['date']} with {versions}.\n"
 
 
-REGIONS = {"signatures": signatures, "laws": laws, "step_time": step_time, "defects": defects}
+REGIONS = {
+    "signatures": signatures,
+    "laws": laws,
+    "catalogue": catalogue,
+    "step_time": step_time,
+    "defects": defects,
+}
 
 
 def pages() -> list[Path]:

@@ -61,7 +61,7 @@ def check_commands(block, page, namespace):
 
 def check_funcopt(words, page):
     verb = [sys.executable, "-m", "funcopt_cli", *words[:1], "--help"]
-    help_text = subprocess.run(verb, capture_output=True, text=True, check=True).stdout
+    help_text = subprocess.run(verb, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     options = set(re.findall(r"--[a-z][a-z-]*", help_text))
     used = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
     assert used <= options, f"{page.name}: funcopt {words[0]} has no {used - options}"
