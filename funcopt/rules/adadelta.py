@@ -39,12 +39,12 @@ class Adadelta(Rule):
     def update(self, grad: Inexact[Array, "*p"], slots: AdadeltaSlots, param, clock: Clock):
         del param  # Adadelta looks only at gradients
         slots = clock.renew(slots, e_g=ema(slots.e_g, abs_sq(grad), self.rho))
-        ratio = abs_sq(grad) / (slots.e_g + self.eps)
-        u_sq = (slots.e_x + self.eps) * ratio
+        g_sq, scale = abs_sq(grad), slots.e_g + self.eps
+        u_sq = (slots.e_x + self.eps) * g_sq / scale
         slots = clock.renew(slots, e_x=ema(slots.e_x, u_sq, self.rho))
-        # The old e_x + eps, written with the new e_x, for Clock.renew's reason.
-        e_x_eps = (slots.e_x + self.rho * self.eps) / (self.rho + (1 - self.rho) * ratio)
-        return jnp.sqrt(e_x_eps / (slots.e_g + self.eps)) * grad, slots
+        # The old e_x + eps over scale, written with the new e_x, for Clock.renew's reason.
+        ratio = (slots.e_x + self.rho * self.eps) / (self.rho * scale + (1 - self.rho) * g_sq)
+        return jnp.sqrt(ratio) * grad, slots
 
 
 @transformation
