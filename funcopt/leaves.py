@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params, Updates
 
-from .partition import path_name, path_names
+from .partition import path_name, path_names, some
 
 
 class Leaf(NamedTuple):
@@ -44,24 +44,21 @@ def _is_array(x: Any) -> bool:
 
 
 def gradients_beside(
-    updates: Updates, params: Params | None, columns: Sequence[Sequence[Array]]
+    updates: Updates, params: Params | None, slots: Sequence[Params]
 ) -> tuple[list[Leaf], Any]:
     """Each gradient with its parameter and its slots, and the structure of the gradients.
 
     Structures may differ between `init` and `update` (Flax NNX wraps leaves in the one only), and
     parameters may hold anything where there is no gradient (an Equinox model), so leaves are
-    matched by their order, and their shapes are checked.
+    matched by their order, and their paths or shapes are checked.
     """
     grads, structure = jax.tree.flatten(updates)
-    params_ = [None] * len(grads) if params is None else _matching(updates, params, len(grads))
+    columns = [jax.tree.leaves(tree) for tree in slots]
     if any(len(column) != len(grads) for column in columns):
-        raise ValueError(
-            f"There are {len(grads)} gradients, but the state was made for {len(columns[0])} "
-            f"parameters. The gradients are: {_some(path_names(updates))}. Give `update` a "
-            "gradient for every parameter that was given to `init`."
-        )
+        raise _different("the state was made for", path_names(slots[0]), path_names(updates))
+    beside = [None] * len(grads) if params is None else _matching(updates, params, bool(columns))
     rows = zip(*columns, strict=True) if columns else [()] * len(grads)
-    leaves = [Leaf(g, p, row) for g, p, row in zip(grads, params_, rows, strict=True)]
+    leaves = [Leaf(g, p, row) for g, p, row in zip(grads, beside, rows, strict=True)]
     for i, leaf in enumerate(leaves):
         problem = _problem(leaf)
         if problem:
@@ -69,15 +66,30 @@ def gradients_beside(
     return leaves, structure
 
 
+def _different(what: str, params: list[str], grads: list[str]) -> ValueError:
+    missing = [name for name in params if name not in set(grads)]
+    extra = [name for name in grads if name not in set(params)]
+    return ValueError(
+        f"The {len(grads)} gradients do not match the {len(params)} parameters that {what}. "
+        f"Parameters without a gradient: {some(missing)}. Gradients without a parameter: "
+        f"{some(extra)}. Give one gradient for each; zeros leave a parameter where it is."
+    )
+
+
 def _problem(leaf: Leaf) -> tuple[type[Exception], str] | None:
     beside = leaf.slots[:1] if leaf.param is None else (leaf.param,)
     if not isinstance(leaf.grad, float | complex) and not _is_array(leaf.grad):
         return TypeError, f"is {leaf.grad!r}, which is not an array."
-    dtype = jnp.result_type(leaf.grad)
-    if dtype == jax.dtypes.float0 or not jnp.issubdtype(dtype, jnp.inexact):
+    if getattr(leaf.grad, "dtype", None) == jax.dtypes.float0:
         return TypeError, (
-            f"has dtype {dtype}; only floating-point and complex parameters can be optimized. "
-            "Take the parameter out of the tree, or convert it."
+            "has dtype float0, which is JAX's gradient of an integer parameter. Take the parameter "
+            "out of the tree, or convert it."
+        )
+    dtype = jnp.result_type(leaf.grad)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return TypeError, (
+            f"has dtype {dtype.name}; only floating-point and complex parameters can be "
+            "optimized. Take the parameter out of the tree, or convert it."
         )
     for x in beside:
         if jnp.shape(leaf.grad) != jnp.shape(x):
@@ -85,31 +97,39 @@ def _problem(leaf: Leaf) -> tuple[type[Exception], str] | None:
                 f"has shape {jnp.shape(leaf.grad)}, but the parameter has shape {jnp.shape(x)}. "
                 "Shapes are not broadcast: check the loss function, or a missing sum or mean."
             )
-    if leaf.param is not None and jnp.iscomplexobj(leaf.grad) and not jnp.iscomplexobj(leaf.param):
-        return TypeError, f"is complex ({dtype.name}), but the parameter is real."
+    if leaf.param is None:
+        return None
+    kept = jnp.result_type(leaf.param)
+    if not jnp.issubdtype(kept, jnp.inexact):
+        return TypeError, f"has dtype {dtype.name}, but the parameter has dtype {kept.name}."
+    if jnp.issubdtype(dtype, jnp.complexfloating) and jnp.issubdtype(kept, jnp.floating):
+        return TypeError, (
+            f"is complex ({dtype.name}), but the parameter is real ({kept.name}). Take the real "
+            "part, or make the parameter complex."
+        )
     return None
 
 
-def _matching(updates: Updates, params: Params, count: int) -> list[Any]:
-    leaves = jax.tree.leaves(params)
-    if len(leaves) == count:
-        return leaves
+def _matching(updates: Updates, params: Params, state_agrees: bool) -> list[Any]:
+    """The parameter of each gradient. Where a gradient is None there may be anything."""
 
     def is_none(x):
         return x is None
 
+    if jax.tree.structure(updates) == jax.tree.structure(params):
+        return jax.tree.leaves(params)
+    names = path_names(updates)
+    if path_names(params) == names:
+        return jax.tree.leaves(params)
     paths, structure = jax.tree_util.tree_flatten_with_path(updates, is_leaf=is_none)
     try:
         parts = structure.flatten_up_to(params)
-    except ValueError as error:
-        missing = [n for n in path_names(params) if n not in set(path_names(updates))]
-        extra = [n for n in path_names(updates) if n not in set(path_names(params))]
-        raise ValueError(
-            f"Gradients and parameters differ: without a gradient: {_some(missing)}; without a "
-            f"parameter: {_some(extra)}."
-        ) from error
+    except ValueError:
+        raise _different("were given", path_names(params), names) from None
     for (path, grad), part in zip(paths, parts, strict=True):
-        if grad is None and any(map(_wants_gradient, jax.tree.leaves(part))):
+        if grad is not None and not jax.tree_util.all_leaves([part]):
+            raise _different("were given", path_names(params), names)
+        if grad is None and not state_agrees and any(map(_wants_gradient, jax.tree.leaves(part))):
             raise ValueError(
                 f"The parameter {path_name(path)!r} has no gradient (None). Give zeros to leave "
                 "it where it is, or take it out of the parameters as well."
@@ -119,8 +139,3 @@ def _matching(updates: Updates, params: Params, count: int) -> list[Any]:
 
 def _wants_gradient(x: Any) -> bool:
     return _is_array(x) and jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-
-
-def _some(names: Sequence[str], limit: int = 10) -> str:
-    shown = ", ".join(names[:limit]) or "none"
-    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -18,10 +18,10 @@ from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
 from .leaves import Leaf, gradients_beside, parameters
-from .partition import Mask, marked
+from .partition import Mask, checked_mask, marked
 from .rule import Clock, Rule
 from .storage import Storage, check_slots, kept_dtype
-from .value import check_fields
+from .value import check_fields, number_at
 
 
 class LiftedState(NamedTuple):
@@ -54,7 +54,7 @@ def where(mask: Mask, rule: Rule) -> Rule | Where:
         return rule
     if rule.slots._fields:  # type: ignore[attr-defined]
         raise ValueError(f"{type(rule).__name__} has slots; only a rule without can be masked.")
-    return Where(rule, mask)
+    return Where(rule, checked_mask("where: mask", mask))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ class Lifted:
     def __post_init__(self):
         for each in self.rules:
             if not isinstance(each, Rule):
-                raise TypeError(f"Expected a rule such as funcopt.Adam(), got {each!r}.")
+                raise TypeError(
+                    f"Expected a rule such as funcopt.Adam(), got {each!r}. Transformations are "
+                    "put together with funcopt.chain."
+                )
             check_fields(each)
         check_slots(self.storage, [each.slots for each in self.rules])
 
@@ -97,8 +100,9 @@ class Lifted:
     ) -> tuple[Updates, LiftedState]:
         del extra_args  # they are for other members of a chain
         self._check_params(params)
-        columns = [jax.tree.flatten(tree) for slots in state.slots for tree in slots]
-        leaves, structure = gradients_beside(updates, params, [column for column, _ in columns])
+        self._check_state(state)
+        old = [tree for slots in state.slots for tree in slots]
+        leaves, structure = gradients_beside(updates, params, old)
 
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = self._rate(state.count)
@@ -106,11 +110,14 @@ class Lifted:
         plan, numbers = _Plan.of(_at(state.count, self.rules))
         done = [
             _leaf(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
-            for leaf, active in zip(leaves, self._active(updates, params, leaves), strict=True)
+            for leaf, active in zip(leaves, self._active(structure, leaves), strict=True)
         ]
 
-        renewed = zip(*(flat for _, flat in done), strict=True) if done else [()] * len(columns)
-        trees = [jax.tree.unflatten(s, new) for (_, s), new in zip(columns, renewed, strict=True)]
+        renewed = zip(*(flat for _, flat in done), strict=True) if done else [()] * len(old)
+        trees = [
+            jax.tree.unflatten(jax.tree.structure(tree), new)
+            for tree, new in zip(old, renewed, strict=True)
+        ]
         new_state = LiftedState(
             count=clock.choose(t, state.count),
             lr=jax.tree.map(clock.choose, _state_rate(lr), state.lr),
@@ -128,7 +135,7 @@ class Lifted:
 
     def _rate(self, count: Array) -> Float[Array, ""] | None:
         rate = self.learning_rate
-        return None if rate is None else _number("learning_rate", rate, count)
+        return None if rate is None else number_at("learning_rate", rate, count)
 
     def _check_params(self, params: Params | None) -> None:
         needy = [type(each).__name__ for each in self.rules if each.needs_params]
@@ -138,41 +145,48 @@ class Lifted:
                 "`tx.update(grads, state, params)`, not `tx.update(grads, state)`."
             )
 
-    def _active(
-        self, updates: Updates, params: Params | None, leaves: Sequence[Leaf]
-    ) -> list[tuple[bool, ...]]:
+    def _check_state(self, state: LiftedState) -> None:
+        expected = tuple(each.slots for each in self.rules)
+        found = tuple(map(type, state.slots)) if isinstance(state, LiftedState) else None
+        if found == expected:
+            return
+        rules = ", ".join(type(each).__name__ for each in self.rules)
+        got = f"a {type(state).__name__}" if found is None else _names(found)
+        raise ValueError(
+            f"The state is not one of this transformation, whose rules {rules} keep "
+            f"{_names(expected)}: got {got}. `tx.init(params)` makes a state, the order of "
+            "arguments is `tx.update(grads, state, params)`, and a checkpoint keeps its types if "
+            "it is restored with such a state as its target."
+        )
+
+    def _active(self, structure: Any, leaves: Sequence[Leaf]) -> list[tuple[bool, ...]]:
         """For each leaf, which rules work on it."""
+        shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
+        tree = jax.tree.unflatten(structure, shown)
         flags = [[True] * len(leaves)] * len(self.chain)
         for i, each in enumerate(self.chain):
             if isinstance(each, Where):
-                shown = updates if params is None or not callable(each.mask) else params
-                flags[i] = marked(each.mask, shown)
+                flags[i] = marked(each.mask, tree)
         return list(zip(*flags, strict=True)) if flags else [()] * len(leaves)
 
 
+def _names(slots: tuple[type, ...]) -> str:
+    return f"({', '.join(each.__name__ for each in slots)})"
+
+
 def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """The rules with every schedule replaced by its value at `step`."""
-    return jax.tree.map(
-        lambda x: _number("A hyperparameter", x, step) if callable(x) else x,
-        rules,
-        is_leaf=callable,
-    )
+    """The rules with every schedule replaced by its value at `step`, and arrays checked."""
+
+    def at(path, x):
+        if isinstance(x, int | float):
+            return x
+        return number_at(f"{type(rules[path[0].idx]).__name__}: {path[1].name}", x, step)
+
+    return jax.tree_util.tree_map_with_path(at, rules, is_leaf=callable)
 
 
 def _state_rate(rate: Float[Array, ""] | None) -> Float[Array, ""] | None:
     return None if rate is None else rate.astype(jnp.float32)
-
-
-def _number(what: str, x: Any, step: Array | int) -> Array:
-    """A hyperparameter at `step` as an array of its own, as wide as floats are here."""
-    value = jnp.array(x(step) if callable(x) else x, float)
-    if value.ndim:
-        raise ValueError(
-            f"{what} has shape {value.shape}, but one run takes one number. To train several "
-            "settings at once, map over the transformation: "
-            "`jax.vmap(train, in_axes=(tx.in_axes,))(tx)`."
-        )
-    return value
 
 
 @dataclass(frozen=True)
@@ -191,9 +205,7 @@ class _Plan:
     def of(rules: tuple[Rule, ...]) -> tuple["_Plan", tuple[Array, ...]]:
         leaves, structure = jax.tree.flatten(rules)
         known = tuple(x if isinstance(x, int | float) else None for x in leaves)
-        numbers = tuple(
-            _number("A hyperparameter", x, 0) for x in leaves if not isinstance(x, int | float)
-        )
+        numbers = tuple(x for x in leaves if not isinstance(x, int | float))
         return _Plan(structure, known, tuple(each.slots for each in rules)), numbers
 
     def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
@@ -232,13 +244,34 @@ def _leaf(
     for each, on, kept in zip(rules, active, slots, strict=True):
         if on:
             wide = [x.astype(dtype if jnp.iscomplexobj(x) else real) for x in kept]
-            update, new = each.update(update, type(kept)(*wide), p, clock)
+            done = each.update(update, type(kept)(*wide), p, clock)
+            update, new = _checked(each, done, grad, kept)
             flat += [x.astype(old.dtype) for x, old in zip(new, kept, strict=True)]
-            if update.shape != grad.shape:
-                raise ValueError(
-                    f"{type(each).__name__} returned an update of shape {update.shape} for a "
-                    f"gradient of shape {grad.shape}."
-                )
         else:
             flat += kept
     return update.astype((grad if param is None else param).dtype), flat
+
+
+def _checked(rule: Rule, done: Any, grad: Array, kept: tuple) -> tuple[Array, tuple]:
+    """What a rule's `update` returned, refused if its kinds or shapes are not those of the leaf."""
+    name = f"{type(rule).__name__}.update"
+    if not isinstance(done, tuple) or len(done) != 2 or type(done[1]) is not type(kept):
+        raise TypeError(f"{name} must return (update, {type(kept).__name__}(...)), got {done!r}.")
+    update, new = done
+    if jnp.shape(update) != grad.shape:
+        raise ValueError(
+            f"{name} returned an update of shape {jnp.shape(update)} for a gradient of shape "
+            f"{grad.shape}."
+        )
+    for field, x, old in zip(kept._fields, new, kept, strict=True):
+        if jnp.shape(x) != old.shape:
+            raise ValueError(
+                f"{name} returned {field} of shape {jnp.shape(x)}, but it is kept with shape "
+                f"{old.shape}."
+            )
+        if jnp.iscomplexobj(x) and not jnp.iscomplexobj(old):
+            raise TypeError(
+                f"{name} returned a complex {field} ({x.dtype}), but it is kept as {old.dtype}. "
+                "Is the gradient complex where the parameter is real?"
+            )
+    return update, new

@@ -3,12 +3,38 @@
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
+import jax.core
+import numpy as np
 from optax import Params
 
-Mask = bool | str | Sequence[str] | Callable | Params | None
+
+def checked_mask(where: str, mask: Any) -> Any:
+    """`mask` with Python bools in its tree; what a function answers is checked when it is asked."""
+    if mask is None or isinstance(mask, bool) or _is_function(mask):
+        return mask
+    patterns = _patterns(mask)
+    if patterns is None:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, flag: _flag(f"{where} at {path_name(path)!r}" if path else where, flag),
+            mask,
+        )
+    for pattern in patterns:
+        try:
+            re.compile(pattern.removeprefix("!"))
+        except re.error as error:
+            raise ValueError(
+                f"{where}: {pattern!r} is not a regular expression: {error}."
+            ) from error
+    return mask
+
+
+Mask = Annotated[
+    bool | str | Sequence[str] | Callable[..., Any] | Params | None,
+    checked_mask,
+]
 """Which parameters: None or True for all, or a regular expression that is searched in the path
 (with a leading "!": all but these), several of them, a predicate `(path, leaf) -> bool`, a function
 `params -> tree of bools`, or a tree of bools (a prefix of the parameters' tree is enough)."""
@@ -27,21 +53,39 @@ def path_names(tree: Params) -> list[str]:
     return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def marked(mask: Mask, tree: Params) -> list[bool]:
+def marked(mask: Any, tree: Params) -> list[bool]:
     """For each leaf of `tree`, in order, whether `mask` means it."""
     names = path_names(tree)
     if mask is None or isinstance(mask, bool):
         return [mask is not False] * len(names)
-    if isinstance(mask, str):
-        return _matching([mask], names)
-    if isinstance(mask, list | tuple) and mask and all(isinstance(each, str) for each in mask):
-        return _matching([str(each) for each in mask], names)
-    if callable(mask):
+    patterns = _patterns(mask)
+    if patterns is not None:
+        return _matching(patterns, names)
+    if _is_function(mask):
         if _wants_path(mask):
-            flags = [mask(name, x) for name, x in zip(names, jax.tree.leaves(tree), strict=True)]
-            return [_flag(flag, name) for flag, name in zip(flags, names, strict=True)]
+            leaves = jax.tree.leaves(tree)
+            return [
+                _flag(f"What the mask answers for {name!r}", mask(name, x))
+                for name, x in zip(names, leaves, strict=True)
+            ]
         mask = mask(tree)
-    return _from_tree(mask, tree, names)
+    return [
+        _flag(f"The mask of {name!r}", flag)
+        for name, flag in zip(names, _flags(mask, tree, names), strict=True)
+    ]
+
+
+def _is_function(mask: Any) -> bool:
+    """Whether a mask is to be called; an Equinox module of bools may have a `__call__` too."""
+    return callable(mask) and jax.tree_util.all_leaves([mask])
+
+
+def _patterns(mask: Any) -> list[str] | None:
+    if isinstance(mask, str):
+        return [mask]
+    if isinstance(mask, list | tuple) and mask and all(isinstance(each, str) for each in mask):
+        return [str(each) for each in mask]
+    return None
 
 
 def _matching(patterns: Sequence[str], names: list[str]) -> list[bool]:
@@ -51,7 +95,7 @@ def _matching(patterns: Sequence[str], names: list[str]) -> list[bool]:
         if names and not any(re.search(pattern, name) for name in names):
             raise ValueError(
                 f"The mask's pattern {pattern!r} matches no parameter. The parameters are: "
-                f"{', '.join(names[:20])}{', ...' if len(names) > 20 else ''}."
+                f"{some(names, 20)}."
             )
 
     def means(name: str) -> bool:
@@ -70,25 +114,52 @@ def _wants_path(mask: Callable) -> bool:
     return len(required) == 2
 
 
-def _from_tree(mask: Any, tree: Params, names: list[str]) -> list[bool]:
+def _flags(mask: Any, tree: Params, names: list[str]) -> list[Any]:
+    """The flag of each leaf of `tree`, of which `mask` is a prefix or shares the paths."""
     flags: list[Any] = []
     try:
         jax.tree.map(
             lambda flag, part: flags.extend([flag] * len(jax.tree.leaves(part))), mask, tree
         )
-    except ValueError as error:
-        # Flax NNX wraps leaves before `update`: then the number of leaves must do.
-        flags = jax.tree.leaves(mask)
-        if len(flags) != len(names):
-            raise ValueError(f"The mask's tree does not fit the parameters': {error}") from error
-    return [_flag(flag, name) for flag, name in zip(flags, names, strict=True)]
+    except ValueError:
+        # Flax NNX wraps leaves before `init` only, so that the trees differ where the paths agree.
+        return _flags_by_name(mask, names)
+    return flags
 
 
-def _flag(flag: Any, name: str) -> bool:
-    try:
-        return bool(flag)
-    except Exception as error:
+def _flags_by_name(mask: Any, names: list[str]) -> list[Any]:
+    flags = {path_name(path): flag for path, flag in jax.tree_util.tree_leaves_with_path(mask)}
+    owners = {name: [n for n in _prefixes(name) if n in flags][:1] for name in names}
+    missing = [name for name in names if not owners[name]]
+    unused = [name for name in flags if [name] not in owners.values()]
+    if missing or unused:
+        raise ValueError(
+            "The mask's tree does not fit the parameters'. Parameters without a flag: "
+            f"{some(missing)}. Flags without a parameter: {some(unused)}. Give a bool for every "
+            "parameter, or for every branch of them; or a pattern that is searched in their paths."
+        )
+    return [flags[owners[name][0]] for name in names]
+
+
+def _prefixes(name: str) -> list[str]:
+    """`a/b`: itself, then the branches it is on."""
+    parts = name.split("/")
+    return ["/".join(parts[:n]) for n in range(len(parts), -1, -1)]
+
+
+def some(names: Sequence[str], limit: int = 10) -> str:
+    shown = ", ".join(names[:limit]) or "none"
+    return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _flag(where: str, flag: Any) -> bool:
+    if isinstance(flag, jax.core.Tracer):
         raise TypeError(
-            f"The mask must be known before the step runs, but for {name} it is {flag!r}. "
-            "Use Python bools."
-        ) from error
+            f"{where} must be known before the step runs, but it is traced: {flag!r}. Use Python "
+            "bools, or NumPy for what they are computed from."
+        )
+    if isinstance(flag, bool | np.bool_):
+        return bool(flag)
+    if isinstance(flag, np.ndarray | jax.Array) and flag.dtype == bool and not flag.ndim:
+        return bool(flag)
+    raise TypeError(f"{where} must be True or False, got {flag!r}.")

@@ -10,7 +10,8 @@ import optax
 from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
-from .partition import path_name
+from .partition import path_name, path_names, some
+from .rule import Rule
 from .value import Call, Value, build, register, value_factory
 
 P = ParamSpec("P")
@@ -97,10 +98,13 @@ class _Chain:
     def update(
         self, updates: Updates, state: tuple, params: Params | None = None, **extra_args: Any
     ) -> tuple[Updates, tuple]:
-        if len(state) != len(self.members):
+        is_chain_state = isinstance(state, tuple | list) and not hasattr(state, "_fields")
+        if not is_chain_state or len(state) != len(self.members):
+            got = f"{len(state)}" if is_chain_state else f"a {type(state).__name__}"
             raise ValueError(
-                f"The chain has {len(self.members)} members, but the state has {len(state)}: it "
-                "comes from another chain."
+                f"The state is not one of this chain: expected the {len(self.members)} states of "
+                f"its members, got {got}. `tx.init(params)` makes a state, and the order of "
+                "arguments is `tx.update(grads, state, params)`."
             )
         gate = extra_args.get("gate")
         states = []
@@ -142,9 +146,17 @@ def chain(*transforms: optax.GradientTransformation):
     chain(clip_by_global_norm(max_norm=1.0), adamw(learning_rate=0.001))
     """
     for each in transforms:
-        if not (hasattr(each, "init") and hasattr(each, "update")):
-            raise TypeError(f"chain takes gradient transformations, got {each!r}.")
+        if isinstance(each, Rule) or not (hasattr(each, "init") and hasattr(each, "update")):
+            raise TypeError(f"chain takes gradient transformations, got {each!r}{_hint(each)}.")
     return _Chain(tuple(map(optax.with_extra_args_support, transforms)))
+
+
+def _hint(x: Any) -> str:
+    if isinstance(x, Rule):
+        return ": a rule, which funcopt.lift or funcopt.optimizer makes a transformation"
+    if isinstance(x, list | tuple):
+        return ": give them as arguments of their own, chain(a, b)"
+    return ": call it to make one" if callable(x) else ""
 
 
 @transformation
@@ -180,7 +192,15 @@ def apply_updates(params: Params, updates: Updates) -> Params:
         return x is None
 
     changes, structure = jax.tree.flatten(updates, is_leaf=is_none)
-    parts = structure.flatten_up_to(params)
+    try:
+        parts = structure.flatten_up_to(params)
+    except ValueError:
+        ours, theirs = path_names(params), path_names(updates)
+        raise ValueError(
+            "apply_updates: updates and parameters are different trees. Parameters without an "
+            f"update: {some([name for name in ours if name not in theirs])}. Updates without a "
+            f"parameter: {some([name for name in theirs if name not in ours])}."
+        ) from None
     new = []
     for i, (update, param) in enumerate(zip(changes, parts, strict=True)):
         if update is not None and jnp.shape(update) != jnp.shape(param):

@@ -98,7 +98,7 @@ def sgd(
     if momentum is None:
         if nesterov:
             raise ValueError("sgd: nesterov=True needs momentum=, for example 0.9.")
-        return optimizer(learning_rate=learning_rate)
+        return optimizer(learning_rate=learning_rate, storage=storage)
     return optimizer(
         Momentum(momentum, nesterov),
         learning_rate=learning_rate,

@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates, safe_increment
 
+from ..leaves import gradients_beside
 from ..math.moments import abs_sq
 from ..rule import Clock
 from ..transformation import transformation
-from ..value import Threshold
+from ..value import Threshold, number_at
 
 
 class ClipByGlobalNormState(NamedTuple):
@@ -79,10 +80,18 @@ class _ClipByGlobalNorm:
         **extra_args: Any,
     ) -> tuple[Updates, ClipByGlobalNormState]:
         del params, extra_args
-        norm = global_norm(updates)
-        bound = self.max_norm(state.count) if callable(self.max_norm) else self.max_norm
-        tiny = jnp.finfo(norm.dtype).tiny
-        ratio = jnp.minimum(1, jnp.asarray(bound, norm.dtype) / jnp.maximum(norm, tiny))
+        if not isinstance(state, ClipByGlobalNormState):
+            raise ValueError(
+                f"clip_by_global_norm got a {type(state).__name__} as its state, expected a "
+                "ClipByGlobalNormState: `tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        leaves, structure = gradients_beside(updates, None, ())
+        norm = global_norm([leaf.grad for leaf in leaves])
+        bound = number_at("max_norm", self.max_norm, state.count).astype(norm.dtype)
+        # An infinite norm is below an infinite bound: then nothing is multiplied by inf / inf.
+        over = bound / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)
+        ratio = jnp.where(norm <= bound, jnp.ones_like(over), over)
 
         clock = Clock(jnp.asarray(safe_increment(state.count)), gate=gate)
         state = clock.renew(
@@ -91,7 +100,7 @@ class _ClipByGlobalNorm:
             grad_norm=norm.astype(jnp.float32),
             clip_ratio=ratio.astype(jnp.float32),
         )
-        return jax.tree.map(lambda u: _shorten(u, ratio), updates), state
+        return jax.tree.unflatten(structure, [_shorten(x.grad, ratio) for x in leaves]), state
 
 
 @transformation
