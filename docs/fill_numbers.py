@@ -148,17 +148,39 @@ def step_time() -> str:
 
 
 def defects() -> str:
-    """How many optimizers of each library fail each check of tests/defects.py."""
+    """How many optimizers of each library fail each check of tests/defects.py, and which."""
     report = json.loads((RESULTS / "defects.json").read_text())
-
-    def share(library: str, check: str) -> str:
-        found = report[library][check]
-        return f"{len(found['fail'])} of {found['of']}"
-
-    rows = [[check, share("funcopt", check), share("optax", check)] for check in report["optax"]]
+    both = report["in_both"]
+    rows = []
+    for check, theirs in report["optax"].items():
+        ours = report["funcopt"][check]
+        shared = {
+            key: [name for name in theirs[key] if name in report["in_both"]] for key in theirs
+        }
+        shares = [share(ours), share(shared), share(theirs)]
+        rows.append([check, *shares, who(theirs)])
+    head = [
+        "what must hold",
+        "funcopt",
+        "optax, the same algorithms",
+        "optax, all",
+        "of these fail",
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    head = ["what must hold", "funcopt: fail", "optax: fail"]
     return f"{table(head, rows)}\nMeasured on {report['date']} with {versions}.\n"
+
+
+def share(outcome: dict[str, list[str]]) -> str:
+    count = sum(map(len, outcome.values()))
+    return f"{len(outcome['fail'])} of {count}" if count else ""
+
+
+def who(outcome: dict[str, list[str]]) -> str:
+    """The optimizers that fail, or whatever is shorter to say."""
+    failed, passed = outcome["fail"], outcome["pass"]
+    if not failed or not passed:
+        return "all" if len(failed) > 1 else ""
+    return ", ".join(failed) if len(failed) <= len(passed) else f"all but {', '.join(passed)}"
 
 
 REGIONS = {
