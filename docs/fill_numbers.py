@@ -154,18 +154,10 @@ def defects() -> str:
     rows = []
     for check, theirs in report["optax"].items():
         ours = report["funcopt"][check]
-        shared = {
-            key: [name for name in theirs[key] if name in report["in_both"]] for key in theirs
-        }
+        shared = {key: [name for name in theirs[key] if name in both] for key in theirs}
         shares = [share(ours), share(shared), share(theirs)]
         rows.append([check, *shares, who(theirs)])
-    head = [
-        "what must hold",
-        "funcopt",
-        "optax, the same algorithms",
-        "optax, all",
-        "of these fail",
-    ]
+    head = ["what must hold", "funcopt", "optax, the same", "optax, all", "of these fail"]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return f"{table(head, rows)}\nMeasured on {report['date']} with {versions}.\n"
 
