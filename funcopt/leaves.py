@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params, Updates
 
+from .math.dtypes import common_dtype
 from .partition import path_name, path_names, some
 
 
@@ -36,7 +37,7 @@ def _parameter(path: tuple, leaf: Any) -> Array:
             f"The parameter {path_name(path)!r} has dtype {dtype.name}; only floating-point and "
             "complex parameters can be optimized. Take it out of the tree, or convert it."
         )
-    return jnp.asarray(leaf).astype(jnp.result_type(jnp.float32, dtype))
+    return jnp.asarray(leaf).astype(common_dtype(jnp.float32, dtype))
 
 
 def _is_array(x: Any) -> bool:

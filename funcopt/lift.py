@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
 from .leaves import Leaf, gradients_beside, parameters
+from .math.dtypes import common_dtype
 from .partition import Mask, checked_mask, marked
 from .rule import Clock, Rule
 from .storage import Storage, check_slots, kept_dtype
@@ -232,7 +233,7 @@ def _leaf(
 ) -> tuple[Array, list[Array]]:
     """The whole chain of rules on one leaf, in the type of the arithmetic."""
     like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
-    dtype = jnp.result_type(jnp.float32, *like)
+    dtype = common_dtype(jnp.float32, *like)
     real = jnp.finfo(dtype).dtype
     rules = plan.rules([x.astype(real) for x in numbers])
     lr = None if clock.lr is None else clock.lr.astype(real)

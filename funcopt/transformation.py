@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
+from .math.dtypes import common_dtype
 from .partition import path_name, path_names, some
 from .rule import Rule
 from .value import Call, Value, build, register, value_factory
@@ -214,7 +215,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 
 def _add(param: Array, update: Array) -> Array:
-    dtype, wide = jnp.result_type(param), jnp.result_type(param, update)
+    dtype, wide = jnp.result_type(param), common_dtype(param, update)
     # Shapes are equal already: `lax.add` traces several times faster than `+`.
     total = jax.lax.add(jnp.asarray(param, wide), jnp.asarray(update, wide))
     return jax.lax.convert_element_type(total, dtype)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates, safe_increment
 
 from ..leaves import gradients_beside
+from ..math.dtypes import common_dtype
 from ..math.moments import abs_sq
 from ..rule import Clock
 from ..transformation import transformation
@@ -44,7 +45,7 @@ def global_norm(tree: Updates) -> Float[Array, ""]:
     Array(500., dtype=float32)
     """
     squares = [_square_sum(x) for x in jax.tree.leaves(tree)]
-    widest = jnp.result_type(jnp.float32, *squares)
+    widest = common_dtype(jnp.float32, *squares)
     wide = [jax.lax.convert_element_type(x, widest) for x in squares]
     return jnp.sqrt(reduce(jax.lax.add, wide, jnp.zeros([], widest)))
 
@@ -52,12 +53,12 @@ def global_norm(tree: Updates) -> Float[Array, ""]:
 # Leaves of the same shape share a trace, as in `lift`.
 @jax.jit
 def _square_sum(x: Array) -> Float[Array, ""]:
-    return jnp.sum(abs_sq(x.astype(jnp.result_type(jnp.float32, x))))
+    return jnp.sum(abs_sq(x.astype(common_dtype(jnp.float32, x))))
 
 
 @jax.jit
 def _shorten(x: Array, ratio: Float[Array, ""]) -> Array:
-    wide = jnp.result_type(jnp.float32, x)
+    wide = common_dtype(jnp.float32, x)
     return (x.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(x.dtype)
 
 
