@@ -110,7 +110,7 @@ class Comparison:
         rivals = len(self.rivals())
         verb = "leads" if rivals else "wins" if len(self.verdicts) > 1 else "is best"
         text = f"{first.label} {verb} at {first.best_rate:.2g}: "
-        text += f"{self.task.scored} {first.loss.median:.3g}"
+        text += f"{self.task.scored} {digits(first.loss.median, 3)}"
         if math.isfinite(first.accuracy.median):
             text += f", accuracy {first.accuracy.median:.1%}"
         if rivals:
@@ -118,11 +118,11 @@ class Comparison:
             text += f"; {others} within its spread over seeds"
         return text
 
-    def table(self):
-        """The ranking as a `rich.table.Table`."""
+    def table(self, width: int | None = None):
+        """The ranking as a `rich.table.Table`; in two parts where it is wider than `width`."""
         from .tables import ranking
 
-        return ranking(self)
+        return ranking(self, width)
 
     def plot(self, ax=None):
         """Loss against learning rate for every optimizer, drawn on `ax`; returns the axes.
@@ -221,6 +221,15 @@ class Comparison:
         drawings = {name: (directory / f"{name}.svg").read_text("utf-8") for name in pictures}
         page.write_text(report.page(self, drawings), encoding="utf-8")
         return [page, *written]
+
+
+def digits(number: float, count: int) -> str:
+    """A number with `count` significant digits, zeros at the end included.
+
+    >>> digits(0.1, 3), digits(123.4, 3), digits(0.0000123, 2)
+    ('0.100', '123', '1.2e-05')
+    """
+    return f"{number:#.{count}g}".removesuffix(".")
 
 
 def plural(count: int, thing: str) -> str:

@@ -92,15 +92,12 @@ def valleys(ax: Axes, comparison: Comparison) -> None:
             at = (sweep.rates[best], line[best])
             size = 260 if verdict is first else 110
             ax.scatter(*at, s=size, marker="*", color=style["color"], edgecolor="white", zorder=5)
-    ax.axhline(cap, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    note = "guessing; runs above it or diverged (×) are drawn here"
-    ax.annotate(note, (0.005, cap), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+    level(ax, cap, "guessing: worse runs are drawn here, diverged ones as ×")
     ax.set_xscale("log")
     loss_axis(ax, comparison.task.scored)
     shape = comparison.plan.schedule
     ax.set_xlabel("learning rate" if shape == "constant" else f"peak learning rate ({shape})")
-    ax.set_title(title(comparison))
+    headline(ax, *comparison.headline().split("; "), under=comparison.plan.description())
     legend(ax, comparison)
 
 
@@ -112,22 +109,26 @@ def curves(ax: Axes, comparison: Comparison) -> None:
         runs = comparison.best_curve(sweep)
         if runs is None:
             continue
-        runs = np.where(np.isfinite(runs), runs, np.inf)
+        at, runs = thinned(sweep.at, np.where(np.isfinite(runs), runs, np.inf))
         style = look(comparison, sweep.label)
         low, high = (np.minimum(edge, 4 * cap) for edge in (runs.min(0), runs.max(0)))
-        ax.fill_between(sweep.at, low, high, color=style["color"], alpha=0.12, linewidth=0)
+        ax.fill_between(at, low, high, color=style["color"], alpha=0.08, linewidth=0)
         line = np.minimum(middle(runs), 4 * cap)
         label = f"{sweep.label} at {verdict.best_rate:.2g}"
-        ax.plot(sweep.at, line, label=label, markevery=5, markersize=3.5, linewidth=1.6, **style)
+        ax.plot(at, line, label=label, markevery=4, markersize=4, linewidth=1.6, **style)
     target = comparison.task.target
-    ax.axhline(target, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    ax.annotate(f"target {target:.3g}", (1, target), xycoords=("axes fraction", "data"),
-                xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8,
-                color="0.4")  # fmt: skip
+    level(ax, target, f"target {target:.3g}")
     loss_axis(ax, "training loss")
     ax.set_xlabel("step")
-    ax.set_title(fastest(comparison))
+    headline(ax, fastest(comparison), under="each optimizer at its best learning rate")
     legend(ax, comparison)
+
+
+def thinned(at: np.ndarray, runs: np.ndarray, most: int = 25) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbouring points of learning curves averaged, so that at most `most` are left."""
+    group = -(-len(at) // most)
+    whole = len(at) // group * group
+    return at[group - 1 : whole : group], runs[:, :whole].reshape(len(runs), -1, group).mean(-1)
 
 
 def forgiveness(ax: Axes, comparison: Comparison) -> None:
@@ -142,8 +143,12 @@ def forgiveness(ax: Axes, comparison: Comparison) -> None:
     ax.set_xlim(0, 1.45 * max(order[-1].decades, 0.1))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel("decades of learning rate whose loss is within 2x of the optimizer's best")
-    ax.set_title(f"{order[-1].label} forgives the widest range of learning rates")
+    ax.set_xlabel("decades of learning rate")
+    headline(
+        ax,
+        f"{order[-1].label} forgives the widest range of learning rates",
+        under="how far the learning rate may be off while the loss stays within 2x of its best",
+    )
 
 
 def factor(number: float) -> str:
@@ -151,8 +156,20 @@ def factor(number: float) -> str:
     return f"{number:.1f}" if number < 9.95 else f"{float(f'{number:.2g}'):,.0f}"
 
 
-def title(comparison: Comparison) -> str:
-    return comparison.headline().split(";")[0]
+def headline(ax: Axes, title: str, *more: str, under: str) -> None:
+    """The answer as the title, and below it in grey what it is about."""
+    lines = [*more, under]
+    ax.set_title(title, pad=9 + 13 * len(lines))
+    ax.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 7),
+                textcoords="offset points", fontsize=9, color="0.35",
+                linespacing=1.35)  # fmt: skip
+
+
+def level(ax: Axes, height: float, text: str) -> None:
+    """A dashed line across the axes with a small note on it."""
+    ax.axhline(height, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    ax.annotate(text, (0.005, height), xycoords=("axes fraction", "data"),
+                xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
 
 
 def fastest(comparison: Comparison) -> str:

@@ -1,33 +1,60 @@
 """Tables for the terminal. Together with `watch.py` the only place that knows rich."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
-from rich.console import Group
+from rich.console import Console, Group
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from .catalogue import Catalogue
-from .comparison import Comparison
+from .comparison import Comparison, digits
 from .show import Shown
 from .sweep import Sweep
 from .verdict import Spread, Verdict, best_index, valley
 
+NARROW = "\N{NO-BREAK SPACE}"
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def ranking(comparison: Comparison) -> Table:
-    """One row for each optimizer, the best first."""
-    table = Table(title=comparison.headline(), title_justify="left", title_style="bold", box=None)
-    for name in header(comparison):
+def ranking(comparison: Comparison, width: int | None = None) -> Table | Group:
+    """One row for each optimizer, the best first; two narrower tables where `width` is short."""
+    names = header(comparison)
+    whole = columns(comparison, range(len(names)))
+    caption = Text("\n".join(footnotes(comparison)))
+    title = comparison.headline()
+    if width is None or measured(whole) <= width:
+        whole.title, whole.title_justify, whole.title_style = title, "left", "bold"
+        whole.caption, whole.caption_justify = caption, "left"
+        return whole
+    split = names.index("loss by rate")
+    answers, costs = range(split), [1, *range(split, len(names))]
+    parts = [columns(comparison, answers), Text(), columns(comparison, costs), caption]
+    return Group(Text(title, style="bold"), *parts)
+
+
+def columns(comparison: Comparison, chosen: Iterable[int]) -> Table:
+    """The chosen columns of the ranking."""
+    table = Table(box=None, collapse_padding=True, pad_edge=False)
+    names = header(comparison)
+    chosen = list(chosen)
+    for name in (names[index] for index in chosen):
         left = name in ("optimizer", "loss by rate")
-        table.add_column(name, justify="left" if left else "right", no_wrap=left)
+        heading = name if left else name.replace(" ", "\n", 1)
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for place, verdict in enumerate(comparison.verdicts, start=1):
-        table.add_row(*row(comparison, verdict, place), style="bold" if place == 1 else None)
-    if notes := footnotes(comparison):
-        table.caption, table.caption_justify = Text("\n".join(notes)), "left"
+        cells = row(comparison, verdict, place)
+        table.add_row(*(cells[index] for index in chosen), style="bold" if place == 1 else None)
     return table
+
+
+def measured(table: Table) -> int:
+    """How many columns of the terminal `table` takes."""
+    screen = Console(width=1000)
+    return Measurement.get(screen, screen.options, table).maximum
 
 
 def header(comparison: Comparison) -> list[str]:
@@ -36,7 +63,7 @@ def header(comparison: Comparison) -> list[str]:
         "",
         "optimizer",
         "best rate",
-        f"{comparison.task.scored} (min–max)",
+        f"{comparison.task.scored.replace(' ', NARROW)} (min–max)",
         *(["accuracy (min–max)"] if comparison.has_accuracy else []),
         "loss by rate",
         "decades within 2x",
@@ -74,16 +101,16 @@ def rate(verdict: Verdict) -> str:
 def number(spread: Spread) -> str:
     if not math.isfinite(spread.median):
         return "diverged"
-    high = f"{spread.high:.2g}" if math.isfinite(spread.high) else "diverged"
-    return f"{spread.median:.3g} ({spread.low:.2g}–{high})"
+    high = digits(spread.high, 2) if math.isfinite(spread.high) else "diverged"
+    return f"{digits(spread.median, 3)} ({digits(spread.low, 2)}–{high})"
 
 
 def percent(spread: Spread) -> str:
     if not math.isfinite(spread.median):
         return "-"
     if not (math.isfinite(spread.low) and math.isfinite(spread.high)):
-        return f"{100 * spread.median:.1f} %"
-    return f"{100 * spread.median:.1f} % ({100 * spread.low:.1f}–{100 * spread.high:.1f})"
+        return f"{100 * spread.median:.1f}%"
+    return f"{100 * spread.median:.1f}% ({100 * spread.low:.1f}–{100 * spread.high:.1f})"
 
 
 def sparkline(comparison: Comparison, sweep: Sweep) -> Text:

@@ -108,12 +108,14 @@ def tell(found: Comparison, files: list[Path], screen: Console, options: Output)
             screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
     elif found.sweeps:
         screen.print()
-        screen.print(found.table())
+        screen.print(found.table(screen.width))
         screen.print()
-    for name in files if not options.quiet else files[:1]:
-        screen.print(f"wrote {name}", markup=False, highlight=False, soft_wrap=True)
-    if not options.quiet:
-        screen.print(f"{found.wall_seconds:.0f} s in all", highlight=False)
+    if files:
+        report, *others = files
+        lines = [f"report: {report}"]
+        if not options.quiet:
+            lines.append(f"beside it: {', '.join(file.name for file in others)}")
+        screen.print("\n".join(lines), markup=False, highlight=False)
 
 
 def counted(first: int, count: int) -> Callable[[], range]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from .comparison import digits
 from .sweep import Sweep
 from .tables import rate
 from .verdict import judge
@@ -59,7 +60,7 @@ def finished(event: Event) -> str:
     times = f"compiled in {verdict.compile_seconds:.1f} s, ran in {verdict.run_seconds:.1f} s"
     if verdict.best_rate is None:
         return f"{place}: every rate diverged ({times})"
-    answer = f"best rate {rate(verdict)}, loss {verdict.loss.median:.3g}"
+    answer = f"best rate {rate(verdict)}, loss {digits(verdict.loss.median, 3)}"
     if verdict.accuracy.median == verdict.accuracy.median:
         answer += f", accuracy {verdict.accuracy.median:.1%}"
     return f"{place}: {answer} ({times})"
@@ -95,8 +96,8 @@ def bar(console: Console) -> Iterator[Watcher]:
         BarColumn(bar_width=None),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
-        TextColumn("left", style="dim"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         console=console,
         transient=True,
         expand=True,

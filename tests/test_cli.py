@@ -1,0 +1,160 @@
+"""The command line: what it prints, what it writes, and the status it exits with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import funcopt_cli
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--task", "linear_regression", "--lrs", "0.01:1:3", "--seeds", "1", "--steps", "20"]
+
+
+def command(*argv: str, **options) -> subprocess.Popen:
+    """The command in a process of its own, without a display, wherever it is started."""
+    environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
+    environment |= {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "COLUMNS": "120"}
+    environment.pop("MPLBACKEND", None)
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{start} import funcopt_cli; funcopt_cli.main()", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["compare", "--help"]])
+def test_help_imports_neither_jax_nor_matplotlib(argv):
+    look = (
+        "import sys, funcopt_cli\n"
+        "try: funcopt_cli.run(sys.argv[1:])\n"
+        "except SystemExit as end: print('status', end.code)\n"
+        "print('loaded', {'jax', 'matplotlib', 'numpy', 'funcopt'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look, *argv],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert "usage: funcopt" in done.stdout
+    assert "status 0" in done.stdout
+    assert "loaded set()" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["compar", "adam"], "unknown command 'compar'. Did you mean 'compare'?"),
+        (["compare", "adm"], "unknown optimizer 'adm'. Did you mean 'adam'"),
+        (["compare", "adam", "--task", "digit"], "unknown task 'digit'. Did you mean 'digits'"),
+        (["compare", "adam", "--schedule", "cos"], "unknown schedule 'cos'. Did you mean 'cosine'"),
+        (["compare", "adam", "--lrs", "1e-4:1"], "expected low:high:count"),
+        (["compare", "adam(b3=1)"], "unknown adam argument 'b3'"),
+        (["compare"], "none given"),
+        (["compare", "adam", "--seeds", "0"], "--seeds 0"),
+        (["demo", "--steps", "0"], "steps: 0 given"),
+        (["show", "adamm"], "Did you mean 'adam'"),
+    ],
+)
+def test_bad_names_exit_with_2_and_a_hint(argv, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert funcopt_cli.run(argv) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_option_exits_with_2_and_a_hint(capsys):
+    with pytest.raises(SystemExit) as end:
+        funcopt_cli.run(["compare", "adam", "--stepps", "3"])
+    assert end.value.code == 2
+    assert "--steps" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_training(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert funcopt_cli.run(["compare", "adam", *SMALL, "--out", str(tmp_path / "file" / "x")]) == 2
+    printed = capsys.readouterr()
+    assert "--out: cannot write to" in printed.err
+    assert printed.out == ""
+
+
+def test_compare_prints_a_ranking_and_writes_a_report(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert funcopt_cli.run(["compare", "sgd", "sgd(momentum=0.9)", *SMALL]) == 0
+    text = capsys.readouterr().out
+    assert "linear_regression: 2 optimizers x 3 learning rates (0.01 to 1) x 1 seed" in text
+    assert "[2/2] sgd(momentum=0.9): best rate" in text
+    assert "report: funcopt-out/report.html" in text
+    assert (tmp_path / "funcopt-out" / "report.html").exists()
+
+
+def test_json_is_all_there_is_on_stdout(capsys, tmp_path):
+    assert funcopt_cli.run(["compare", "sgd", *SMALL, "--json", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    answer = json.loads(printed.out)
+    assert answer["ranking"][0]["label"] == "sgd"
+    assert all(Path(name).exists() for name in answer["files"])
+    assert "[1/1] sgd" in printed.err
+
+
+def test_quiet_prints_the_answer_and_the_report(capsys, tmp_path):
+    argv = ["compare", "sgd", *SMALL, "--quiet", "--seed", "4", "--out", str(tmp_path)]
+    assert funcopt_cli.run(argv) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("sgd is best")
+    assert lines[1:] == [f"report: {tmp_path / 'report.html'}"]
+    assert ",4,20," in (tmp_path / "results.csv").read_text()
+
+
+def test_list_and_show_are_also_json(capsys):
+    assert funcopt_cli.run(["list", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert {"adam", "cosine_decay_schedule"} <= {entry["name"] for entry in entries}
+    assert funcopt_cli.run(["show", "adamw", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["memory"]["float32"] == 8
+
+
+def test_the_version(capsys):
+    assert funcopt_cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("funcopt ")
+
+
+def test_demo_works_from_anywhere(tmp_path):
+    before = sorted(ROOT.glob("funcopt/lab/**/*"))
+    demo = command("demo", "--quick", "--steps", "5", "--seeds", "1", cwd=tmp_path)
+    out, err = demo.communicate(timeout=200)
+    assert (demo.returncode, err) == (0, "")
+    assert "[8/8] lion" in out
+    assert "\x1b" not in out
+    assert (tmp_path / "funcopt-out" / "report.html").exists()
+    written = {path for path in ROOT.glob("funcopt/lab/**/*") if "__pycache__" not in path.parts}
+    assert written <= set(before)
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path):
+    long = ["--task", "linear_regression", "--lrs", "0.01,0.1", "--seeds", "1"]
+    run = command("compare", "sgd", "adam", *long, "--steps", "1000000", cwd=tmp_path)
+    assert run.stdout is not None
+    for line in run.stdout:
+        if "step" in line and "%" in line:
+            run.send_signal(signal.SIGINT)
+            break
+    out, err = run.communicate(timeout=200)
+    assert (run.returncode, err) == (130, "")
+    assert "Interrupted: 0 of 2 optimizers finished." in out
+    assert "sgd was stopped at step" in out
+    assert (tmp_path / "funcopt-out" / "results.csv").read_text().count("sgd,") == 2
+    config = json.loads((tmp_path / "funcopt-out" / "config.json").read_text())
+    assert config["interrupted"] is True
