@@ -103,7 +103,7 @@ def inside_inject_hyperparams(library: Library, factory: Factory) -> Seen:
     tx = inject(factory)
     params, grads = pair("bfloat16", "bfloat16")
     try:
-        updates, _ = jax.jit(tx.update)(grads, tx.init(params), params)
+        updates, _ = jax.jit(tx.update)(grads, jax.jit(tx.init)(params), params)
     except (TypeError, ValueError) as error:
         return Seen("bfloat16" in str(error), f"{type(error).__name__}: {error}")
     return Seen(finite(updates), f"update {np.asarray(updates['w'], np.float32)}")
