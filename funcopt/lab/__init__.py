@@ -4,8 +4,8 @@ Everything that the command `funcopt` does is a function here that returns a rec
 `.table()`, `.plot(ax=)` and `.to_csv(path)`.
 
 >>> found = compare(["adam"], task="linear_regression", lrs="0.1,0.2", seeds=1, steps=20)
->>> found.steps
-20
+>>> found.verdicts[0].best_rate
+0.2
 """
 
 from .catalogue import Catalogue as Catalogue

@@ -62,9 +62,9 @@ def compare(
     A `KeyboardInterrupt` ends the comparison early; the record holds what was done until then
     and its `interrupted` is true. Raises `ValueError` for names that do not exist.
 
-    >>> found = compare(["sgd", "adam"], task="linear_regression", lrs="0.01:1:5", steps=100)
+    >>> found = compare(["sgd", "adam"], task="linear_regression", lrs="0.01,0.1", steps=100)
     >>> [verdict.label for verdict in found.verdicts]
-    ['sgd', 'adam']
+    ['adam', 'sgd']
     """
     chosen = plan(optimizers, task=task, lrs=lrs, seeds=seeds, steps=steps, schedule=schedule)
     return execute(chosen, points=points, progress=progress)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from .verdict import best_index, final_losses, middle, valley
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "h"]
 DASHES = ["-", "--", ":"]
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlelocation": "left",
@@ -44,18 +44,23 @@ T = TypeVar("T")
 def on(ax: Axes | None, draw: Callable[[Axes, T], None], what: T) -> Axes:
     """Draw `what` on `ax`, or on the axes of a new figure."""
     with matplotlib.rc_context(STYLE):
-        if ax is None:
-            ax = Figure(figsize=(8.0, 4.6), layout="constrained").subplots()
+        ax = blank().subplots() if ax is None else ax
         draw(ax, what)
     return ax
 
 
+def blank() -> Figure:
+    return Figure(figsize=(8.0, 4.6), layout="constrained")
+
+
 def draw_all(comparison: Comparison) -> dict[str, Figure]:
     """The three pictures of a comparison, by the name of their files."""
-    if not comparison.sweeps:
-        return {}
     pictures = {"loss_by_rate": valleys, "learning_curves": curves, "forgiveness": forgiveness}
-    return {name: on(None, draw, comparison).figure for name, draw in pictures.items()}
+    figures = {name: blank() for name in pictures}
+    for name, draw in pictures.items():
+        with matplotlib.rc_context(STYLE):
+            draw(figures[name].subplots(), comparison)
+    return figures
 
 
 def write(figure: Figure, path: Path) -> None:
