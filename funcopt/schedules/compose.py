@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..value import MOST_STEPS, Constant, Offset, Positive, Steps, Within, is_tracer
-from .progress import cosine_weight, passed, remaining
+from .progress import cosine_weight, elapsed, line, share
 from .schedule import schedule
 
 
@@ -104,10 +104,11 @@ def warmup_cosine_decay_schedule(
 
     def value(step):
         warmup = jnp.maximum(warmup_steps, 1)  # without a warm-up it is not looked at
-        w = cosine_weight(remaining(step, warmup_steps, decay_steps - warmup_steps), exponent)
+        decay = decay_steps - warmup_steps
+        w = cosine_weight(share(decay - elapsed(step, warmup_steps, decay), decay), exponent)
         return jnp.where(
             step < warmup_steps,
-            remaining(step, 0, warmup) * init_value + passed(step, 0, warmup) * peak_value,
+            line(elapsed(step, 0, warmup), warmup, init_value, peak_value),
             w * peak_value + (1 - w) * end_value,
         )
 

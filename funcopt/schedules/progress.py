@@ -23,16 +23,24 @@ from ..value import (
 from .schedule import schedule
 
 
-def passed(step: Array, begin, steps) -> Float[Array, ""]:
-    """The part of `steps` that has passed since `begin`, from 0 to 1."""
-    done = jnp.clip(step - begin, 0, steps)
-    return done.astype(jnp.float32) / jnp.asarray(steps, jnp.float32)
+def elapsed(step: Array, begin, steps) -> Array:
+    """How many of `steps` have passed since `begin`."""
+    return jnp.clip(step - begin, 0, steps)
 
 
-def remaining(step: Array, begin, steps) -> Float[Array, ""]:
-    """The part of `steps` that has not passed since `begin`, from 1 to 0."""
-    left = steps - jnp.clip(step - begin, 0, steps)
-    return left.astype(jnp.float32) / jnp.asarray(steps, jnp.float32)
+def share(part, steps) -> Float[Array, ""]:
+    return jnp.asarray(part, jnp.float32) / jnp.asarray(steps, jnp.float32)
+
+
+def line(done: Array, steps, start, end) -> Float[Array, ""]:
+    """From `start` to `end`, when `done` of `steps` have passed."""
+    value = share(steps - done, steps) * start + share(done, steps) * end
+    return with_exact_ends(done, steps, start, end, value)
+
+
+def with_exact_ends(done: Array, steps, start, end, value) -> Float[Array, ""]:
+    """XLA multiplies by 1 / steps, so that compiled weights are not exactly 0 and 1 at the ends."""
+    return jnp.where(done <= 0, start, jnp.where(done >= steps, end, value))
 
 
 def _periods(step: Array, begin, steps, staircase: bool) -> Float[Array, ""]:
@@ -74,8 +82,8 @@ def linear_schedule(
     """
 
     def value(step):
-        x = passed(step, transition_begin, transition_steps)
-        return remaining(step, transition_begin, transition_steps) * init_value + x * end_value
+        done = elapsed(step, transition_begin, transition_steps)
+        return line(done, transition_steps, init_value, end_value)
 
     return value
 
@@ -104,8 +112,10 @@ def polynomial_schedule(
     """
 
     def value(step):
-        w = remaining(step, transition_begin, transition_steps) ** power
-        return w * init_value + (1 - w) * end_value
+        done = elapsed(step, transition_begin, transition_steps)
+        w = share(transition_steps - done, transition_steps) ** power
+        value = w * init_value + (1 - w) * end_value
+        return with_exact_ends(done, transition_steps, init_value, end_value, value)
 
     return value
 
@@ -243,7 +253,7 @@ def cosine_decay_schedule(
     """
 
     def value(step):
-        w = cosine_weight(remaining(step, 0, decay_steps), exponent)
+        w = cosine_weight(share(decay_steps - elapsed(step, 0, decay_steps), decay_steps), exponent)
         return init_value * (w + (1 - w) * alpha)
 
     return value
