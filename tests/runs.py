@@ -1,0 +1,153 @@
+"""Problems to run transformations on, and the runs, in JAX and in NumPy float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import funcopt
+from tests.catalog import Row
+
+STEPS = 50
+SHAPES = {"scalar": (), "vector": (7,), "matrix": (3, 4), "block": (2, 3, 2)}
+
+
+class Problem(NamedTuple):
+    """Starting parameters and one gradient per step for each leaf, exact in float32."""
+
+    p0: dict[str, np.ndarray]
+    grads: dict[str, np.ndarray]
+
+    def at(self, step: int) -> dict[str, np.ndarray]:
+        return {leaf: g[step] for leaf, g in self.grads.items()}
+
+    def only(self, *leaves: str) -> Problem:
+        return Problem(*({leaf: part[leaf] for leaf in leaves} for part in self))
+
+    def astype(self, dtype: Any) -> Problem:
+        return Problem(*(jax.tree.map(lambda x: np.asarray(x, dtype), part) for part in self))
+
+
+def problem(complex_valued: bool = False, steps: int = STEPS, seed: int = 0) -> Problem:
+    """Gradients of magnitudes over three decades; some are zero for some or for all steps."""
+    random = np.random.default_rng(seed)
+
+    def numbers(shape: tuple[int, ...]) -> np.ndarray:
+        parts = random.standard_normal((2, *shape)).astype(np.float32)
+        return parts[0] + np.complex64(1j) * parts[1] if complex_valued else parts[0]
+
+    p0, grads = {}, {}
+    for leaf, shape in SHAPES.items():
+        p0[leaf] = numbers(shape)
+        magnitude = (10 ** random.uniform(-2, 1, shape)).astype(np.float32)
+        slope = numbers(shape)
+        # A common part and noise, so that parameters go somewhere.
+        g = (slope + numbers((steps, *shape))) * magnitude
+        flat = g.reshape(steps, -1)
+        flat[:5, 0] = 0
+        if flat.shape[1] > 1:
+            flat[:, -1] = 0
+        grads[leaf] = flat.reshape(g.shape)
+    return Problem(p0, grads)
+
+
+class Path(NamedTuple):
+    """For each leaf, after every step, the parameters, the sum of updates, and each slot."""
+
+    params: dict[str, np.ndarray]
+    way: dict[str, np.ndarray]
+    slots: dict[str, dict[str, np.ndarray]]
+
+
+def run(tx: Any, given: Problem, slots: tuple[str, ...] = ()) -> Path:
+    """Every step of `tx`, compiled as one loop."""
+
+    def body(carry, grads):
+        params, state = carry
+        updates, state = tx.update(grads, state, params)
+        params = funcopt.apply_updates(params, updates)
+        kept = {name: optax.tree.get(state, name) for name in slots}
+        return (params, state), (params, updates, kept)
+
+    @jax.jit
+    def loop(params, grads):
+        return jax.lax.scan(body, (params, tx.init(params)), grads)[1]
+
+    params, updates, kept = jax.tree.map(np.asarray, loop(*jax.tree.map(jnp.asarray, tuple(given))))
+    # In float64, where the sum adds no rounding to that of the updates.
+    way = {leaf: np.cumsum(u.astype(wide(u)), axis=0) for leaf, u in updates.items()}
+    return Path(params, way, kept)
+
+
+def wide(x: np.ndarray) -> Any:
+    return np.complex128 if np.iscomplexobj(x) else np.float64
+
+
+Number = float | Callable[[int], float]
+
+
+def transcribed(
+    row: Row, given: Problem, lr: Number | None = None, hyper: Mapping[str, Any] | None = None
+) -> Path:
+    """The same by the row's reference. `hyper` may have functions of the 0-based step."""
+    assert row.reference is not None
+    lr = row.descent_rate if lr is None else lr
+    hyper = row.transcribed() if hyper is None else hyper
+    params: dict[str, np.ndarray] = {}
+    way: dict[str, np.ndarray] = {}
+    slots: dict[str, dict[str, np.ndarray]] = {name: {} for name in row.slots}
+    for leaf, p in given.p0.items():
+        p = p.astype(wide(p))
+        old: dict[str, np.ndarray] = {}
+        path, kept = [], {name: [] for name in row.slots}
+        for index, g in enumerate(given.grads[leaf].astype(p.dtype)):
+            numbers = {name: x(index) if callable(x) else x for name, x in hyper.items()}
+            rate = lr(index) if callable(lr) else lr
+            p, old = row.reference(p, g, old, index + 1, rate, **numbers)
+            path.append(p)
+            for name in row.slots:
+                kept[name].append(old[name])
+        params[leaf] = np.stack(path)
+        way[leaf] = params[leaf] - given.p0[leaf].astype(p.dtype)
+        for name in row.slots:
+            slots[name][leaf] = np.stack(kept[name])
+    return Path(params, way, slots)
+
+
+def deviation(ours: np.ndarray, theirs: np.ndarray, scale: Any) -> float:
+    """The largest difference, relative to `scale`; where that is 0 nothing may differ."""
+    difference = np.abs(ours.astype(theirs.dtype) - theirs)
+    scale = np.broadcast_to(scale, difference.shape)
+    assert np.isfinite(difference).all()
+    assert not difference[scale == 0].any()
+    return float(np.max(difference / np.where(scale == 0, 1, scale), initial=0))
+
+
+def largest(path: np.ndarray) -> np.ndarray:
+    """The largest magnitude that each element has had so far."""
+    return np.maximum.accumulate(np.abs(path), axis=0)
+
+
+def worst(ours: Path, theirs: Path) -> dict[str, float]:
+    """The deviations of parameters, of the way they went, and of slots, the worst of all leaves.
+
+    Parameters are relative to the largest of their leaf, ways and slots to the largest that the
+    same element has had.
+    """
+    found = {"params": 0.0, "way": 0.0, **dict.fromkeys(theirs.slots, 0.0)}
+
+    def note(what: str, x: float) -> None:
+        found[what] = max(found[what], x)
+
+    for leaf, path in theirs.params.items():
+        note("params", deviation(ours.params[leaf], path, np.abs(path).max(initial=0)))
+        note("way", deviation(ours.way[leaf], theirs.way[leaf], np.abs(theirs.way[leaf]).max()))
+    for name, leaves in theirs.slots.items():
+        for leaf, slot in leaves.items():
+            note(name, deviation(ours.slots[name][leaf], slot, largest(slot)))
+    return found

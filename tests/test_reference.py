@@ -1,0 +1,179 @@
+"""Every row against its NumPy float64 reference, over 50 steps and in every precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import funcopt
+from tests.catalog import BLOCKS, ROWS, Row, each
+from tests.runs import (
+    SHAPES,
+    STEPS,
+    Path,
+    Problem,
+    deviation,
+    problem,
+    run,
+    transcribed,
+    worst,
+)
+
+PROVEN = ROWS + BLOCKS
+REAL = problem()
+COMPLEX = problem(complex_valued=True)
+# Updates are summed, the reference's parameters are subtracted: that difference is rounded.
+WAY_FLOAT64 = 1e-12
+
+
+def parts(row: Row, given: Problem) -> Iterator[Problem]:
+    """What the reference, which knows one array, can be compared on at once."""
+    if row.acts_on == "tree":
+        for leaf in given.p0:
+            yield given.only(leaf)
+    else:
+        yield given
+
+
+def tolerances(row: Row, double: bool) -> Mapping[str, float]:
+    if double:
+        slots = dict.fromkeys(row.slots, row.float64)
+        return {"params": row.float64, "way": WAY_FLOAT64, **slots}
+    slots = dict.fromkeys(row.slots, row.slots_float32)
+    return {"params": row.float32, "way": 1e-6, **slots}
+
+
+def check(row: Row, ours: Path, theirs: Path, double: bool) -> None:
+    assert max(np.ptp(path, axis=0).max() for path in theirs.params.values()) > 0, "nothing moved"
+    allowed, found = tolerances(row, double), worst(ours, theirs)
+    assert {name: x for name, x in found.items() if not x <= allowed[name]} == {}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each(PROVEN)
+def test_trajectory(row, dtype):
+    double = dtype == "float64"
+    for given in parts(row, REAL.astype(dtype)):
+        with jax.enable_x64(double):
+            ours = run(row.descending(), given, row.slots)
+        assert all(path.dtype == dtype for path in ours.params.values())
+        check(row, ours, transcribed(row, given), double)
+
+
+# A real number times a complex array is a conversion that rules leave to JAX.
+@pytest.mark.default_promotion
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@each(ROWS, where=lambda row: row.complex)
+def test_complex_trajectory(row, dtype):
+    given = COMPLEX.only("matrix").astype(dtype)
+    double = dtype == "complex128"
+    with jax.enable_x64(double):
+        ours = run(row.descending(), given, row.slots)
+    assert ours.params["matrix"].dtype == dtype
+    check(row, ours, transcribed(row, given), double)
+
+
+def table(start: float, end: float, dtype: Any) -> np.ndarray:
+    """A number for every step, as wide as the arithmetic."""
+    return np.linspace(start, end, STEPS).astype(dtype)
+
+
+def scheduled(numbers: np.ndarray) -> Any:
+    """A plain callable is a schedule: the same number in NumPy and in JAX, to the last bit."""
+    return lambda step: jnp.asarray(numbers)[step]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each(PROVEN, where=lambda row: row.scheduled)
+def test_everything_scheduled(row, dtype):
+    double = dtype == "float64"
+    rates = table(row.descent_rate, 0.2 * row.descent_rate, dtype)
+    tables = {name: table(*ends, dtype) for name, ends in row.scheduled.items()}
+    hyper = {name: [float(x) for x in numbers].__getitem__ for name, numbers in tables.items()}
+    given = REAL.only("vector").astype(dtype)
+    with jax.enable_x64(double):
+        changes = {name: scheduled(numbers) for name, numbers in tables.items()}
+        ours = run(row.descending(scheduled(rates), **changes), given, row.slots)
+    lr = [float(x) for x in rates].__getitem__
+    check(row, ours, transcribed(row, given, lr, {**row.transcribed(), **hyper}), double)
+
+
+@each(ROWS)
+def test_schedule_of_the_rate(row):
+    """Step 0 of a schedule is the first update."""
+    given = REAL.only("vector")
+    ours = run(row.make(funcopt.linear_schedule(row.rate, 0.0, STEPS)), given, row.slots)
+    theirs = transcribed(row, given, lambda index: row.rate * (1 - index / STEPS))
+    check(row, ours, theirs, double=False)
+
+
+def rounded(x: np.ndarray, dtype: Any) -> np.ndarray:
+    return x.astype(np.float32).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@each(PROVEN, where=lambda row: row.acts_on == "element")
+def test_half_precision_rounds_each_update_once(row, dtype):
+    """Slots are float32, and each update is the reference's at these parameters, rounded once."""
+    half = jnp.dtype(dtype)
+    grads = REAL.grads["vector"].astype(half)[:12]
+    tx, rate = row.make(), row.rate or -1.0  # a building block's update is the direction itself
+    params = {"w": jnp.asarray(REAL.p0["vector"].astype(half))}
+    state, old = tx.init(params), {}
+    for index, g in enumerate(grads):
+        p = np.asarray(params["w"], np.float64)
+        exact = g.astype(np.float64)
+        new, old = row.reference(p, exact, old, index + 1, rate, **row.transcribed())
+        updates, state = tx.update({"w": jnp.asarray(g)}, state, params)
+        u = np.asarray(updates["w"])
+        assert u.dtype == half
+        slack = row.slots_float32 * np.abs(new - p).max()
+        assert np.all(u >= rounded(new - p - slack, half))
+        assert np.all(u <= rounded(new - p + slack, half))
+        params = funcopt.apply_updates(params, updates)
+        assert params["w"].dtype == half
+        np.testing.assert_array_equal(
+            np.asarray(params["w"]), rounded(p + u.astype(np.float64), half)
+        )
+    for name in row.slots:
+        slot = np.asarray(optax.tree.get(state, name)["w"])
+        assert slot.dtype == np.float32
+        assert deviation(slot, old[name], np.abs(old[name]).max()) <= row.slots_float32
+
+
+MASKS: Mapping[str, Any] = {
+    "pattern": "vector|matrix",
+    "excluding pattern": "!(scalar|block)$",
+    "patterns": ["vector", "matrix"],
+    "predicate": lambda path, leaf: path in ("vector", "matrix") and jnp.ndim(leaf) > 0,
+    "function of the tree": lambda params: {k: k in ("vector", "matrix") for k in params},
+    "tree": {"scalar": False, "vector": True, "matrix": True, "block": False},
+}
+
+
+@each(PROVEN, where=lambda row: row.masked)
+def test_masks(row):
+    """Decay on some leaves is the reference with and without decay; every form of mask says so."""
+    hyper = {**row.transcribed(), "weight_decay": 0.3}
+    decayed = transcribed(row, REAL, hyper=hyper)
+    plain = transcribed(row, REAL, hyper={**hyper, "weight_decay": 0.0})
+    theirs = {
+        leaf: (decayed if leaf in ("vector", "matrix") else plain).params[leaf] for leaf in SHAPES
+    }
+    ours = run(row.descending(mask=MASKS["pattern"], weight_decay=0.3), REAL)
+    check(row, ours, decayed._replace(params=theirs, way=ours.way, slots={}), double=False)
+
+    params = jax.tree.map(jnp.asarray, REAL.p0)
+    grads = jax.tree.map(jnp.asarray, REAL.at(0))
+    updates = []
+    for mask in MASKS.values():
+        tx = row.make(mask=mask, weight_decay=0.3)
+        updates.append(tx.update(grads, tx.init(params), params)[0])
+    for other in updates[1:]:
+        jax.tree.map(np.testing.assert_array_equal, other, updates[0])

@@ -1,0 +1,128 @@
+"""What a rule says it acts on is what its updates depend on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcopt
+from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each
+
+GRADS = np.random.default_rng(1).standard_normal((3, 2, 3)).astype(np.float32) * 3
+START = np.random.default_rng(2).standard_normal((2, 3)).astype(np.float32)
+# Vector units and the remainder of a loop may round a last bit differently.
+ULPS = 1e-6
+
+
+def after(row: Row, change: Any) -> dict[str, np.ndarray]:
+    """Parameters after three steps, when everything is laid out by `change` first."""
+    tx = row.descending()
+    params = change(START)
+    state = tx.init(params)
+    for g in GRADS:
+        params, state = funcopt.step(tx, change(g), state, params)
+    return params
+
+
+def same(a: Any, b: Any) -> None:
+    a, b = np.asarray(a), np.asarray(b)
+    assert a.shape == b.shape
+    np.testing.assert_allclose(a, b, rtol=ULPS, atol=ULPS * np.abs(b).max())
+
+
+def elements(x: Any) -> Any:
+    """One leaf for every element."""
+    return [[jnp.asarray(x[i, j]) for j in range(3)] for i in range(2)]
+
+
+LAYOUTS = {
+    "flat and permuted": (
+        lambda x: jnp.asarray(x).reshape(6)[np.array([4, 0, 5, 1, 3, 2])],
+        lambda x: x[np.array([1, 3, 5, 4, 0, 2])].reshape(2, 3),
+    ),
+    "in two leaves": (
+        lambda x: {"a": jnp.asarray(x[:1]), "b": jnp.asarray(x[1:])},
+        lambda x: np.concatenate([x["a"], x["b"]]),
+    ),
+    "an element a leaf": (elements, lambda x: np.array(jax.tree.leaves(x)).reshape(2, 3)),
+}
+
+
+@each(ALL, where=lambda row: row.acts_on == "element")
+def test_elements_do_not_see_each_other(row):
+    """However the elements are arranged, each goes the same way."""
+    plain = after(row, jnp.asarray)
+    for change, back in LAYOUTS.values():
+        same(back(after(row, change)), plain)
+
+
+@each(ALL, where=lambda row: row.acts_on == "element")
+def test_one_gradient_moves_one_element(row):
+    """Another gradient for one element changes that element only, bit for bit."""
+    tx = row.descending()
+    params = jnp.asarray(START)
+    state = tx.init(params)
+    one, _ = tx.update(jnp.asarray(GRADS[0]), state, params)
+    other, _ = tx.update(jnp.asarray(GRADS[0]).at[1, 2].set(-0.01), state, params)
+    different = np.asarray(one) != np.asarray(other)
+    assert different[1, 2]
+    assert different.sum() == 1
+
+
+@each(ROWS + BLOCKS, where=lambda row: row.acts_on == "tree")
+def test_a_tree_is_one_vector(row):
+    """What acts on the tree does not see where one leaf ends and the next begins."""
+    plain = after(row, jnp.asarray)
+    for change, back in LAYOUTS.values():
+        same(back(after(row, change)), plain)
+
+
+@each(ROWS + BLOCKS, where=lambda row: row.acts_on == "tree")
+def test_a_tree_sees_all_of_its_leaves(row):
+    tx = row.descending()
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    state = tx.init(params)
+    one, _ = tx.update({"a": jnp.ones(2), "b": jnp.ones(2)}, state, params)
+    other, _ = tx.update({"a": jnp.ones(2), "b": jnp.full(2, 30.0)}, state, params)
+    assert not np.any(np.asarray(one["a"]) == np.asarray(other["a"]))
+
+
+@each(ROWS + BLOCKS)
+def test_vmap_over_a_stacked_axis_is_a_loop(row):
+    """Runs that are stacked do not see each other, whatever the rule acts on."""
+    tx = row.descending()
+
+    def steps(params, grads):
+        state = tx.init(params)
+        for g in grads:
+            params, state = funcopt.step(tx, g, state, params)
+        return params
+
+    starts = jnp.asarray(START)
+    grads = jnp.swapaxes(jnp.asarray(GRADS), 0, 1)  # run, step, element
+    stacked = jax.vmap(steps)(starts, grads)
+    looped = jnp.stack([steps(p, g) for p, g in zip(starts, grads, strict=True)])
+    same(stacked, looped)
+
+
+@pytest.mark.parametrize("kind", [funcopt.Adam, funcopt.Momentum, funcopt.Descend, funcopt.Clip])
+def test_rules_say_what_they_act_on(kind):
+    assert kind.acts_on == "element"
+
+
+@each(ROWS)
+def test_row_tells_what_its_rules_tell(row):
+    """The column repeats the rules' own declaration, and `needs_params` too."""
+    lifted = row.make().body()
+    lifted = lifted.body() if isinstance(lifted, funcopt.GradientTransformation) else lifted
+    assert {rule.acts_on for rule in lifted.rules} == {row.acts_on}
+    assert any(rule.needs_params for rule in lifted.rules) == row.needs_params
+    assert tuple(name for rule in lifted.rules for name in rule.slots._fields) == row.slots
+
+
+def test_compositions_are_in_the_catalogue():
+    assert {row.acts_on for row in NESTED} == {"element", "tree"}
