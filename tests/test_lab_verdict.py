@@ -104,6 +104,12 @@ def test_decades_within_twice_the_best(losses, decades):
     assert decades_within(RATES, np.array(losses, float)) == pytest.approx(decades)
 
 
+def test_what_does_not_train_forgives_nothing():
+    assert decades_within(RATES, np.array([2.3, 2.2, 2.3]), chance=2.3) == 0
+    assert decades_within(RATES, np.array([2.3, 1.0, 1.0]), chance=2.3) > 1
+    assert judge(made_up([[2.3, 2.3, 2.3]]), target=0.0, chance=2.3).decades == 0
+
+
 def test_one_rate_has_no_width():
     assert decades_within(np.array([0.1]), np.array([1.0])) == 0
 

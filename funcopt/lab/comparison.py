@@ -85,7 +85,7 @@ class Comparison:
     @functools.cached_property
     def verdicts(self) -> list[Verdict]:
         """One verdict for each sweep, the smallest loss first, interrupted ones last."""
-        verdicts = [judge(sweep, self.task.target) for sweep in self.sweeps]
+        verdicts = [judge(sweep, self.task.target, self.task.chance) for sweep in self.sweeps]
         return sorted(verdicts, key=lambda v: (self.partial(v), v.loss.median, v.label))
 
     def sweep(self, label: str) -> Sweep:

@@ -98,6 +98,8 @@ def valleys(ax: Axes, comparison: Comparison) -> None:
             size = 260 if verdict is first else 110
             ax.scatter(*at, s=size, marker="*", color=style["color"], edgecolor="white", zorder=5)
     level(ax, cap, "guessing: worse runs are drawn here, diverged ones as ×")
+    if comparison.task.optimum is not None and comparison.task.scored == "training objective":
+        level(ax, comparison.task.optimum, f"optimum {comparison.task.optimum:.3g}", below=True)
     ax.set_xscale("log")
     loss_axis(ax, comparison.task.scored)
     shape = comparison.plan.schedule
@@ -143,15 +145,17 @@ def forgiveness(ax: Axes, comparison: Comparison) -> None:
         color = look(comparison, verdict.label)["color"]
         ax.barh(place, verdict.decades, color=color, height=0.62)
         text = f" {verdict.decades:.1f} decades: a factor of {factor(10**verdict.decades)}"
+        text = text if verdict.decades > 0 else " none"
         ax.annotate(text, (verdict.decades, place), va="center", fontsize=8.5, color="0.25")
     ax.set_yticks(range(len(order)), [verdict.label for verdict in order])
     ax.set_xlim(0, 1.45 * max(order[-1].decades, 0.1))
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel("decades of learning rate")
+    widest = f"{order[-1].label} forgives the widest range of learning rates"
     headline(
         ax,
-        f"{order[-1].label} forgives the widest range of learning rates",
+        widest if order[-1].decades > 0 else "No range of learning rates is good enough",
         under="how far the learning rate may be off while the loss stays within 2x of its best",
     )
 
@@ -170,11 +174,12 @@ def headline(ax: Axes, title: str, *more: str, under: str) -> None:
                 linespacing=1.35)  # fmt: skip
 
 
-def level(ax: Axes, height: float, text: str) -> None:
+def level(ax: Axes, height: float, text: str, *, below: bool = False) -> None:
     """A dashed line across the axes with a small note on it."""
     ax.axhline(height, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     ax.annotate(text, (0.005, height), xycoords=("axes fraction", "data"),
-                xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+                xytext=(0, -3 if below else 3), va="top" if below else "bottom",
+                textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
 
 
 def fastest(comparison: Comparison) -> str:

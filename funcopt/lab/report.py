@@ -20,7 +20,8 @@ READING = (
     "ranges and bands go from the smallest to the largest seed. A run diverged when a loss was not "
     "finite, or when it ended twice as bad as both guessing and its own start; it counts as "
     "infinitely bad. “Decades within 2x” is the width of the learning rates whose "
-    "loss is at most twice the optimizer's best. Steps to the target are those of the training "
+    "loss is at most twice the optimizer's best, and at least a tenth better than guessing. Steps "
+    "to the target are those of the training "
     "loss at the best rate. State is optimizer memory for each parameter in bytes."
 )
 

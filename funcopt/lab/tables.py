@@ -101,8 +101,12 @@ def rate(verdict: Verdict) -> str:
 def number(spread: Spread) -> str:
     if not math.isfinite(spread.median):
         return "diverged"
-    high = digits(spread.high, 2) if math.isfinite(spread.high) else "diverged"
-    return f"{digits(spread.median, 3)} ({digits(spread.low, 2)}–{high})"
+    if not math.isfinite(spread.high):
+        ends = f"{digits(spread.low, 2)}–diverged"
+    else:
+        count = 2 if digits(spread.low, 2) != digits(spread.high, 2) else 3
+        ends = f"{digits(spread.low, count)}–{digits(spread.high, count)}"
+    return f"{digits(spread.median, 3)} ({ends})"
 
 
 def percent(spread: Spread) -> str:

@@ -1,5 +1,6 @@
 """What a sweep says about its optimizer, as numbers: best rate, spread, forgiveness, speed."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,21 +64,21 @@ def best_index(sweep: Sweep) -> int | None:
     return int(np.argmin(losses)) if np.isfinite(losses).any() else None
 
 
-def decades_within(rates: np.ndarray, losses: np.ndarray, factor: float = 2.0) -> float:
-    """How many decades of learning rate have a loss of at most `factor` times the best.
+def decades_within(rates: np.ndarray, losses: np.ndarray, chance: float = math.inf) -> float:
+    """How many decades of learning rate have at most twice the best loss.
 
-    Between two rates of the grid the logarithm of the loss is a straight line over the logarithm
-    of the rate; next to a diverged rate nothing is counted.
+    They must also be a tenth better than guessing, whose loss is `chance`: an optimizer that does
+    not train is not forgiving. Between two rates of the grid the logarithm of the loss is a
+    straight line over the logarithm of the rate; next to a diverged rate nothing is counted.
 
     >>> round(decades_within(np.array([0.01, 0.1, 1.0]), np.array([4.0, 1.0, 4.0])), 3)
     1.0
     """
-    if not np.isfinite(losses).any():
+    limit = min(2 * losses.min(), 0.9 * chance)
+    if not np.isfinite(limit):
         return 0.0
-    x = np.log10(rates)
-    with np.errstate(divide="ignore"):
-        y = np.log(np.maximum(losses, np.finfo(np.float64).tiny))
-    limit = y.min() + np.log(factor)
+    x, y = np.log10(rates), np.log(np.maximum(losses, np.finfo(np.float64).tiny))
+    limit = np.log(limit)
     total = 0.0
     for left, right, width in zip(y[:-1], y[1:], np.diff(x), strict=True):
         low, high = min(left, right), max(left, right)
@@ -104,8 +105,8 @@ def spread(values: np.ndarray) -> Spread:
     return Spread(float(middle(values)), float(values.min()), float(values.max()))
 
 
-def judge(sweep: Sweep, target: float) -> Verdict:
-    """The verdict on one sweep; `target` is the training loss that counts as solved."""
+def judge(sweep: Sweep, target: float, chance: float = math.inf) -> Verdict:
+    """The verdict on one sweep of a task with this `target` and this loss for guessing."""
     losses, best = final_losses(sweep), best_index(sweep)
     column = 0 if best is None else best
     curves = np.where(sweep.diverged[..., None], np.inf, sweep.curves)
@@ -115,7 +116,7 @@ def judge(sweep: Sweep, target: float) -> Verdict:
         on_edge=best is not None and len(sweep.rates) > 1 and best in (0, len(sweep.rates) - 1),
         loss=spread(losses[:, column]),
         accuracy=spread(np.where(sweep.diverged, np.nan, sweep.accuracy)[:, column]),
-        decades=decades_within(sweep.rates, valley(sweep)),
+        decades=decades_within(sweep.rates, valley(sweep), chance),
         steps_to_target=steps_to(target, sweep.at, curves[:, column]),
         diverged=int(sweep.diverged.sum()),
         runs=sweep.diverged.size,
