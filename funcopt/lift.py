@@ -29,7 +29,8 @@ class LiftedState(NamedTuple):
     """The state of a lifted chain of rules.
 
     `lr` is the learning rate in force, None where there is none; `slots` has one NamedTuple for
-    each rule, whose fields are trees shaped like the parameters.
+    each rule, whose fields are trees shaped like the parameters. A slot is also an attribute of
+    the state, as it is in optax: `state.mu`.
     """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -38,6 +39,12 @@ class LiftedState(NamedTuple):
 
     def metrics(self) -> dict[str, Array]:
         return {} if self.lr is None else {"lr": self.lr}
+
+    def __getattr__(self, name: str) -> Params:
+        for slots in self.slots:
+            if name in slots._fields:
+                return getattr(slots, name)
+        raise AttributeError(f"The state has no slot {name!r}.")
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["rule", "mask"], meta_fields=[])
@@ -101,7 +108,7 @@ class Lifted:
     ) -> tuple[Updates, LiftedState]:
         del extra_args  # they are for other members of a chain
         self._check_params(params)
-        self._check_state(state)
+        state = self._own(state)
         old = [tree for slots in state.slots for tree in slots]
         leaves, structure = gradients_beside(updates, params, old)
 
@@ -146,11 +153,15 @@ class Lifted:
                 "`tx.update(grads, state, params)`, not `tx.update(grads, state)`."
             )
 
-    def _check_state(self, state: LiftedState) -> None:
+    def _own(self, state: Any) -> LiftedState:
+        """The state, if it is of this transformation, which may be anything if nothing is kept."""
         expected = tuple(each.slots for each in self.rules)
         found = tuple(map(type, state.slots)) if isinstance(state, LiftedState) else None
         if found == expected:
-            return
+            return state
+        scheduled = any(map(callable, jax.tree.leaves(self.rules, is_leaf=callable)))
+        if self.learning_rate is None and not scheduled and not any(s._fields for s in expected):
+            return self.init(())
         rules = ", ".join(type(each).__name__ for each in self.rules)
         got = f"a {type(state).__name__}" if found is None else _names(found)
         raise ValueError(

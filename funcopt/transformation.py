@@ -10,10 +10,10 @@ import optax
 from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
+from .call import Call, Value, build, register, value_factory
 from .math.dtypes import common_dtype
 from .partition import path_name, path_names, some
 from .rule import Rule
-from .value import Call, Value, build, register, value_factory
 
 P = ParamSpec("P")
 
@@ -175,7 +175,8 @@ def identity():
 def apply_updates(params: Params, updates: Updates) -> Params:
     """`params + updates`, each in its parameter's dtype.
 
-    Where the update is None the parameter stays, so that parameters may be a whole Equinox model.
+    Where the update is None the parameter stays, so that parameters may be a whole Equinox model;
+    where the parameter is None it stays None.
 
     Args:
         params: a tree of arrays.
@@ -204,13 +205,16 @@ def apply_updates(params: Params, updates: Updates) -> Params:
         ) from None
     new = []
     for i, (update, param) in enumerate(zip(changes, parts, strict=True)):
-        if update is not None and jnp.shape(update) != jnp.shape(param):
+        if update is None or param is None:
+            new.append(param)
+            continue
+        if jnp.shape(update) != jnp.shape(param):
             path = jax.tree_util.tree_leaves_with_path(updates, is_leaf=is_none)[i][0]
             raise ValueError(
                 f"The update of {path_name(path)!r} has shape {jnp.shape(update)}, but the "
                 f"parameter has shape {jnp.shape(param)}."
             )
-        new.append(param if update is None else _add(param, update))
+        new.append(_add(param, update))
     return jax.tree.unflatten(structure, new)
 
 

@@ -15,12 +15,12 @@ from ..optimizer import lift
 from ..partition import Mask
 from ..rule import Clock, Rule, rule
 from ..transformation import transformation
-from ..value import NonNegative
+from ..value import Real
 
 
 @rule(acts_on="element", needs_params=True)
 class Decay(Rule):
-    weight_decay: NonNegative = 0.0
+    weight_decay: Real = 0.0
 
     def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
         del clock  # how far decay goes is the learning rate's to say
@@ -28,11 +28,11 @@ class Decay(Rule):
 
 
 @transformation
-def add_decayed_weights(weight_decay: NonNegative = 0.0, mask: Mask = None):
+def add_decayed_weights(weight_decay: Real = 0.0, mask: Mask = None):
     """Add `weight_decay` times the parameter to the update.
 
     Args:
-        weight_decay: at least 0, or a schedule of it.
+        weight_decay: a finite number, or a schedule; below 0 it pushes away from zero.
         mask: which parameters decay: all (None), a regular expression or several searched in the
             path (with a leading "!": all but these), a predicate `(path, leaf) -> bool`, a
             function `params -> tree of bools`, or a tree of bools.

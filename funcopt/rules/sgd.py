@@ -19,7 +19,7 @@ from ..optimizer import lift, optimizer
 from ..rule import Clock, Rule, Signed, rule
 from ..storage import Storage, with_slot
 from ..transformation import transformation
-from ..value import DecayRate, DType, Flag, OptionalDecayRate, Rate
+from ..value import ClosedDecayRate, DType, Flag, OptionalDecayRate, Rate
 
 
 class TraceSlots(NamedTuple):
@@ -28,7 +28,7 @@ class TraceSlots(NamedTuple):
 
 @rule(acts_on="element", slots=TraceSlots)
 class Momentum(Rule):
-    decay: DecayRate
+    decay: ClosedDecayRate
     nesterov: bool = False
 
     def init(self, param: Inexact[Array, "*p"]) -> TraceSlots:
@@ -42,7 +42,7 @@ class Momentum(Rule):
 
 @transformation
 def trace(
-    decay: DecayRate,
+    decay: ClosedDecayRate,
     nesterov: Flag = False,
     accumulator_dtype: DType = None,
     *,
@@ -51,7 +51,7 @@ def trace(
     """Momentum as a building block: a decaying sum of updates.
 
     Args:
-        decay: in [0, 1), or a schedule.
+        decay: in [0, 1], or a schedule; 1 sums everything up.
         nesterov: look one step ahead.
         accumulator_dtype: the dtype in which the trace is kept, None for that of the arithmetic.
         storage: how slots are kept between steps, see `funcopt.storage`.

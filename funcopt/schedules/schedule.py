@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ..value import Call, Value, build, register, value_factory
+from ..call import Call, Value, build, register, value_factory
 
 P = ParamSpec("P")
 

@@ -81,6 +81,8 @@ class _ClipByGlobalNorm:
         **extra_args: Any,
     ) -> tuple[Updates, ClipByGlobalNormState]:
         del params, extra_args
+        if not isinstance(state, ClipByGlobalNormState) and not callable(self.max_norm):
+            state = self.init(())  # without a schedule nothing is kept that counts
         if not isinstance(state, ClipByGlobalNormState):
             raise ValueError(
                 f"clip_by_global_norm got a {type(state).__name__} as its state, expected a "
