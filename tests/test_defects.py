@@ -56,7 +56,7 @@ def test_inject_hyperparams_in_float32_is_the_optimizer_itself(name):
 
 
 KNOWN = {  # of optax 0.2.8: which optimizers fail a check
-    "inside optax.inject_hyperparams, bf16 parameters: finite, or refused": (
+    "inside optax.inject_hyperparams, bf16 parameters: finite": (
         "adam adamw amsgrad lamb nadam nadamw optimistic_adam_v2"
     ),
     "zero gradient in f16: finite": (
