@@ -81,15 +81,15 @@ def signatures() -> str:
 
 
 def laws() -> str:
-    """What the docstrings of the tests in tests/test_laws.py say."""
-    tree = ast.parse((ROOT / "tests" / "test_laws.py").read_text())
+    """What the docstrings of the tests in tests/test_laws*.py say."""
     rows = []
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            law = ast.get_docstring(node)
-            if not law:
-                raise SystemExit(f"tests/test_laws.py: {node.name} has no docstring to quote.")
-            rows.append([" ".join(law.split("\n\n")[0].split()), f"`{node.name}`"])
+    for path in sorted((ROOT / "tests").glob("test_laws*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                law = ast.get_docstring(node)
+                if not law:
+                    raise SystemExit(f"{path.name}: {node.name} has no docstring to quote.")
+                rows.append([" ".join(law.split("\n\n")[0].split()), f"`{node.name}`"])
     return table(["law", "test"], rows)
 
 

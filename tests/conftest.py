@@ -1,11 +1,20 @@
 """Stricter rules than users have: no silent promotion of types or ranks in funcopt's own code."""
 
+import getpass
 import os
+import tempfile
 
 # Before jax is imported: the numbers in the tests are those of the CPU, and several workers
 # would each reserve most of an accelerator's memory.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# Most of the time goes into compiling, which workers and later runs need not repeat.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/funcopt-tests-{getpass.getuser()}"
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis
 import jax
