@@ -1,6 +1,5 @@
 """Stricter rules than users have: no silent promotion of types or ranks in funcopt's own code."""
 
-import getpass
 import os
 import tempfile
 
@@ -11,7 +10,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 # Most of the time goes into compiling, which workers and later runs need not repeat.
 os.environ.setdefault(
-    "JAX_COMPILATION_CACHE_DIR", f"{tempfile.gettempdir()}/funcopt-tests-{getpass.getuser()}"
+    "JAX_COMPILATION_CACHE_DIR",
+    f"{tempfile.gettempdir()}/funcopt-tests-{getattr(os, 'getuid', int)()}",
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
