@@ -16,7 +16,7 @@ class Descend(Rule):
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param  # a step of gradient descent looks only at the direction
         assert clock.lr is not None
-        return clock.choose(-clock.lr * grad, 0.0), slots
+        return -clock.lr * grad, slots
 
 
 @transformation

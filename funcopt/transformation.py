@@ -108,6 +108,8 @@ class _Chain:
                 "arguments is `tx.update(grads, state, params)`."
             )
         gate = extra_args.get("gate")
+        if gate is not None and not self.members:
+            updates = _where_open(gate, updates)
         states = []
         for member, old in zip(self.members, state, strict=True):
             if gate is None or isinstance(member, GradientTransformation):
@@ -129,10 +131,13 @@ def _gated(
     gate = extra_args["gate"]
     others = {name: x for name, x in extra_args.items() if name != "gate"}
     new_updates, new = member.update(updates, old, params, **others)
-    return (
-        jax.tree.map(lambda u: jnp.where(gate, u, jnp.zeros_like(u)), new_updates),
-        jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, old),
-    )
+    kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, old)
+    return _where_open(gate, new_updates), kept
+
+
+def _where_open(gate: Array, updates: Updates) -> Updates:
+    """`updates`, or what changes nothing when it is added: minus zero, which keeps every bit."""
+    return jax.tree.map(lambda u: jnp.where(gate, u, -jnp.zeros_like(u)), updates)
 
 
 @transformation

@@ -57,9 +57,10 @@ def _square_sum(x: Array) -> Float[Array, ""]:
 
 
 @jax.jit
-def _shorten(x: Array, ratio: Float[Array, ""]) -> Array:
+def _shorten(x: Array, ratio: Float[Array, ""], clock: Clock) -> Array:
     wide = common_dtype(jnp.float32, x)
-    return (x.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(x.dtype)
+    short = (x.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(x.dtype)
+    return clock.choose(short, -jnp.zeros_like(short))
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class _ClipByGlobalNorm:
             grad_norm=norm.astype(jnp.float32),
             clip_ratio=ratio.astype(jnp.float32),
         )
-        return jax.tree.unflatten(structure, [_shorten(x.grad, ratio) for x in leaves]), state
+        shortened = [_shorten(leaf.grad, ratio, clock) for leaf in leaves]
+        return jax.tree.unflatten(structure, shortened), state
 
 
 @transformation
