@@ -1,0 +1,157 @@
+"""A closed gate is an exact no-op, an open one costs nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import funcopt
+from tests.catalog import ALL, BLOCKS, ROWS, Row, each
+
+# Minus zero is what an addition of zero changes. (Subnormal parameters are zero after any addition
+# that XLA does on the CPU.)
+START = {
+    "kernel": np.array([1.0, -2.0, 0.0, -0.0, 1e-30], np.float32),
+    "bias": np.array([0.5, -0.5, -0.0, 3.0, 7.0], np.float32),
+}
+RANDOM = np.random.default_rng(3)
+GRADS = [
+    {leaf: RANDOM.standard_normal(5).astype(np.float32) * 3 for leaf in START} for _ in range(3)
+]
+NAN = {leaf: np.full(5, np.nan, np.float32) for leaf in START}
+OPEN, CLOSED = np.bool_(True), np.bool_(False)
+
+
+def arrays(tree: Any) -> Any:
+    return jax.tree.map(jnp.asarray, tree)
+
+
+def bits(tree: Any) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+def begun(row: Row) -> tuple[Any, Any, Any]:
+    """A transformation, parameters and a state with contents."""
+    tx = row.descending()
+    params = arrays(START)
+    _, state = tx.update(arrays(GRADS[0]), tx.init(params), params, gate=jnp.asarray(OPEN))
+    return tx, params, state
+
+
+@pytest.mark.parametrize("grads", [GRADS[1], NAN], ids=["finite", "nan"])
+@each(ALL)
+def test_closed_gate_changes_no_bit(row, grads):
+    tx, params, state = begun(row)
+    new_params, new_state = funcopt.step(tx, arrays(grads), state, params, gate=jnp.asarray(CLOSED))
+    assert bits(new_params) == bits(params)
+    assert bits(new_state) == bits(state)
+    assert jax.tree.structure(new_state) == jax.tree.structure(state)
+
+
+@each(BLOCKS)
+def test_closed_gate_of_a_building_block(row):
+    """Also without a descent after it, what comes out changes no parameter."""
+    tx, params = row.make(), arrays(START)
+    state = tx.init(params)
+    closed = funcopt.step(tx, arrays(NAN), state, params, gate=jnp.asarray(CLOSED))
+    assert bits(closed) == bits((params, state))
+
+
+@each(ALL)
+def test_open_gate_is_no_gate(row):
+    """But for rounding: XLA may contract products and sums in one of the two only."""
+    tx, params, state = begun(row)
+    grads = arrays(GRADS[1])
+    plain = funcopt.step(tx, grads, state, params)
+    gated = funcopt.step(tx, grads, state, params, gate=jnp.asarray(OPEN))
+    assert jax.tree.structure(plain) == jax.tree.structure(gated)
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(gated), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-6, atol=0)
+
+
+@each(ALL)
+def test_steps_that_do_not_count_leave_no_trace(row):
+    """Among others, they change neither the count nor the rate nor anything later."""
+    tx = row.descending()
+
+    @jax.jit
+    def step(params, state, grads, gate):
+        return funcopt.step(tx, grads, state, params, gate=gate)
+
+    def after(steps):
+        params = arrays(START)
+        state = tx.init(params)
+        for grads, gate in steps:
+            params, state = step(params, state, grads, gate)
+        return bits((params, state))
+
+    counting = [(grads, OPEN) for grads in GRADS]
+    skipped = [(NAN, CLOSED), (GRADS[2], CLOSED)]
+    assert after([*skipped, counting[0], *skipped, *counting[1:], *skipped]) == after(counting)
+
+
+@each(ROWS)
+def test_a_schedule_waits_for_steps_that_count(row):
+    tx = row.make(funcopt.linear_schedule(1.0, 0.0, 4))
+    params = arrays(START)
+    state = tx.init(params)
+    rates = []
+    for gate in (OPEN, CLOSED, CLOSED, OPEN, CLOSED):
+        _, state = tx.update(arrays(GRADS[0]), state, params, gate=jnp.asarray(gate))
+        rates.append(float(funcopt.current_lr(state)))
+    assert rates == [1.0, 1.0, 1.0, 0.75, 0.75]
+    assert [int(x) for _, x in optax.tree.get_all_with_path(state, "count")] == [2]
+
+
+@pytest.mark.default_promotion
+def test_optax_members_of_a_chain_are_gated():
+    tx = funcopt.chain(optax.scale_by_adam(), optax.trace(0.9), optax.scale(-0.1))
+    params = arrays(START)
+    _, state = tx.update(arrays(GRADS[0]), tx.init(params), params)
+    closed = funcopt.step(tx, arrays(NAN), state, params, gate=jnp.asarray(CLOSED))
+    assert bits(closed) == bits((params, state))
+    plain = funcopt.step(tx, arrays(GRADS[1]), state, params)
+    opened = funcopt.step(tx, arrays(GRADS[1]), state, params, gate=jnp.asarray(OPEN))
+    assert bits(plain) == bits(opened)
+
+
+LEAVES = 4
+LEAF = (256, 256)
+
+
+def compiled(row: Row, gated: bool) -> tuple[int, int]:
+    """Bytes of temporaries and number of fusions of a step whose arguments are donated."""
+    tx = row.descending()
+
+    def step(params, state, grads, gate):
+        extra = {"gate": gate} if gated else {}
+        return funcopt.step(tx, grads, state, params, **extra)
+
+    params = {f"w{i}": jax.ShapeDtypeStruct(LEAF, jnp.float32) for i in range(LEAVES)}
+    state = jax.eval_shape(tx.init, params)
+    gate = jax.ShapeDtypeStruct((), jnp.bool_)
+    lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params, gate)
+    program = lowered.compile()
+    fusions = len(re.findall(r"= \S+ fusion\(", program.as_text()))
+    return program.memory_analysis().temp_size_in_bytes, fusions
+
+
+# Scalars, such as the count, the rate and the norm, are selected by fusions of their own.
+SCALAR_FUSIONS = 3
+SCALAR_BYTES = 512
+
+
+@each(ALL)
+def test_gate_costs_nothing(row):
+    """A gated step has no array among its temporaries more, and no pass over memory more."""
+    plain_bytes, plain_fusions = compiled(row, gated=False)
+    gated_bytes, gated_fusions = compiled(row, gated=True)
+    assert gated_bytes - plain_bytes <= SCALAR_BYTES
+    assert gated_fusions - plain_fusions <= SCALAR_FUSIONS
