@@ -266,7 +266,7 @@ def _leaf(
     return update.astype((grad if param is None else param).dtype), flat
 
 
-def _checked(rule: Rule, done: Any, grad: Array, kept: tuple) -> tuple[Array, tuple]:
+def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any]:
     """What a rule's `update` returned, refused if its kinds or shapes are not those of the leaf."""
     name = f"{type(rule).__name__}.update"
     if not isinstance(done, tuple) or len(done) != 2 or type(done[1]) is not type(kept):

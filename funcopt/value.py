@@ -193,11 +193,9 @@ def checked_arguments(function: Callable, args: tuple, kwargs: dict) -> tuple:
     return tuple(bound.arguments.values())
 
 
-def number_at(what: str, x: Any, step: jax.Array | int) -> jax.Array | None:
+def number_at(what: str, x: Any, step: jax.Array | int) -> jax.Array:
     """A number or a schedule, at `step`, as an array of its own, as wide as floats are here."""
-    if x is None:
-        return None
-    value = x(step) if callable(x) else x
+    value: Any = x(step) if callable(x) else x
     if not is_number(value):
         raise TypeError(f"{what}: the schedule {x!r} returned {value!r}, which is not a number.")
     if jnp.ndim(value):

@@ -304,7 +304,9 @@ def test_compiled_roots_are_finite_and_end_where_they_should():
     lengths = np.asarray(steps, np.float64)
     before, end, after, before_cosine, end_cosine, after_cosine = at_the_end(steps).T
     np.testing.assert_allclose(before, 0.25 + 0.75 / np.sqrt(lengths), rtol=8 * EPS)
-    np.testing.assert_allclose(before_cosine, 0.25 + 0.75 * np.sin(np.pi / 2 / lengths), rtol=8 * EPS)
+    np.testing.assert_allclose(
+        before_cosine, 0.25 + 0.75 * np.sin(np.pi / 2 / lengths), rtol=8 * EPS
+    )
     for value in (end, after, end_cosine, after_cosine):
         assert np.all(value == 0.25)
 
