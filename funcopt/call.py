@@ -108,7 +108,8 @@ class Value:
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
-            return NotImplemented
+            # A tuple would compare itself with the pair of functions, and find it equal.
+            return False if isinstance(other, tuple) else NotImplemented
         assert isinstance(other, Value)
         same_numbers = len(self._numbers) == len(other._numbers) and all(
             map(_same, self._numbers, other._numbers)
