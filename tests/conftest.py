@@ -19,6 +19,13 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import hypothesis
 import jax
 import pytest
+from jaxtyping import install_import_hook
+
+# The shapes and types in the annotations of code for one array are checked here, and only here.
+install_import_hook(
+    ["funcopt.math", "funcopt.rules"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 # The first call of a jitted function compiles, which no deadline per example allows for.
 hypothesis.settings.register_profile("funcopt", deadline=None, derandomize=True)
