@@ -9,7 +9,6 @@ for each name. Whoever changes a number changes what it is computed from, and ru
 """
 
 import argparse
-import ast
 import inspect
 import json
 import re
@@ -80,24 +79,12 @@ def signatures() -> str:
     return f"{table(head, rows)}\nThe same as in optax {report['version']}: {code(same)}.\n"
 
 
-def laws() -> str:
-    """What the docstrings of the tests in tests/test_laws*.py say."""
-    rows = []
-    for path in sorted((ROOT / "tests").glob("test_laws*.py")):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                law = ast.get_docstring(node)
-                if not law:
-                    raise SystemExit(f"{path.name}: {node.name} has no docstring to quote.")
-                rows.append([" ".join(law.split("\n\n")[0].split()), f"`{node.name}`"])
-    return table(["law", "test"], rows)
-
-
 def catalogue() -> str:
     """The rows of tests/catalog.py with their capabilities."""
     from tests import catalog
 
-    return "\n".join([*catalog.tell((*catalog.ROWS, *catalog.BLOCKS)), ""])
+    lines = [*catalog.tell((*catalog.ROWS, *catalog.BLOCKS)), ""]
+    return "\n".join(lines).replace("|g|", r"\|g\|")
 
 
 def circumstances(report: dict) -> str:
@@ -177,7 +164,6 @@ def who(outcome: dict[str, list[str]]) -> str:
 
 REGIONS = {
     "signatures": signatures,
-    "laws": laws,
     "catalogue": catalogue,
     "step_time": step_time,
     "defects": defects,

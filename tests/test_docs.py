@@ -96,3 +96,15 @@ def test_index_links_every_page():
     index = (ROOT / "docs" / "index.md").read_text()
     for page in PAGES[1:]:
         assert page.name == "index.md" or f"({page.name})" in index
+
+
+def test_named_tests_exist():
+    """The pages say which test holds a law."""
+    there = {
+        name
+        for path in (ROOT / "tests").glob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    for page in PAGES:
+        named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+        assert named <= there, f"{page.name} names {sorted(named - there)}"
