@@ -1,7 +1,8 @@
 """A value is the call that made it: a factory and its checked arguments.
 
 Transformations and schedules are values. They print as their call, compare, hash and pickle by
-it, and are pytrees: every number among the arguments is a leaf, everything else is static.
+it, and are pytrees: every float or array of numbers among the arguments is a leaf; everything
+else is static, numbers of steps too (give them as arrays to trace them).
 """
 
 import inspect
@@ -142,10 +143,15 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
+def _is_leaf(x: object) -> bool:
+    """Python's integers count steps: they are structure, so that `jax.grad` takes every value."""
+    return is_number(x) and not isinstance(x, int)
+
+
 def _from_call(kind: type, factory: Callable, arguments: tuple) -> Any:
     leaves, structure = jax.tree.flatten(arguments, is_leaf=_is_atom)
-    numbers = tuple(x for x in leaves if is_number(x))
-    atoms = tuple(_Mark.NUMBER if is_number(x) else x for x in leaves)
+    numbers = tuple(x for x in leaves if _is_leaf(x))
+    atoms = tuple(_Mark.NUMBER if _is_leaf(x) else x for x in leaves)
     return kind(Call(factory, structure, atoms), numbers)
 
 
