@@ -73,7 +73,7 @@ class Row:
     optax_kwargs: Mapping[str, Any] | None = None
     optax_differs: str = ""
     optax_rounds: float | None = None
-    float32: float = 6e-7
+    float32: float = 8e-7
     float64: float = 1e-13
     slots_float32: float = 2e-6
 
