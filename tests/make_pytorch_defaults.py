@@ -1,6 +1,6 @@
 """Write `funcopt/lab/data/pytorch_defaults.json` from the signatures of torch.optim; needs torch.
 
-    python tests/make_pytorch_defaults.py
+python tests/make_pytorch_defaults.py
 """
 
 import inspect
