@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
@@ -21,6 +22,7 @@ from .leaves import Leaf, gradients_beside, parameters
 from .math.dtypes import common_dtype
 from .partition import Mask, checked_mask, marked
 from .rule import Clock, Rule
+from .schedules.listening import begin, hear, spoken
 from .storage import Storage, check_slots, kept_dtype
 from .value import check_fields, number_at
 
@@ -30,12 +32,14 @@ class LiftedState(NamedTuple):
 
     `lr` is the learning rate in force, None where there is none; `slots` has one NamedTuple for
     each rule, whose fields are trees shaped like the parameters. A slot is also an attribute of
-    the state, as it is in optax: `state.mu`.
+    the state, as it is in optax: `state.mu`. `feedback` has the states of the schedules that
+    listen to a metric.
     """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     lr: Float[Array, ""] | None
     slots: tuple
+    feedback: tuple = ()
 
     def metrics(self) -> dict[str, Array]:
         return {} if self.lr is None else {"lr": self.lr}
@@ -89,13 +93,15 @@ class Lifted:
 
     def init(self, params: Params) -> LiftedState:
         arrays, structure = parameters(params)
+        feedback = begin(self._numbers)
+        learning_rate, rules = spoken(self._numbers, feedback)
         slots = []
-        for each in _at(0, self.rules):
+        for each in _at(0, rules):
             kept = [self._kept(each, array) for array in arrays]
             columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
             slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
         count = jnp.zeros([], jnp.int32)
-        return LiftedState(count, _state_rate(self._rate(count)), tuple(slots))
+        return LiftedState(count, _state_rate(_rate(learning_rate, count)), tuple(slots), feedback)
 
     def update(
         self,
@@ -103,6 +109,7 @@ class Lifted:
         state: LiftedState,
         params: Params | None = None,
         *,
+        value: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, LiftedState]:
@@ -112,10 +119,12 @@ class Lifted:
         old = [tree for slots in state.slots for tree in slots]
         leaves, structure = gradients_beside(updates, params, old)
 
+        feedback = hear(self._numbers, state.feedback, value, state.count)
+        learning_rate, rules = spoken(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
-        lr = self._rate(state.count)
+        lr = _rate(learning_rate, state.count)
         clock = Clock(t, lr, gate)
-        plan, numbers = _Plan.of(_at(state.count, self.rules))
+        plan, numbers = _Plan.of(_at(state.count, rules))
         done = [
             _leaf(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
             for leaf, active in zip(leaves, self._active(structure, leaves), strict=True)
@@ -130,6 +139,7 @@ class Lifted:
             count=clock.choose(t, state.count),
             lr=jax.tree.map(clock.choose, _state_rate(lr), state.lr),
             slots=plan.rows(trees),
+            feedback=jax.tree.map(clock.choose, feedback, state.feedback),
         )
         return jax.tree.unflatten(structure, [update for update, _ in done]), new_state
 
@@ -141,9 +151,10 @@ class Lifted:
             for name, x in slots._asdict().items()
         ]
 
-    def _rate(self, count: Array) -> Float[Array, ""] | None:
-        rate = self.learning_rate
-        return None if rate is None else number_at("learning_rate", rate, count)
+    @property
+    def _numbers(self) -> tuple[Any, tuple[Rule, ...]]:
+        """Everything that may be a schedule."""
+        return self.learning_rate, self.rules
 
     def _check_params(self, params: Params | None) -> None:
         needy = [type(each).__name__ for each in self.rules if each.needs_params]
@@ -195,6 +206,10 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         return number_at(f"{type(rules[path[0].idx]).__name__}: {path[1].name}", x, step)
 
     return jax.tree_util.tree_map_with_path(at, rules, is_leaf=callable)
+
+
+def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:
+    return None if learning_rate is None else number_at("learning_rate", learning_rate, count)
 
 
 def _state_rate(rate: Float[Array, ""] | None) -> Float[Array, ""] | None:

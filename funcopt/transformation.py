@@ -26,7 +26,9 @@ class _Pair:
 
     def body(self) -> Any:
         if self.built is None:
-            self.built = build(self.call, self.numbers)
+            body = build(self.call, self.numbers)
+            foreign = isinstance(body, optax.GradientTransformation) and not _is_ours(body)
+            self.built = _Gated(body) if foreign else body
         return self.built
 
     def init(self, params: Params) -> OptState:
@@ -91,7 +93,7 @@ def transformation(function: Callable[P, Any]) -> Callable[P, GradientTransforma
 
 @dataclass(frozen=True)
 class _Chain:
-    members: tuple[optax.GradientTransformationExtraArgs, ...]
+    members: tuple
 
     def init(self, params: Params) -> tuple:
         return tuple(member.init(params) for member in self.members)
@@ -112,27 +114,39 @@ class _Chain:
             updates = _where_open(gate, updates)
         states = []
         for member, old in zip(self.members, state, strict=True):
-            if gate is None or isinstance(member, GradientTransformation):
-                updates, new = member.update(updates, old, params, **extra_args)
-            else:
-                updates, new = _gated(member, updates, old, params, extra_args)
+            updates, new = member.update(updates, old, params, **extra_args)
             states.append(new)
         return updates, tuple(states)
 
 
-def _gated(
-    member: optax.GradientTransformationExtraArgs,
-    updates: Updates,
-    old: OptState,
-    params: Params | None,
-    extra_args: dict[str, Any],
-) -> tuple[Updates, OptState]:
-    """A step of a transformation that knows no gate: select afterwards."""
-    gate = extra_args["gate"]
-    others = {name: x for name, x in extra_args.items() if name != "gate"}
-    new_updates, new = member.update(updates, old, params, **others)
-    kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, old)
-    return _where_open(gate, new_updates), kept
+@dataclass(frozen=True)
+class _Gated:
+    """A transformation that knows no gate, such as optax's: what it did is selected afterwards."""
+
+    body: optax.GradientTransformation
+
+    def init(self, params: Params) -> OptState:
+        return self.body.init(params)
+
+    def update(
+        self,
+        updates: Updates,
+        state: OptState,
+        params: Params | None = None,
+        *,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, OptState]:
+        body = optax.with_extra_args_support(self.body)
+        new_updates, new = body.update(updates, state, params, **extra_args)
+        if gate is None:
+            return new_updates, new
+        kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, state)
+        return _where_open(gate, new_updates), kept
+
+
+def _is_ours(tx: Any) -> bool:
+    return isinstance(tx, GradientTransformation)
 
 
 def _where_open(gate: Array, updates: Updates) -> Updates:
@@ -154,7 +168,7 @@ def chain(*transforms: optax.GradientTransformation):
     for each in transforms:
         if isinstance(each, Rule) or not (hasattr(each, "init") and hasattr(each, "update")):
             raise TypeError(f"chain takes gradient transformations, got {each!r}{_hint(each)}.")
-    return _Chain(tuple(map(optax.with_extra_args_support, transforms)))
+    return _Chain(tuple(each if _is_ours(each) else _Gated(each) for each in transforms))
 
 
 def _hint(x: Any) -> str:

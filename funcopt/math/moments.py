@@ -18,6 +18,11 @@ def abs_sq(x: Inexact[Array, "*p"]) -> Float[Array, "*p"]:
     return x.real**2 + x.imag**2 if jnp.iscomplexobj(x) else x**2
 
 
+def over(x: Inexact[Array, "*p"], scale: Float[Array, "*p"]) -> Inexact[Array, "*p"]:
+    """x / scale, and 0 where `scale` is 0, which it only is if eps is and no gradient ever came."""
+    return jnp.where(scale > 0, x / jnp.where(scale > 0, scale, 1), 0)
+
+
 def power(base: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
     """base**t for a base in [0, 1)."""
     return jnp.exp(t.astype(dtype) * _log(base))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..lift import where
-from ..math.moments import abs_sq, ema, zeros_real
+from ..math.moments import abs_sq, ema, over, zeros_real
 from ..optimizer import lift, optimizer
 from ..partition import Mask
 from ..rule import Accumulator, Clock, Rule, rule
@@ -40,11 +40,11 @@ class Adadelta(Rule):
         del param  # Adadelta looks only at gradients
         slots = clock.renew(slots, e_g=ema(slots.e_g, abs_sq(grad), self.rho))
         g_sq, scale = abs_sq(grad), slots.e_g + self.eps
-        u_sq = (slots.e_x + self.eps) * g_sq / scale
+        u_sq = over((slots.e_x + self.eps) * g_sq, scale)
         slots = clock.renew(slots, e_x=ema(slots.e_x, u_sq, self.rho))
         # The old e_x + eps over scale, written with the new e_x, for Clock.renew's reason.
-        ratio = (slots.e_x + self.rho * self.eps) / (self.rho * scale + (1 - self.rho) * g_sq)
-        return jnp.sqrt(ratio) * grad, slots
+        weight = self.rho * scale + (1 - self.rho) * g_sq
+        return jnp.sqrt(over(slots.e_x + self.rho * self.eps, weight)) * grad, slots
 
 
 @transformation

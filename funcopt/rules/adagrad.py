@@ -9,11 +9,10 @@ Duchi, Hazan & Singer, 2011, Figure 1, diagonal form (https://jmlr.org/papers/v1
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import abs_sq, full_real
+from ..math.moments import abs_sq, full_real, over
 from ..optimizer import lift, optimizer
 from ..rule import Accumulator, Clock, Rule, rule
 from ..storage import Storage
@@ -38,13 +37,9 @@ class Adagrad(Rule):
         del param  # AdaGrad looks only at gradients
         slots = clock.renew(slots, sum_of_squares=slots.sum_of_squares + abs_sq(grad))
         total = slots.sum_of_squares
-        # An element without any gradient so far does not move, even if eps is 0.
-        safe = jnp.where(total > 0, total, 1)
         if self.eps_in_sqrt:
-            scale = jax.lax.rsqrt(safe + self.eps)
-        else:
-            scale = 1 / (jnp.sqrt(safe) + self.eps)
-        return jnp.where(total > 0, scale, 0) * grad, slots
+            return over(grad, jnp.sqrt(total + self.eps)), slots
+        return over(grad, jnp.sqrt(total) + self.eps), slots
 
 
 @transformation

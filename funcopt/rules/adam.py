@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..lift import where
-from ..math.moments import abs_sq, ema, seen
+from ..math.moments import abs_sq, ema, over, seen
 from ..optimizer import lift, optimizer
 from ..partition import Mask
 from ..rule import Clock, Rule, rule
@@ -46,7 +46,7 @@ class Adam(Rule):
         if self.bias_correction:
             mu = mu / seen(self.b1, clock.t, nu.dtype)
             nu = nu / seen(self.b2, clock.t, nu.dtype)
-        return mu / (jnp.sqrt(nu + self.eps_root) + self.eps), slots
+        return over(mu, jnp.sqrt(nu + self.eps_root) + self.eps), slots
 
 
 @transformation

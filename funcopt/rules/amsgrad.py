@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import abs_sq, ema, seen, zeros_real
+from ..math.moments import abs_sq, ema, over, seen, zeros_real
 from ..optimizer import lift, optimizer
 from ..rule import Accumulator, Clock, Rule, Signed, rule
 from ..storage import Storage, with_slot
@@ -55,7 +55,7 @@ class Amsgrad(Rule):
         slots = clock.renew(slots, nu_max=jnp.maximum(slots.nu_max, nu))
         mu = slots.mu if self.variant == "paper" else slots.mu / seen_1
         nu_max = slots.nu_max / seen_2 if self.variant == "pytorch" else slots.nu_max
-        return mu / (jnp.sqrt(nu_max + self.eps_root) + self.eps), slots
+        return over(mu, jnp.sqrt(nu_max + self.eps_root) + self.eps), slots
 
 
 @transformation

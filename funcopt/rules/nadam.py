@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from ..lift import where
-from ..math.moments import abs_sq, ema, power, seen
+from ..math.moments import abs_sq, ema, over, power, seen
 from ..optimizer import optimizer
 from ..partition import Mask
 from ..rule import Clock, Rule, rule
@@ -53,7 +53,7 @@ class Nadam(Rule):
         )
         nu = slots.nu / seen(self.b2, clock.t, slots.nu.dtype)
         ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
-        return ahead / (jnp.sqrt(nu + self.eps_root) + self.eps), slots
+        return over(ahead, jnp.sqrt(nu + self.eps_root) + self.eps), slots
 
     def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
         b1 = self.b1

@@ -11,11 +11,10 @@ for, follows on u. Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for M
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import abs_sq, ema, full_real, seen
+from ..math.moments import abs_sq, ema, full_real, over, seen
 from ..optimizer import lift, optimizer
 from ..rule import Accumulator, Clock, Rule, rule
 from ..storage import Storage
@@ -77,9 +76,7 @@ class CenteredRms(Rule):
 
 
 def _over_root(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
-    if eps_in_sqrt:
-        return jax.lax.rsqrt(nu + eps) * grad
-    return grad / (jnp.sqrt(nu) + eps)
+    return over(grad, jnp.sqrt(nu + eps) if eps_in_sqrt else jnp.sqrt(nu) + eps)
 
 
 @transformation

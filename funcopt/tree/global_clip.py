@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates, safe_increment
 
@@ -22,6 +23,7 @@ from ..leaves import gradients_beside
 from ..math.dtypes import common_dtype
 from ..math.moments import abs_sq
 from ..rule import Clock
+from ..schedules.listening import begin, hear, spoken
 from ..transformation import transformation
 from ..value import Threshold, number_at
 
@@ -32,6 +34,7 @@ class ClipByGlobalNormState(NamedTuple):
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     grad_norm: Float[Array, ""]
     clip_ratio: Float[Array, ""]
+    feedback: tuple = ()
 
     def metrics(self) -> dict[str, Array]:
         return {"grad_norm": self.grad_norm, "clip_ratio": self.clip_ratio}
@@ -70,7 +73,7 @@ class _ClipByGlobalNorm:
     def init(self, params: Params) -> ClipByGlobalNormState:
         del params  # one norm for all of them
         zero, one = jnp.zeros([], jnp.float32), jnp.ones([], jnp.float32)
-        return ClipByGlobalNormState(jnp.zeros([], jnp.int32), zero, one)
+        return ClipByGlobalNormState(jnp.zeros([], jnp.int32), zero, one, begin(self.max_norm))
 
     def update(
         self,
@@ -78,6 +81,7 @@ class _ClipByGlobalNorm:
         state: ClipByGlobalNormState,
         params: Params | None = None,
         *,
+        value: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ClipByGlobalNormState]:
@@ -92,18 +96,18 @@ class _ClipByGlobalNorm:
             )
         leaves, structure = gradients_beside(updates, None, ())
         norm = global_norm([leaf.grad for leaf in leaves])
-        bound = number_at("max_norm", self.max_norm, state.count).astype(norm.dtype)
+        feedback = hear(self.max_norm, state.feedback, value, state.count)
+        max_norm = spoken(self.max_norm, feedback)
+        bound = number_at("max_norm", max_norm, state.count).astype(norm.dtype)
         # An infinite norm is below an infinite bound: then nothing is multiplied by inf / inf.
         over = bound / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)
         ratio = jnp.where(norm <= bound, jnp.ones_like(over), over)
 
         clock = Clock(jnp.asarray(safe_increment(state.count)), gate=gate)
-        state = clock.renew(
-            state,
-            count=clock.t,
-            grad_norm=norm.astype(jnp.float32),
-            clip_ratio=ratio.astype(jnp.float32),
+        new = ClipByGlobalNormState(
+            clock.t, norm.astype(jnp.float32), ratio.astype(jnp.float32), feedback
         )
+        state = jax.tree.map(clock.choose, new, state)
         shortened = [_shorten(leaf.grad, ratio, clock) for leaf in leaves]
         return jax.tree.unflatten(structure, shortened), state
 

@@ -1,0 +1,278 @@
+"""Schedules driven by performance, against plain Python transcriptions of what they promise."""
+
+import math
+import pickle
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import funcopt
+
+PARAMS = {"w": jnp.ones(2), "b": jnp.zeros(())}
+GRADS = {"w": jnp.full(2, 0.5), "b": jnp.ones(())}
+
+
+def scales(schedule, values):
+    """The factor in force at every update, when each value is given to its update."""
+    tx = funcopt.sgd(1.0 * schedule)
+
+    def step(state, value):
+        _, state = tx.update(GRADS, state, PARAMS, value=value)
+        return state, funcopt.current_lr(state)
+
+    return np.asarray(jax.lax.scan(step, tx.init(PARAMS), jnp.asarray(values, jnp.float32))[1])
+
+
+def plateau(values, factor, patience, mode, rtol, atol, cooldown, min_scale, window):
+    best, bad, resting, scale, waiting, out = math.inf, 0, 0, 1.0, [], []
+    for value in values:
+        if math.isfinite(value):
+            waiting.append(value if mode == "min" else -value)
+        if len(waiting) == window:
+            mean, waiting = sum(waiting) / window, []
+            if math.isinf(best) or mean < best - (rtol * abs(best) + atol):
+                best, bad = mean, 0
+            else:
+                bad += 1
+            if resting > 0:
+                resting, bad = resting - 1, 0
+            if bad > patience:
+                scale = max(scale * factor, min(scale, min_scale))
+                bad, resting = 0, cooldown
+        out.append(scale)
+    return out
+
+
+METRICS = st.lists(
+    st.integers(-8, 8).map(float) | st.just(math.nan) | st.just(math.inf), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=60)
+@given(
+    METRICS,
+    st.integers(0, 3),
+    st.sampled_from(["min", "max"]),
+    st.sampled_from([0.0, 0.25]),
+    st.sampled_from([0.0, 1.5]),
+    st.integers(0, 3),
+    st.integers(1, 3),
+)
+def test_plateau(values, patience, mode, rtol, atol, cooldown, window):
+    settings = (0.5, patience, mode, rtol, atol, cooldown, 0.1, window)
+    schedule = funcopt.on_plateau(
+        0.5,
+        patience,
+        mode=mode,
+        rtol=rtol,
+        atol=atol,
+        cooldown=cooldown,
+        min_scale=0.1,
+        window=window,
+    )
+    np.testing.assert_allclose(scales(schedule, values), plateau(values, *settings), rtol=1e-6)
+
+
+def test_a_negative_metric_that_stops_improving_is_a_plateau():
+    """The rule of optax, (1 − rtol) best, takes every value near a negative best for better."""
+    assert scales(funcopt.on_plateau(0.1, patience=2), [-1.0] * 8)[-1] < 0.11
+
+
+def newbob(values, factor, threshold, patience):
+    last, bad, scale, out = math.inf, 0, 1.0, []
+    for value in values:
+        if math.isfinite(value):
+            if math.isfinite(last) and last - value < threshold * abs(last):
+                bad += 1
+                if bad > patience:
+                    scale, bad = scale * factor, 0
+            last = value
+        out.append(scale)
+    return out
+
+
+@settings(max_examples=40)
+@given(METRICS, st.integers(0, 2))
+def test_newbob(values, patience):
+    expected = newbob(values, 0.5, 0.125, patience)
+    actual = scales(funcopt.on_newbob(0.5, 0.125, patience), values)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def bold_driver(values, growth, factor, low, high):
+    last, scale, out = math.inf, 1.0, []
+    for value in values:
+        if math.isfinite(value):
+            if math.isfinite(last):
+                scale = min(max(scale * (factor if value > last else growth), low), high)
+            last = value
+        out.append(scale)
+    return out
+
+
+@settings(max_examples=40)
+@given(METRICS)
+def test_bold_driver(values):
+    schedule = funcopt.on_bold_driver(1.25, 0.5, min_scale=0.1, max_scale=2.0)
+    expected = bold_driver(values, 1.25, 0.5, 0.1, 2.0)
+    np.testing.assert_allclose(scales(schedule, values), expected, rtol=1e-6)
+
+
+def greedy(values, factor, patience, low, high):
+    best, good, bad, scale, out = math.inf, 0, 0, 1.0, []
+    for value in values:
+        if math.isfinite(value):
+            if value < best:
+                best, good, bad = value, good + 1, 0
+            else:
+                good, bad = 0, bad + 1
+            if good > patience:
+                scale, good = min(scale / factor, high), 0
+            if bad > patience:
+                scale, bad = max(scale * factor, low), 0
+        out.append(scale)
+    return out
+
+
+@settings(max_examples=40)
+@given(METRICS, st.integers(0, 2))
+def test_greedy(values, patience):
+    schedule = funcopt.on_greedy(0.5, patience, rtol=0.0, min_scale=0.1, max_scale=4.0)
+    expected = greedy(values, 0.5, patience, 0.1, 4.0)
+    np.testing.assert_allclose(scales(schedule, values), expected, rtol=1e-6)
+
+
+def test_abel_acts_when_the_norm_has_turned_twice():
+    norms = [4.0, 3.0, 2.0, 3.0, 4.0, 3.0, 2.0, 3.0, 2.0]
+    np.testing.assert_allclose(
+        scales(funcopt.on_abel(0.1), norms), [1, 1, 1, 1, 1, 0.1, 0.1, 0.1, 0.01], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", ["1-sqrt", "linear"])
+def test_cooldown_begins_on_the_plateau_and_ends_on_time(shape):
+    values = [3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 1.0, 1.0]
+    actual = scales(funcopt.cooldown_on_plateau(4, 1, shape=shape, end_scale=0.2), values)
+    x = np.clip(np.arange(10) - 4, 0, 4) / 4  # found at the update of step 4
+    w = 1 - (np.sqrt(x) if shape == "1-sqrt" else x)
+    np.testing.assert_allclose(actual, w + (1 - w) * 0.2, rtol=1e-6)
+
+
+LISTENERS = [
+    funcopt.on_plateau(0.5, 1),
+    funcopt.on_newbob(),
+    funcopt.on_bold_driver(),
+    funcopt.on_greedy(),
+    funcopt.on_abel(),
+    funcopt.cooldown_on_plateau(10),
+    funcopt.cosine_decay_schedule(0.1, 50) * funcopt.on_plateau(0.5, 1),
+    0.5 * funcopt.on_plateau().clipped(low=0.1) + 0.1,
+    funcopt.on_plateau(0.5, 1).shifted(3),
+]
+each_listener = pytest.mark.parametrize("schedule", LISTENERS, ids=repr)
+
+
+@each_listener
+def test_is_a_value(schedule):
+    assert pickle.loads(pickle.dumps(schedule)) == schedule
+    assert hash(pickle.loads(pickle.dumps(schedule))) == hash(schedule)
+    assert eval(repr(schedule), vars(funcopt)) == schedule
+    assert all(isinstance(x, float) for x in jax.tree.leaves(schedule))
+    assert schedule.listens
+
+
+@each_listener
+def test_state_keeps_its_types_and_goes_through_vmap(schedule):
+    tx = funcopt.adamw(schedule, weight_decay=schedule)
+    state = tx.init(PARAMS)
+    _, after = tx.update(GRADS, state, PARAMS, value=1.0)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+    states = jax.vmap(lambda value: tx.update(GRADS, state, PARAMS, value=value)[1])(
+        jnp.arange(3.0)
+    )
+    for i in range(3):
+        alone = tx.update(GRADS, state, PARAMS, value=float(i))[1]
+        chex.assert_trees_all_close(jax.tree.map(lambda x, i=i: x[i], states), alone, rtol=1e-6)
+
+
+@each_listener
+def test_without_value_or_with_a_bad_one_the_error_says_what_to_do(schedule):
+    tx = funcopt.sgd(schedule)
+    state = tx.init(PARAMS)
+    with pytest.raises(ValueError, match=r"value=loss"):
+        tx.update(GRADS, state, PARAMS)
+    with pytest.raises(ValueError, match=r"scalar, got an array of shape \(2,\)"):
+        tx.update(GRADS, state, PARAMS, value=jnp.zeros(2))
+    with pytest.raises(TypeError, match="listens to a metric"):
+        schedule(0)
+
+
+@each_listener
+def test_no_news_and_a_closed_gate_change_nothing(schedule):
+    tx = funcopt.sgd(schedule, momentum=0.9)
+    _, state = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
+    for value in (jnp.nan, jnp.inf, -jnp.inf):
+        _, after = tx.update(GRADS, state, PARAMS, value=value)
+        chex.assert_trees_all_equal(after.feedback, state.feedback)
+    _, after = tx.update(GRADS, state, PARAMS, value=9.0, gate=jnp.bool_(False))
+    chex.assert_trees_all_equal(after, state)
+
+
+def test_one_object_wherever_a_number_can_stand():
+    def half():
+        return funcopt.on_plateau(0.5, patience=0)
+
+    tx = funcopt.chain(
+        funcopt.clip_by_global_norm(1.0 * half()),
+        funcopt.scale(2.0 * half()),
+        funcopt.adamw(
+            funcopt.linear_warmup(0.1, 2) * half(), b1=0.9 * half(), weight_decay=0.1 * half()
+        ),
+    )
+    wrapped = optax.chain(optax.masked(tx, {"w": True, "b": False}))
+    for each in (tx, wrapped):
+        state = each.init(PARAMS)
+        for _ in range(3):
+            _, state = each.update(GRADS, state, PARAMS, value=1.0)
+        np.testing.assert_allclose(funcopt.current_lr(state), 0.1 / 4, rtol=1e-6)
+
+
+@pytest.mark.default_promotion
+def test_accumulated_gradients_count_optimizer_steps():
+    tx = optax.MultiSteps(funcopt.sgd(funcopt.linear_schedule(1.0, 0.0, 10)), 4)
+    state = tx.init(PARAMS)
+    for _ in range(8):
+        _, state = tx.update(GRADS, state, PARAMS)
+    np.testing.assert_allclose(funcopt.current_lr(state), 0.9, rtol=1e-6)
+
+
+def test_resumes_exactly():
+    tx = funcopt.sgd(funcopt.cosine_decay_schedule(0.1, 50) * funcopt.on_plateau(0.5, 1))
+    values = [3.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+    def run(state, values):
+        for value in values:
+            _, state = tx.update(GRADS, state, PARAMS, value=value)
+        return state
+
+    whole = run(tx.init(PARAMS), values)
+    half = pickle.loads(pickle.dumps(run(tx.init(PARAMS), values[:5])))
+    chex.assert_trees_all_equal(run(half, values[5:]), whole)
+
+
+def test_arithmetic_of_pure_schedules():
+    a, b = funcopt.linear_schedule(1.0, 0.0, 10), funcopt.cosine_decay_schedule(2.0, 5)
+    for step in (0, 1, 4, 5, 9, 10, 20):
+        np.testing.assert_allclose((a * b)(step), a(step) * b(step), rtol=1e-6)
+        np.testing.assert_allclose((a + b + 1)(step), a(step) + b(step) + 1, rtol=1e-6)
+        np.testing.assert_allclose(a.shifted(3)(step), a(max(step - 3, 0)), rtol=1e-6)
+        np.testing.assert_allclose(b.clipped(0.5, 1.5)(step), np.clip(b(step), 0.5, 1.5), rtol=1e-6)
+    assert not (a * b).listens
+    with pytest.raises(TypeError, match="schedules or numbers"):
+        a * "b"
