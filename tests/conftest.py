@@ -19,7 +19,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import hypothesis
 import jax
 import pytest
+import tyro  # noqa: F401  (its import fails on what a doctest may have left in builtins._)
 from jaxtyping import install_import_hook
+
+# Scripts that make the frozen data, with packages that the tests do not need.
+collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
 
 # The shapes and types in the annotations of code for one array are checked here, and only here.
 install_import_hook(
