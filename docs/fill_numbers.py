@@ -162,11 +162,32 @@ def who(outcome: dict[str, list[str]]) -> str:
     return ", ".join(failed) if len(failed) <= len(passed) else f"all but {', '.join(passed)}"
 
 
+def schedules() -> str:
+    """Every schedule with its formula and picture."""
+    import make_gallery
+
+    return make_gallery.table()
+
+
+def torch_schedulers() -> str:
+    """What the frozen values of PyTorch's schedulers are compared with."""
+    frozen = json.loads((ROOT / "tests" / "golden" / "torch_schedules.json").read_text())
+    rows = [
+        [f"`{row['torch']}`", f"{'its momentum: ' * momentum}`{row['funcopt']}`"]
+        for row in frozen["progress"]
+        for momentum in [row["quantity"] == "momentum"]
+    ]
+    head = [f"of a rate of {frozen['rate']}", "funcopt"]
+    return f"{table(head, rows)}\nFrozen with {frozen['made_with']}.\n"
+
+
 REGIONS = {
     "signatures": signatures,
     "catalogue": catalogue,
     "step_time": step_time,
     "defects": defects,
+    "schedules": schedules,
+    "torch_schedulers": torch_schedulers,
 }
 
 

@@ -46,9 +46,7 @@ def _growth(x, slope):
     """(e^(slope x) − 1) / (e^slope − 1), which is x for no slope."""
     flat = jnp.abs(slope) < 1e-3
     steep = jnp.where(flat, 1, slope)
-    return jnp.where(
-        flat, x * (1 + 0.5 * slope * (x - 1)), jnp.expm1(steep * x) / jnp.expm1(steep)
-    )
+    return jnp.where(flat, x * (1 + 0.5 * slope * (x - 1)), jnp.expm1(steep * x) / jnp.expm1(steep))
 
 
 CURVES: dict[str, Callable] = {

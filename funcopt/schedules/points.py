@@ -35,7 +35,9 @@ class ByStep:
             return {}
         if not isinstance(x, dict) or not (x or self.empty):
             raise TypeError(f"{where} must be a dict from step to {self.what}, got {x!r}.")
-        checked = {_STEP(f"{where}: a step", s): self.number(f"{where}[{s}]", v) for s, v in x.items()}
+        checked = {
+            _STEP(f"{where}: a step", s): self.number(f"{where}[{s}]", v) for s, v in x.items()
+        }
         return dict(sorted(checked.items()))
 
 

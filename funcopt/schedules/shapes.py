@@ -124,7 +124,7 @@ def chebyshev_schedule(min_value: Positive, max_value: Positive, cycle_steps: St
     >>> import funcopt
     >>> rate = funcopt.chebyshev_schedule(0.1, 1.0, 4)
     >>> [round(float(rate(step)), 4) for step in range(5)]
-    [0.7449, 0.1036, 0.2396, 0.1338, 0.7449]
+    [0.7449, 0.1035, 0.2647, 0.1385, 0.7449]
 
     Source: Agarwal et al., 2021 (https://arxiv.org/abs/2103.01338).
     """

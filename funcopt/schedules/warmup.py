@@ -1,16 +1,55 @@
 """Warm-ups: how a schedule begins."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ..value import Choice, Constant, Flag, Offset, OptionalConstant, Positive, Real, Steps
 from .compose import join_schedules
 from .curves import at_least_one, between, widened
+from .listening import listens
 from .progress import elapsed, exponential_decay, line, linear_schedule
+from .schedule import Listening, Schedule
 from .schedule import schedule as as_value
 
 Rise = Annotated[str, Choice(("linear", "exponential", "cosine"))]
+
+
+@dataclass(frozen=True)
+class _Warmup(Listening):
+    """A schedule after its warm-up, in which it hears nothing."""
+
+    schedule: Any
+    steps: Any
+    shape: str
+    init_value: Any
+
+    def init(self) -> Any:
+        return self.schedule.init()
+
+    def observe(self, state: Any, value: Array, step: Array) -> Any:
+        heard = self.schedule.observe(state, value, self._own(step))
+        return jax.tree.map(lambda new, old: jnp.where(step < self.steps, old, new), heard, state)
+
+    def at(self, step: Array, state: Any) -> Array:
+        done = elapsed(step, 0, self.steps)
+        left, steps = self.steps - done, at_least_one(self.steps)
+        first = self._following(jnp.zeros_like(step), state)
+        rise = between(self.shape, done, left, steps, self.init_value, first)
+        return jnp.where(step < self.steps, rise, self._following(self._own(step), state))
+
+    def _own(self, step: Array) -> Array:
+        """The schedule's own step; during the warm-up it is not asked about negative ones."""
+        return jnp.maximum(step - self.steps, 0)
+
+    def _following(self, step: Array, state: Any) -> Array:
+        if isinstance(self.schedule, Schedule):
+            return self.schedule.at(step, state)
+        number = self.schedule(step) if callable(self.schedule) else self.schedule
+        return jnp.asarray(number, jnp.float32)
 
 
 @as_value
@@ -28,7 +67,8 @@ def warmup(schedule: Real, steps: Offset, shape: Rise = "linear", init_value: Co
     1000, and so from 0, it rises with the curve of r = 1000.
 
     Args:
-        schedule: any function of the step, or a number to stay at.
+        schedule: any function of the step, or a number to stay at. One that listens to a metric
+            hears nothing during the warm-up.
         steps: the length of the warm-up; 0 for none.
         shape: `"linear"`, `"exponential"` or `"cosine"`.
         init_value: the value at step 0. From 0, the first update does nothing.
@@ -44,18 +84,8 @@ def warmup(schedule: Real, steps: Offset, shape: Rise = "linear", init_value: Co
     Source: Goyal et al., 2017 (https://arxiv.org/abs/1706.02677), for the linear one.
     """
 
-    def following(step):
-        return jnp.asarray(schedule(step) if callable(schedule) else schedule, jnp.float32)
-
-    def value(step):
-        # Before the end of the warm-up the schedule is not asked about negative steps.
-        after = following(jnp.maximum(step - steps, 0))
-        done = elapsed(step, 0, steps)
-        first = following(jnp.zeros_like(step))
-        rise = between(shape, done, steps - done, at_least_one(steps), init_value, first)
-        return jnp.where(step < steps, rise, after)
-
-    return value
+    warmed = _Warmup(schedule, steps, shape, init_value)
+    return warmed if listens(schedule) else lambda step: warmed.at(step, ())
 
 
 @as_value
