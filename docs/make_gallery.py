@@ -28,6 +28,7 @@ class Entry(NamedTuple):
 
     calls: tuple[str, ...]
     formula: str
+    steps: int = STEPS
 
     @property
     def name(self) -> str:
@@ -81,7 +82,7 @@ GALLERY = (
                 ),
                 "v / (1 + r t/k)",
             ),
-            Entry(("step_decay(1.0, 250, 0.5)",), "v r^⌊t/k⌋"),
+            Entry(("step_decay(1.0, 300, 0.5)",), "v r^⌊t/k⌋"),
             Entry(("multistep_decay(1.0, [300, 600, 800], 0.4)",), "v r^(milestones ≤ t)"),
             Entry(
                 ("piecewise_constant_schedule(0.4, {200: 2.0, 500: 0.5, 800: 0.25})",),
@@ -174,6 +175,7 @@ GALLERY = (
             Entry(
                 ("chebyshev_schedule(0.05, 1.0, 32)",),
                 "1 / (cos²(θ/2) / v + sin²(θ/2) / e), θ = π (σ(t) + ½) / T, σ fractal",
+                64,
             ),
         ),
     ),
@@ -218,7 +220,7 @@ GALLERY = (
 )
 
 
-def values(call: str) -> Any:
+def values(call: str, steps: int) -> Any:
     """The schedule at every step, as float64."""
     import jax
     import jax.numpy as jnp
@@ -226,20 +228,20 @@ def values(call: str) -> Any:
 
     import funcopt
 
-    steps = jnp.arange(STEPS + 1, dtype=jnp.int32)
-    return np.asarray(jax.vmap(eval(call, dict(vars(funcopt))))(steps), np.float64)
+    schedule = eval(call, dict(vars(funcopt)))
+    return np.asarray(jax.vmap(schedule)(jnp.arange(steps + 1, dtype=jnp.int32)), np.float64)
 
 
 def draw(axes: Any, entry: Entry) -> None:
     for call, colour in zip(entry.calls, COLOURS, strict=False):
-        axes.plot(values(call), color=colour, linewidth=1.6, solid_joinstyle="miter")
-    axes.set(xlim=(0, STEPS), ylim=(-0.04, 1.08), xticks=(0, STEPS), yticks=(0, 1))
+        axes.plot(values(call, entry.steps), color=colour, linewidth=1.6)
+    axes.set(xlim=(0, entry.steps), ylim=(-0.04, 1.08), xticks=(0, entry.steps), yticks=(0, 1))
 
 
 def style() -> dict[str, Any]:
     from funcopt.lab.plots import STYLE
 
-    return {**STYLE, "path.simplify_threshold": 0.5, "font.size": 8}
+    return {**STYLE, "path.simplify_threshold": 0.05, "font.size": 8}
 
 
 def draw_each() -> None:

@@ -60,7 +60,8 @@ def cosine_restarts(
         cycle = step // first_steps
         steps, done, fits = first_steps, step - cycle * first_steps, True
         if multiplier > 1:
-            cycle = sum((cycle >= n).astype(jnp.int32) for n in before[1:])
+            begun = [(cycle >= n).astype(jnp.int32) for n in before[1:]]
+            cycle = sum(begun, jnp.zeros(step.shape, jnp.int32))
             done = step - first_steps * jnp.asarray(before, jnp.int32)[cycle].astype(step.dtype)
             # The last cycle may be longer than steps can count: then they end before it does.
             growth = jnp.asarray([min(n, MOST_STEPS) for n in lengths], jnp.int32)[cycle]
