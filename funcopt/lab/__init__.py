@@ -13,6 +13,12 @@ from .catalogue import catalogue as catalogue
 from .compare import compare as compare
 from .compare import demo as demo
 from .comparison import Comparison as Comparison
+from .find_lr import find_lr as find_lr
+from .lr_range import RangeTest as RangeTest
+from .schedule_curves import ScheduleCurves as ScheduleCurves
+from .schedule_curves import schedule_curves as schedule_curves
+from .search import Swept as Swept
+from .search import sweep as sweep
 from .show import Shown as Shown
 from .show import show as show
 from .sweep import Sweep as Sweep

@@ -16,6 +16,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from .candidates import optimizers
 from .catalogue import Catalogue
 from .comparison import Comparison
+from .lr_range import RangeTest
+from .schedule_curves import ScheduleCurves
+from .search import Swept
 from .verdict import best_index, final_losses, middle, valley
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is too pale for lines.
@@ -245,3 +248,75 @@ def response(ax: Axes, name: str) -> None:
     after = f"{turned[0] + 1} updates later" if turned.size else f"not within {half} updates"
     ax.set_title(f"The gradient turns round: {name} follows {after}")
     ax.legend(loc="lower left")
+
+
+def range_test(ax: Axes, test: RangeTest) -> None:
+    """Raw losses in grey, smoothed ones in blue, and a line at each suggestion."""
+    for curve in test.losses:
+        ax.plot(test.rates, curve, color="0.8", linewidth=0.8, zorder=1)
+    for curve in test.smoothed:
+        ax.plot(test.rates, curve, color=COLOURS[0], linewidth=1.4, alpha=0.8, zorder=2)
+    for colour, dash, (name, rate) in zip(
+        COLOURS[1:], [*DASHES, "-."], test.by_convention.items(), strict=False
+    ):
+        width = 2.0 if name == test.convention else 1.2
+        label = f"{name} {rate:.2g}"
+        ax.axvline(rate, color=colour, linestyle=dash, linewidth=width, label=label, zorder=3)
+    known = test.smoothed[np.isfinite(test.smoothed)]
+    if known.size:
+        low, high = float(known.min()), float(known.max())
+        room = 0.1 * (high - low) or 0.1 * abs(high) or 0.1
+        ax.set_ylim(low - 2 * room, high + 2 * room)
+    ax.set_xscale("log")
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("training loss")
+    answer = test.headline().split("; ")
+    headline(ax, answer[0][:1].upper() + answer[0][1:], *answer[1:],
+             under="grey: each batch; blue: smoothed, until the loss diverges")  # fmt: skip
+    if test.by_convention:
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="suggestions")
+
+
+def swept(ax: Axes, what: Swept) -> None:
+    """Loss against the one hyperparameter that was swept, or in colours against the first two."""
+    losses = np.minimum(what.losses, what.chance)
+    lost = ~np.isfinite(what.losses)
+    first = what.points[:, 0]
+    if len(what.names) == 1:
+        order = np.argsort(first)
+        ax.plot(first[order], losses[order], color=COLOURS[0], marker="o", markersize=4)
+        ax.plot(first[lost], losses[lost], "x", color=COLOURS[1])
+        level(ax, what.chance, "guessing: worse runs are drawn here, diverged ones as ×")
+        loss_axis(ax, what.scored)
+    else:
+        second = what.points[:, 1]
+        drawn = ax.scatter(first[~lost], second[~lost], c=np.log10(losses[~lost]), cmap="cividis_r")
+        ax.plot(first[lost], second[lost], "x", color=COLOURS[1])
+        figure = ax.get_figure()
+        assert figure is not None
+        figure.colorbar(drawn, ax=ax, label=f"log10 of the {what.scored}")
+        if (second > 0).all():
+            ax.set_yscale("log")
+        ax.set_ylabel(what.names[1])
+    if what.best is not None:
+        best = what.order[0]
+        height = losses[best] if len(what.names) == 1 else what.points[best, 1]
+        ax.scatter(first[best], height, s=260, marker="*", color=COLOURS[2], edgecolor="white",
+                   zorder=5)  # fmt: skip
+    if (first > 0).all():
+        ax.set_xscale("log")
+    ax.set_xlabel(what.names[0])
+    answer, *more = what.headline().split("; ")
+    headline(ax, answer, *more, under=f"{len(first)} settings, {what.steps} steps each")
+
+
+def schedule_curves(ax: Axes, what: ScheduleCurves) -> None:
+    """Every schedule over the steps of the run."""
+    steps = np.arange(what.steps + 1)
+    for place, (label, rates) in enumerate(zip(what.labels, what.rates, strict=True)):
+        ax.plot(steps, rates, label=label, color=COLOURS[place % len(COLOURS)], linewidth=1.8,
+                linestyle=DASHES[place // len(COLOURS) % len(DASHES)])  # fmt: skip
+    ax.set_xlabel("step")
+    ax.set_ylabel("learning rate")
+    ax.set_ylim(bottom=min(0.0, float(what.rates.min())))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, len(what.labels)))

@@ -76,13 +76,13 @@ def bench(task: Task, rates: np.ndarray, seeds: np.ndarray, steps: int) -> Bench
     )
 
 
-def state_bytes(make: Callable[[Any], Any], params: Any) -> float:
+def state_bytes(make: Callable[[Any], Any], params: Any, rate: Any = 1e-3) -> float:
     """Bytes of optimizer state for each parameter, the few scalars of the state included.
 
     >>> state_bytes(funcopt.adam, jnp.zeros((1000, 1000)))
     8.00...
     """
-    shapes = jax.eval_shape(lambda params: make(1e-3).init(params), params)
+    shapes = jax.eval_shape(lambda params: make(rate).init(params), params)
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     return size / sum(leaf.size for leaf in jax.tree.leaves(params))
 
@@ -118,6 +118,34 @@ def training_program(task: Task, make: Callable[[Any], Any]):
     return advance
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A candidate whose training is compiled for the shape of one grid."""
+
+    candidate: Candidate
+    make: Callable[[Any], Any]
+    init: Callable[[Any, Any], Any]
+    advance: Callable[..., Any]
+    compile_seconds: float
+
+
+def prepare(candidate: Candidate, shared: Bench, shape: Callable[[Any, int], Any]) -> Prepared:
+    """Compile the training of `candidate`; `shape(rate, steps)` is what the optimizer gets."""
+
+    def make(rate):
+        return candidate.make(shape(rate, shared.steps))
+
+    rates = jnp.asarray(shared.rates, jnp.float32)
+    began = time.perf_counter()
+    over_grid = jax.vmap(jax.vmap(lambda rate, params: make(rate).init(params)), in_axes=(None, 0))
+    init = jax.jit(over_grid)
+    carry = (shared.params, init(rates, shared.params))
+    program = jax.jit(training_program(shared.task, make))
+    zero = jnp.int32(0)
+    compiled = program.lower(carry, shared.keys, rates, zero, zero).compile()
+    return Prepared(candidate, make, init, compiled, time.perf_counter() - began)
+
+
 def sweep(
     candidate: Candidate,
     shared: Bench,
@@ -132,20 +160,19 @@ def sweep(
     called after each of about `points` chunks. A `KeyboardInterrupt` while training ends the run
     at the last complete chunk; what was reached is evaluated and returned.
     """
+    return train(prepare(candidate, shared, shape), shared, points=points, report=report)
 
-    def make(rate):
-        return candidate.make(shape(rate, shared.steps))
 
+def train(
+    prepared: Prepared,
+    shared: Bench,
+    *,
+    points: int = 50,
+    report: Callable[[int], None] = lambda step: None,
+) -> tuple[Sweep, bool]:
+    """Run what was compiled on the rates of `shared`, which may be others than it was made for."""
     rates = jnp.asarray(shared.rates, jnp.float32)
-    began = time.perf_counter()
-    over_grid = jax.vmap(jax.vmap(lambda rate, params: make(rate).init(params)), in_axes=(None, 0))
-    state = jax.jit(over_grid)(rates, shared.params)
-    carry = (shared.params, state)
-    program = jax.jit(training_program(shared.task, make))
-    zero = jnp.int32(0)
-    compiled = program.lower(carry, shared.keys, rates, zero, zero).compile()
-    compile_seconds = time.perf_counter() - began
-
+    carry = (shared.params, prepared.init(rates, shared.params))
     ends = np.unique(np.linspace(0, shared.steps, min(points, shared.steps) + 1).astype(int))[1:]
     curve, done = [], 0
     began = time.perf_counter()
@@ -153,7 +180,7 @@ def sweep(
         report(0)
         for end in ends.tolist():
             count = jnp.int32(end - done)
-            following, mean = compiled(carry, shared.keys, rates, jnp.int32(done), count)
+            following, mean = prepared.advance(carry, shared.keys, rates, jnp.int32(done), count)
             mean = np.asarray(mean)
             carry, done = following, end
             curve.append(mean)
@@ -165,8 +192,9 @@ def sweep(
     curves = np.stack(curve, axis=-1)
     verdict = jax.tree.map(np.asarray, shared.evaluate(carry[0]))
     done = int(ends[len(curve) - 1])
+    one = jax.tree.map(lambda leaf: leaf[0, 0], shared.params)
     record = Sweep(
-        label=candidate.label,
+        label=prepared.candidate.label,
         rates=shared.rates,
         seeds=shared.seeds,
         steps=done,
@@ -175,8 +203,8 @@ def sweep(
         loss=verdict["loss"],
         accuracy=verdict["accuracy"],
         diverged=diverged(curves, verdict["loss"], shared.start_loss, shared.task.chance),
-        state_bytes=state_bytes(make, jax.tree.map(lambda leaf: leaf[0, 0], shared.params)),
-        compile_seconds=compile_seconds,
+        state_bytes=state_bytes(prepared.make, one, rates[0]),
+        compile_seconds=prepared.compile_seconds,
         run_seconds=run_seconds,
     )
     return record, done == shared.steps

@@ -11,7 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from .catalogue import Catalogue
-from .comparison import Comparison, digits
+from .comparison import Comparison, digits, plural
+from .lr_range import RangeTest
+from .schedule_curves import ScheduleCurves
+from .search import Swept
 from .show import Shown
 from .sweep import Sweep
 from .verdict import Spread, Verdict, best_index, valley
@@ -209,4 +212,93 @@ def defaults(what: Shown) -> Table:
             for other in theirs
         ]
         table.add_row(row.argument, row.funcopt, *cells)
+    return table
+
+
+def range_test(test: RangeTest) -> Table:
+    """One row for each convention, the one that is followed in bold."""
+    table = Table(box=None, pad_edge=False, title=test.headline())
+    table.title_justify, table.title_style = "left", "bold"
+    table.add_column("convention")
+    for name in ("rate", "over seeds (min–max)", "decades from it"):
+        table.add_column(name, justify="right")
+    for name, rate in test.by_convention.items():
+        runs = test.suggestions[name]
+        ends = f"{np.nanmin(runs):.2g}–{np.nanmax(runs):.2g}"
+        apart = f"{math.log10(rate / (test.suggestion or rate)):+.1f}"
+        followed = name == test.convention
+        table.add_row(name, f"{rate:.2g}", ends, apart, style="bold" if followed else None)
+    table.caption, table.caption_justify = Text("\n".join(range_notes(test))), "left"
+    return table
+
+
+def range_notes(test: RangeTest) -> list[str]:
+    """What a reader has to know about a range test."""
+    low, high = f"{test.rates[0]:.2g}", f"{test.rates[-1]:.2g}"
+    runs = plural(len(test.losses), "seed")
+    left = test.diverged_at[test.diverged_at >= 0]
+    notes = [f"{len(test.rates)} steps from {low} to {high}, {runs}."]
+    if left.size:
+        at = test.rates[int(np.median(left))]
+        notes.append(f"{left.size} of {runs} diverged, at a rate of {at:.2g} (median).")
+    if test.still_falling:
+        notes.append(f"The loss still falls at {high}: raise lr_max to be sure.")
+    refused = sum(map(bool, test.reasons))
+    if refused and test.by_convention:
+        why = next(filter(None, test.reasons))
+        notes.append(f"{refused} of {runs} gave no answer: {why}.")
+    return notes
+
+
+def swept(what: Swept, most: int = 10) -> Table:
+    """The best settings, one row each; `!` marks a value at the edge of what was tried."""
+    table = Table(box=None, pad_edge=False, title=what.headline())
+    table.title_justify, table.title_style = "left", "bold"
+    for name in ("", *what.names, what.scored.replace(" ", NARROW), "accuracy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for place, point in enumerate(what.order[:most], start=1):
+        mark = what.edges if place == 1 else {}
+        settings = (
+            f"{value:.3g}" + "!" * (name in mark)
+            for name, value in zip(what.names, what.points[point], strict=True)
+        )
+        loss = float(what.losses[point])
+        shown = digits(loss, 3) if math.isfinite(loss) else "diverged"
+        accuracy = float(np.median(what.accuracy[:, point]))
+        score = f"{accuracy:.1%}" if math.isfinite(accuracy) else "-"
+        table.add_row(str(place), *settings, shown, score, style="bold" if place == 1 else None)
+    table.caption, table.caption_justify = Text("\n".join(swept_notes(what))), "left"
+    return table
+
+
+def swept_notes(what: Swept) -> list[str]:
+    """What a reader has to know about a sweep."""
+    size = f"{plural(len(what.points), 'setting')} x {plural(len(what.seeds), 'seed')}"
+    notes = [f"{size}, {plural(what.steps, 'step')} each; compiled in {what.compile_seconds:.1f} s"
+             f", ran in {what.run_seconds:.1f} s."]  # fmt: skip
+    if what.rounds > 1:
+        notes.append(f"Widened {plural(what.rounds - 1, 'time')}.")
+    if what.edges:
+        notes.append("! At the edge of what was tried: widen to be sure.")
+    notes += [f"{name} was not widened: {why}." for name, why in what.kept.items()]
+    if what.diverged.any():
+        notes.append(f"{int(what.diverged.sum())} of {what.diverged.size} runs diverged.")
+    return notes
+
+
+def schedule_curves(what: ScheduleCurves, width: int = 32) -> Table:
+    """One row for each schedule: its shape, and its rate along the run."""
+    table = Table(box=None, pad_edge=False)
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    table.add_column("schedule", style="bold", overflow="fold")
+    table.add_column(f"rate over {plural(what.steps, 'step')}", no_wrap=True)
+    for share in shares:
+        table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
+    top = max(float(what.rates.max()), np.finfo(np.float32).tiny)
+    chosen = np.linspace(0, what.steps, min(width, what.steps + 1)).round().astype(int)
+    for place, label in enumerate(what.labels):
+        heights = np.clip(np.round(what.rates[place, chosen] / top * 7), 0, 7).astype(int)
+        line = "".join(BLOCKS[height] for height in heights)
+        numbers = (f"{what.at(share)[place]:.3g}" for share in shares)
+        table.add_row(Text(label), line, *numbers)
     return table

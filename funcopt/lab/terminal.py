@@ -10,12 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from rich.console import Console
 
 from .catalogue import catalogue
 from .compare import demo_plan, execute, plan
 from .comparison import Comparison, Plan, finite, plural
+from .find_lr import find_lr
+from .schedule_curves import schedule_curves
 from .show import show
+from .tasks import get_task
 from .watch import machine, watching
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
@@ -72,6 +76,81 @@ def run_show(options: Any) -> int:
         print_json(asdict(found))
     else:
         console().print(found.table())
+    return DONE
+
+
+def run_lr(options: Any) -> int:
+    seeds = counted(options.seed, options.seeds)
+
+    def find():
+        task = get_task(options.task)
+        return find_lr(
+            task.loss,
+            task.init,
+            task.sample,
+            options.optimizer,
+            lr_min=options.lr_min,
+            lr_max=options.lr_max,
+            steps=options.steps,
+            seeds=seeds(),
+            convention=options.convention,
+        )
+
+    def facts(found):
+        return finite({
+            "optimizer": options.optimizer,
+            "task": options.task,
+            "suggestion": found.suggestion,
+            "reason": found.reason,
+            "suggestions": found.by_convention,
+            "disagreement_decades": found.disagreement,
+        })  # fmt: skip
+
+    return picture(options, "lr", find, facts)
+
+
+def run_schedule(options: Any) -> int:
+    def draw():
+        return schedule_curves(options.schedules, steps=options.steps, peak=options.peak)
+
+    def facts(found):
+        shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+        rates = np.stack([found.at(share) for share in shares], axis=1).tolist()
+        return {
+            "steps": found.steps,
+            "shares": shares,
+            "rates": dict(zip(found.labels, rates, strict=True)),
+        }
+
+    return picture(options, "schedule", draw, facts)
+
+
+def picture(
+    options: Output, name: str, make: Callable[[], Any], facts: Callable[[Any], dict[str, Any]]
+) -> int:
+    """Make a record, print it, and write its picture and its numbers."""
+    try:
+        found = make()
+    except (ValueError, TypeError) as error:
+        return refuse(str(error))
+    try:
+        probe(options.out)
+    except OSError as error:
+        return refuse(f"--out: cannot write to {options.out}: {error.strerror or error}.")
+    from . import plots
+
+    files = [options.out / f"{name}.png", found.to_csv(options.out / f"{name}.csv")]
+    plots.write(found.plot().figure, files[0])
+    if options.json:
+        print_json(facts(found) | {"files": [str(file) for file in files]})
+        return DONE
+    screen = console()
+    if not options.quiet:
+        screen.print(found.table())
+        screen.print()
+    elif hasattr(found, "headline"):
+        screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
+    screen.print(f"picture: {files[0]}", markup=False, highlight=False, soft_wrap=True)
     return DONE
 
 

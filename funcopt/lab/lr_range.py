@@ -1,0 +1,316 @@
+"""What a learning-rate range test says: smoothing, divergence, and four ways to read the curve.
+
+    level_t  = median(loss_{t-2}, loss_{t-1}, loss_t)       one outlier is not news
+    a_t      = s a_{t-1} + (1 - s) level_t,  w_t = s w_{t-1} + (1 - s),  smoothed_t = a_t / w_t
+    diverged   where level_t is not finite, or above best + (k - 1) max(|best|, (first - best)/10)
+
+with `first` and `best` the first and the smallest smoothed loss. For positive losses the limit is
+`k best`; the tenth of what was gained keeps it away from a loss that passes through zero.
+
+Cyclical learning rates, arXiv:1506.01186, section 3.3.
+"""
+
+import csv
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .names import look_up
+
+
+class Memory(NamedTuple):
+    """What is remembered of the losses so far."""
+
+    before: jax.Array  # the loss two steps ago, and the one after it
+    last: jax.Array
+    seen: jax.Array  # how many losses came
+    average: jax.Array
+    weight: jax.Array
+    first: jax.Array
+    best: jax.Array
+    stopped: jax.Array
+
+
+def nothing() -> Memory:
+    """The memory before the first loss."""
+    zero, far = jnp.zeros((), jnp.float32), jnp.asarray(jnp.inf, jnp.float32)
+    return Memory(far, far, jnp.int32(0), zero, zero, zero, far, jnp.asarray(False))
+
+
+def track(
+    memory: Memory, loss: jax.Array, smooth: Any, stop_factor: Any
+) -> tuple[Memory, jax.Array]:
+    """Take in one loss: the new memory, and the smoothed loss (NaN where there is none)."""
+    loss = jnp.where(jnp.isfinite(loss), loss, jnp.inf).astype(jnp.float32)
+    level = jnp.sort(jnp.stack([memory.before, memory.last, loss]))[1]
+    ready, started = memory.seen >= 2, memory.weight > 0
+    gained = jnp.where(started, memory.first - memory.best, 0.0)
+    best = jnp.where(started, memory.best, 0.0)
+    margin = (stop_factor - 1) * jnp.maximum(jnp.abs(best), gained / 10)
+    within = jnp.isfinite(level) & ((level <= best + margin) | ~started)
+    stopped = memory.stopped | (ready & ~within)
+    counts = ready & ~stopped
+    average = jnp.where(counts, smooth * memory.average + (1 - smooth) * level, memory.average)
+    weight = jnp.where(counts, smooth * memory.weight + (1 - smooth), memory.weight)
+    smoothed = jnp.where(counts, average / jnp.where(weight > 0, weight, 1.0), jnp.nan)
+    return Memory(
+        before=memory.last,
+        last=loss,
+        seen=memory.seen + 1,
+        average=average,
+        weight=weight,
+        first=jnp.where(counts & ~started, smoothed, memory.first),
+        best=jnp.where(counts, jnp.minimum(memory.best, smoothed), memory.best),
+        stopped=stopped,
+    ), smoothed
+
+
+@jax.jit
+def follow(losses: jax.Array, smooth: Any, stop_factor: Any) -> tuple[jax.Array, jax.Array]:
+    """`track` over `losses[seed, step]`: the smoothed losses, and where the test has stopped."""
+
+    def one(memory, loss):
+        memory, smoothed = track(memory, loss, smooth, stop_factor)
+        return memory, (smoothed, memory.stopped)
+
+    return jax.vmap(lambda curve: jax.lax.scan(one, nothing(), curve)[1])(losses)
+
+
+def valley(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """Half-way through the longest decreasing subsequence of the losses.
+
+    With `first` and `last` its ends and `third = (last - first) / 3`, the rate at the index
+    `first + floor(third) + floor(third / 2)`.
+
+    >>> float(valley(np.geomspace(1e-6, 1, 7), np.array([5.0, 6, 4, 3, 2, 1, 9])))
+    0.0001
+    """
+    length, start = np.ones(len(smoothed), int), np.arange(len(smoothed))
+    for index in range(1, len(smoothed)):
+        higher = np.flatnonzero(smoothed[:index] > smoothed[index])
+        if higher.size:
+            longest = higher[np.argmax(length[higher])]
+            length[index], start[index] = length[longest] + 1, start[longest]
+    last = int(np.argmax(length))
+    first = int(start[last])
+    third = (last - first) / 3
+    return rates[first + int(third) + int(third / 2)]
+
+
+def steepest(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """Where the loss falls fastest over the logarithm of the rate.
+
+    >>> float(steepest(np.geomspace(1e-6, 1, 7), np.array([5.0, 5, 5, 3, 2, 1, 1])))
+    0.0001
+    """
+    return rates[np.argmin(np.diff(smoothed) / np.diff(np.log(rates)))]
+
+
+def minimum(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """A tenth of the rate at the smallest loss.
+
+    >>> float(minimum(np.geomspace(1e-6, 1, 7), np.array([5.0, 5, 5, 3, 2, 1, 9])))
+    0.01
+    """
+    return rates[np.argmin(smoothed)] / 10
+
+
+def slide(rates: np.ndarray, smoothed: np.ndarray) -> float:
+    """The left end of a window that slides down from the right until its two ends are alike.
+
+    The window is 15 steps wide, less where the curve is short; its ends are alike when the slopes
+    there differ by at most 0.005 of the height of the curve a step.
+
+    >>> losses = np.r_[np.linspace(5, 4, 50), np.linspace(4, 40, 10)]
+    >>> rates = np.geomspace(1e-6, 1, 60)
+    >>> int(np.argmin(np.abs(rates - slide(rates, losses))))
+    34
+    """
+    slopes = np.gradient(smoothed) / max(np.ptp(smoothed), np.finfo(np.float32).tiny)
+    width = min(15, len(rates) // 3)
+    left = len(rates) - 1 - width
+    while left > 0 and abs(slopes[left + width] - slopes[left]) > 0.005:
+        left -= 1
+    return rates[left]
+
+
+CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "valley": valley,
+    "steepest": steepest,
+    "minimum/10": minimum,
+    "slide": slide,
+}
+# On the tasks of the lab, for SGD with momentum, Adam and Lion, the rates of the others are too
+# small or too large as often as not (tests/test_find_lr_tasks.py). `valley` also counts the steps
+# before the fall, while the loss of a full batch decreases by very little.
+DEFAULT = "minimum/10"
+FEWEST = 8  # points of a curve that can be read
+
+
+@dataclass(frozen=True, eq=False)
+class RangeTest:
+    """The loss of a short training while the rate rose, for each seed, and what follows from it.
+
+    - `rates[step]`; `losses[seed, step]` as they came, NaN from where the test was stopped;
+      `smoothed[seed, step]`, NaN before the third loss and from the divergence on;
+    - `diverged_at[seed]`: the step at which the loss left for good, -1 where it did not;
+    - `suggestions[name][seed]`: by each convention, NaN where a seed's curve cannot be read, and
+      `reasons[seed]` says why, "" where it can;
+    - `convention`: the one that `suggestion` follows.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    diverged_at: np.ndarray
+    suggestions: dict[str, np.ndarray]
+    reasons: tuple[str, ...]
+    convention: str = DEFAULT
+
+    @property
+    def suggestion(self) -> float | None:
+        """The suggested learning rate: the median over seeds; None where there is no answer."""
+        return self.by_convention[self.convention] if self.by_convention else None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no suggestion; "" where there is one."""
+        return "" if self.by_convention else next(filter(None, self.reasons))
+
+    @cached_property
+    def by_convention(self) -> dict[str, float]:
+        """Each convention's median over seeds; empty where half of them cannot be read."""
+        if 2 * sum(map(bool, self.reasons)) >= len(self.reasons):
+            return {}
+        return {
+            name: float(np.exp(np.nanmedian(np.log(found))))
+            for name, found in self.suggestions.items()
+        }
+
+    @property
+    def disagreement(self) -> float:
+        """Decades between the smallest and the largest of the four suggestions; NaN without."""
+        found = self.by_convention.values()
+        return math.log10(max(found) / min(found)) if found else math.nan
+
+    @property
+    def still_falling(self) -> bool:
+        """Whether no seed diverged and the loss was smallest at the end: the range is too short."""
+        if (self.diverged_at >= 0).any():
+            return False
+        median = np.median(self.smoothed[:, 2:], axis=0)
+        return int(np.argmin(median)) == len(median) - 1
+
+    def headline(self) -> str:
+        """The answer in one sentence."""
+        if self.suggestion is None:
+            return f"No suggestion: {self.reason}."
+        text = f"suggested learning rate {self.suggestion:.2g} ({self.convention})"
+        return f"{text}; the four conventions are {self.disagreement:.1f} decades apart"
+
+    def table(self):
+        """The suggestions as a `rich.table.Table`."""
+        from .tables import range_test
+
+        return range_test(self)
+
+    def plot(self, ax=None):
+        """Raw and smoothed loss against the rate, with the suggestions; returns the axes."""
+        from . import plots
+
+        return plots.on(ax, plots.range_test, self)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write one line for each seed's step."""
+        path = Path(path)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["run", "step", "learning_rate", "loss", "smoothed", "diverged"])
+            for run, curves in enumerate(zip(self.losses, self.smoothed, strict=True)):
+                left = self.diverged_at[run] if self.diverged_at[run] >= 0 else len(self.rates)
+                for step, (rate, loss, smoothed) in enumerate(
+                    zip(self.rates, *curves, strict=True)
+                ):
+                    numbers = (f"{number:.8g}" for number in (rate, loss, smoothed))
+                    writer.writerow([run, step, *numbers, "yes" if step >= left else "no"])
+        return path
+
+
+def read(
+    rates: np.ndarray,
+    losses: np.ndarray,
+    *,
+    smooth: float = 0.98,
+    stop_factor: float = 4.0,
+    convention: str = DEFAULT,
+) -> RangeTest:
+    """What `losses[seed, step]`, recorded while the rate rose as `rates[step]`, say.
+
+    The first tenth of the steps is not read. A curve that diverged before there was anything to
+    read, or that never fell by more than its noise, gives a reason instead of a rate.
+
+    >>> rates = np.geomspace(1e-6, 1, 100)
+    >>> print(read(rates, np.full((1, 100), 2.3)).reason)
+    the loss does not fall anywhere between the rates 1e-06 and 1
+    """
+    look_up("convention", convention, CONVENTIONS)
+    rates = np.asarray(rates, np.float64)
+    with np.errstate(over="ignore"):
+        losses = np.asarray(losses, np.float32)
+    smoothed, stopped = map(np.asarray, follow(losses, smooth, stop_factor))
+    # Two of three losses were out when the median was: the second of them at the latest.
+    left = np.where(stopped.any(axis=1), np.argmax(stopped, axis=1) - 1, -1)
+    smoothed = np.where(np.arange(len(rates)) >= np.where(left < 0, len(rates), left)[:, None],
+                        np.nan, smoothed)  # fmt: skip
+    reasons = tuple(
+        refusal(rates, *curve) for curve in zip(losses, smoothed, left.tolist(), strict=True)
+    )
+    skip = first_read(len(rates))
+    suggestions = {
+        name: np.array([
+            np.nan if why else rule(*readable(rates[skip:], curve[skip:]))
+            for curve, why in zip(smoothed, reasons, strict=True)
+        ])
+        for name, rule in CONVENTIONS.items()
+    }  # fmt: skip
+    return RangeTest(rates, losses, smoothed, left, suggestions, reasons, convention)
+
+
+def first_read(steps: int) -> int:
+    """The first step that is read: a tenth of them in, and at least two."""
+    return max(2, steps // 10)
+
+
+def readable(rates: np.ndarray, smoothed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    known = np.isfinite(smoothed)
+    return rates[known], smoothed[known].astype(np.float64)
+
+
+def refusal(rates: np.ndarray, losses: np.ndarray, smoothed: np.ndarray, left: int) -> str:
+    """Why no rate can be read from one curve; "" where one can."""
+    skip = first_read(len(rates))
+    if not np.isfinite(losses[:3]).any():
+        return f"the loss is not finite at the smallest rate, {rates[0]:.2g}; check it at the start"
+    _, known = readable(rates[skip:], smoothed[skip:])
+    if len(known) < FEWEST:
+        return (
+            f"the loss has diverged already at step {left} of {len(rates)}, "
+            f"at a rate of {rates[left]:.2g}; start with a smaller lr_min"
+        )
+    start, used = known[0], losses[skip : skip + len(known)]
+    used = used[np.isfinite(used)].astype(np.float64)
+    # A difference of neighbours has the noise of two; a median of them sees no outlier.
+    noise = np.median(np.abs(np.diff(used))) / 0.6745 / np.sqrt(2) if len(used) > 1 else 0.0
+    if start - known.min() <= max(0.01 * abs(start), 3 * noise / np.sqrt(skip)):
+        end = skip + len(known) - 1
+        text = f"the loss does not fall anywhere between the rates {rates[0]:.2g} and "
+        text += f"{rates[end]:.2g}"
+        return text + (", where it diverges" if left >= 0 else "")
+    return ""
