@@ -29,6 +29,8 @@ from .rules.adamax import scale_by_adamax as scale_by_adamax
 from .rules.amsgrad import Amsgrad as Amsgrad
 from .rules.amsgrad import amsgrad as amsgrad
 from .rules.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .rules.cocob import Cocob as Cocob
+from .rules.cocob import cocob as cocob
 from .rules.decay import Decay as Decay
 from .rules.decay import add_decayed_weights as add_decayed_weights
 from .rules.lion import Lion as Lion
@@ -103,7 +105,21 @@ from .transformation import identity as identity
 from .transformation import metrics as metrics
 from .transformation import step as step
 from .transformation import transformation as transformation
+from .tree.dadapt import dadapt_adagrad as dadapt_adagrad
+from .tree.dadapt import dadapt_adamw as dadapt_adamw
+from .tree.dadapt import dadapt_sgd as dadapt_sgd
+from .tree.dog import dog as dog
+from .tree.dog import dowg as dowg
 from .tree.global_clip import clip_by_global_norm as clip_by_global_norm
 from .tree.global_clip import global_norm as global_norm
+from .tree.momo import momo as momo
+from .tree.momo import momo_adam as momo_adam
+from .tree.polyak import polyak_sgd as polyak_sgd
+from .tree.prodigy import prodigy as prodigy
+from .wrappers.evaluation import eval_params as eval_params
+from .wrappers.schedule_free import schedule_free as schedule_free
+from .wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw
+from .wrappers.schedule_free import schedule_free_radam as schedule_free_radam
+from .wrappers.schedule_free import schedule_free_sgd as schedule_free_sgd
 
 __version__ = "0.1.0"

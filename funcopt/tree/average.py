@@ -1,0 +1,43 @@
+"""Averages of the parameters, kept beside them in float32 or wider."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+from optax import Params
+
+from ..math.dtypes import common_dtype
+
+
+def mixed(params: Params, kept: Params, mix: Callable[[Array, Array, Any], Array]) -> Params:
+    """`mix(param, kept, real)` for each parameter, in its dtype.
+
+    Parameters that `optax.masked` or a partition has hidden from the transformation stay.
+    """
+
+    def leaf(slot: Any, param: Any) -> Any:
+        if isinstance(slot, optax.MaskedNode):
+            return param
+        real = jnp.finfo(slot.dtype).dtype
+        wide = jnp.asarray(param).astype(common_dtype(real, param))
+        return mix(wide, slot, real).astype(jnp.result_type(param))
+
+    hidden = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
+    slots, structure = jax.tree.flatten(kept, is_leaf=hidden)
+    try:
+        parts = structure.flatten_up_to(params)
+    except ValueError:
+        # Flax NNX wraps leaves before `init` only: then leaves agree in order.
+        parts, structure = jax.tree.flatten(params)
+    return jax.tree.unflatten(structure, list(map(leaf, slots, parts)))
+
+
+def polynomial_weight(gamma: Any, t: Array, real: Any) -> Float[Array, ""]:
+    """The weight of the t-th point in the polynomial-decay average; 1 for the first.
+
+    Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824), section 4.
+    """
+    return (gamma + 1) / (gamma + jnp.maximum(t, 1).astype(real))

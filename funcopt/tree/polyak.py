@@ -1,0 +1,115 @@
+"""The stochastic Polyak step: as far as the loss is above what can be reached.
+
+    η = scaling min( (f(x) − f*) / (‖g‖² + eps), max_learning_rate )
+    x ← x − η g
+
+Loizou, Vaswani, Laradji & Lacoste-Julien, 2020 (https://arxiv.org/abs/2002.10542), eq. 3, SPS_max;
+their 1/c is `scaling`. With the positive part of f(x) − f*, SPS₊: Garrigos, Gower & Schaipp, 2023
+(https://arxiv.org/abs/2307.14528).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+from optax import Params, Updates
+
+from ..transformation import transformation
+from ..value import Choice, NonNegative, Rate, Real
+from .tree_math import ratio, square_norm
+from .turn import Start, Turn, loss_value
+
+Variant = Annotated[str, Choice(("sps", "sps+"))]
+
+
+class PolyakState(NamedTuple):
+    """`lr` is the rate that the last loss asked for."""
+
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    lr: Float[Array, ""]
+    feedback: tuple = ()
+
+    def metrics(self) -> dict[str, Array]:
+        return {"lr": self.lr}
+
+
+@dataclass(frozen=True)
+class _Polyak:
+    max_learning_rate: Any
+    scaling: Any
+    f_min: Any
+    eps: Any
+    variant: str
+
+    static: ClassVar = ("variant",)
+
+    def init(self, params: Params) -> PolyakState:
+        _, start = Start.of(self, params)
+        return PolyakState(start.count, jnp.zeros([], jnp.float32), start.feedback)
+
+    def update(
+        self,
+        updates: Updates,
+        state: PolyakState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, PolyakState]:
+        del extra_args  # they are for other members of a chain
+        h, now = Turn.of(
+            self, updates, state, params, kind=PolyakState, needs_params=False, value=value,
+            gate=gate,
+        )  # fmt: skip
+        g, real = now.grads, now.real
+
+        gap = loss_value("polyak_sgd", value, real) - h.f_min
+        gap = jnp.maximum(gap, 0) if self.variant == "sps+" else gap
+        lr = h.scaling * jnp.minimum(
+            ratio(gap, square_norm(g, real) + h.eps), h.max_learning_rate
+        )  # fmt: skip
+
+        return now.leave([-lr * each for each in g]), now.renew(lr=lr)
+
+
+@transformation
+def polyak_sgd(
+    max_learning_rate: Rate = 1.0,
+    scaling: Rate = 1.0,
+    f_min: Real = 0.0,
+    eps: NonNegative = 0.0,
+    variant: Variant = "sps",
+):
+    """SGD with the stochastic Polyak step. `update` needs the loss as `value=`.
+
+    η = scaling min((value − f_min) / (‖g‖² + eps), max_learning_rate)
+
+    Args:
+        max_learning_rate: the largest step, at least 0, or a schedule.
+        scaling: a factor of the step, at least 0, or a schedule; the paper's 1/c, with c = 1/2
+            for its experiments.
+        f_min: a lower bound of the loss, 0 where the model can interpolate the data.
+        eps: at least 0, added to the squared norm of the gradient.
+        variant: `"sps+"` does not step while the loss is below `f_min`; `"sps"` then climbs.
+
+    Raises:
+        ValueError: `update` was called without `value`, or with one that is no scalar.
+
+    A zero gradient makes no step. (optax makes none either where the squared norm is below
+    2.2e-16, and so stops short.)
+
+    >>> import funcopt, jax, jax.numpy as jnp
+    >>> tx, params = funcopt.polyak_sgd(), jnp.array([1.0, 2.0, 3.0])
+    >>> state, loss = tx.init(params), lambda x: jnp.sum(x**2)
+    >>> for _ in range(5):
+    ...     value, grad = jax.value_and_grad(loss)(params)
+    ...     params, state = funcopt.step(tx, grad, state, params, value=value)
+    >>> float(funcopt.current_lr(state)), float(loss(params))
+    (0.25, 0.01367...)
+
+    Source: https://arxiv.org/abs/2002.10542, eq. 3.
+    """
+    return _Polyak(max_learning_rate, scaling, f_min, eps, variant)

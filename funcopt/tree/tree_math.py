@@ -1,0 +1,55 @@
+"""Vectors that are lists of arrays: one array for each leaf of a tree."""
+
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..math.moments import abs_sq
+
+Column = list[Array]
+"""One array for each leaf, all of one precision."""
+
+
+def _sum(numbers: Iterable[Array], real: Any) -> Float[Array, ""]:
+    return reduce(jax.lax.add, numbers, jnp.zeros([], real))
+
+
+def vdot(xs: Column, ys: Column, real: Any) -> Float[Array, ""]:
+    """The inner product; of complex arrays, that of their real and imaginary parts."""
+
+    def inner(x: Array, y: Array) -> Array:
+        product = jnp.conj(x) * y
+        return jnp.sum(product.real if jnp.iscomplexobj(product) else product)
+
+    return _sum(map(inner, xs, ys), real)
+
+
+def square_norm(xs: Column, real: Any) -> Float[Array, ""]:
+    return _sum((jnp.sum(abs_sq(x)) for x in xs), real)
+
+
+def norm(xs: Column, real: Any) -> Float[Array, ""]:
+    return jnp.sqrt(square_norm(xs, real))
+
+
+def abs_sum(xs: Column, real: Any) -> Float[Array, ""]:
+    """The 1-norm."""
+    return _sum((jnp.sum(jnp.abs(x)) for x in xs), real)
+
+
+def axpy(a: Any, xs: Column, ys: Column) -> Column:
+    """a x + y."""
+    return [a * x + y for x, y in zip(xs, ys, strict=True)]
+
+
+def minus(xs: Column, ys: Column) -> Column:
+    return [x - y for x, y in zip(xs, ys, strict=True)]
+
+
+def ratio(a: Any, b: Float[Array, ""]) -> Float[Array, ""]:
+    """a / b for b ≥ 0, and 0 where b is 0: where nothing was seen, nothing is estimated."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)

@@ -1,0 +1,64 @@
+"""MoMo and MoMo-Adam, of a tree as one vector.
+
+Schaipp et al., arXiv:2305.07583. MoMo begins its averages with the first batch, or with zero and
+ρ = 1 − βᵗ (`bias_correction`); MoMo-Adam begins with zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def _step(p, direction, square, slots, rho, lr, weight_decay, lower_bound, adapt):
+    a = 1 + lr * weight_decay
+    f, gamma, dot, bound = slots["f"], slots["gamma"], np.sum(slots["m"] * p), slots["bound"]
+    if adapt:
+        cap = a * (f - gamma) + dot
+        if cap < a * rho * bound:
+            bound = max(cap / (2 * a * rho), lower_bound)
+    gap = max(a * (f - rho * bound - gamma) + dot, 0.0)
+    tau = min(lr / rho, gap / square if square > 0 else 0.0)
+    if adapt:
+        bound = max((f + dot - gamma - tau * square / 2) / rho, lower_bound)
+    return (p - tau * direction) / a, {**slots, "bound": bound}
+
+
+def momo(
+    p, g, slots, t, lr, value, beta=0.9, lower_bound=0.0, weight_decay=0.0,
+    adapt_lower_bound=False, bias_correction=False,
+):  # fmt: skip
+    """One step; slots `f`, `gamma`, `m`, `bound`."""
+    dot = np.sum(g * p)
+    if not slots:
+        slots = {"f": value, "gamma": dot, "m": g, "bound": lower_bound}
+        if bias_correction:
+            slots = {"f": 0.0, "gamma": 0.0, "m": np.zeros_like(p), "bound": lower_bound}
+    new = {
+        "f": beta * slots["f"] + (1 - beta) * value,
+        "gamma": beta * slots["gamma"] + (1 - beta) * dot,
+        "m": beta * slots["m"] + (1 - beta) * g,
+        "bound": slots["bound"],
+    }
+    rho = 1 - beta**t if bias_correction else 1.0
+    square = np.sum(new["m"] ** 2)
+    return _step(p, new["m"], square, new, rho, lr, weight_decay, lower_bound, adapt_lower_bound)
+
+
+def momo_adam(
+    p, g, slots, t, lr, value, b1=0.9, b2=0.999, eps=1e-8, lower_bound=0.0, weight_decay=0.0,
+    adapt_lower_bound=False,
+):  # fmt: skip
+    """One step; slots `f`, `gamma`, `m`, `v`, `bound`."""
+    zero = np.zeros_like(p)
+    old = slots or {"f": 0.0, "gamma": 0.0, "m": zero, "v": zero, "bound": lower_bound}
+    new = {
+        "f": b1 * old["f"] + (1 - b1) * value,
+        "gamma": b1 * old["gamma"] + (1 - b1) * np.sum(g * p),
+        "m": b1 * old["m"] + (1 - b1) * g,
+        "v": b2 * old["v"] + (1 - b2) * g**2,
+        "bound": old["bound"],
+    }
+    D = np.sqrt(new["v"] / (1 - b2**t)) + eps
+    u = new["m"] / D
+    square = np.sum(new["m"] * u)
+    return _step(p, u, square, new, 1 - b1**t, lr, weight_decay, lower_bound, adapt_lower_bound)

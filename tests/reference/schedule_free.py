@@ -1,0 +1,58 @@
+"""Schedule-free SGD, AdamW and RAdam: the three sequences, all kept.
+
+Defazio et al., arXiv:2405.15682, eqs. 4 to 6 and algorithm 1; RAdam's rectification is that of Liu
+et al., arXiv:1908.03265, algorithm 2, with no step until it is defined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def _averaged(p, slots, z, lr, b1, power):
+    lr_max = max(slots["lr_max"], lr)
+    weight = lr_max**power
+    total = slots["total"] + weight
+    c = weight / total if total > 0 else 0.0
+    x = (1 - c) * slots["x"] + c * z
+    return (1 - b1) * z + b1 * x, {"x": x, "z": z, "lr_max": lr_max, "total": total}
+
+
+def _begun(p, slots):
+    return slots or {"x": p, "z": p, "nu": np.zeros_like(p), "lr_max": 0.0, "total": 0.0}
+
+
+def _warm(lr, t, warmup_steps):
+    return lr * min(1.0, t / warmup_steps)
+
+
+def schedule_free_sgd(p, g, slots, t, lr, warmup_steps=1, b1=0.9, weight_decay=0.0, power=2.0):
+    """One step at y = p; slots `x` (to evaluate), `z`."""
+    slots, lr = _begun(p, slots), _warm(lr, t, warmup_steps)
+    z = slots["z"] - lr * (g + weight_decay * p)
+    return _averaged(p, slots, z, lr, b1, power)
+
+
+def schedule_free_adamw(
+    p, g, slots, t, lr, warmup_steps=1, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0, power=2.0
+):
+    """One step at y = p; slots `x` (to evaluate), `z`, `nu`."""
+    slots, lr = _begun(p, slots), _warm(lr, t, warmup_steps)
+    nu = b2 * slots["nu"] + (1 - b2) * g**2
+    u = g / (np.sqrt(nu / (1 - b2**t)) + eps)
+    y, new = _averaged(p, slots, slots["z"] - lr * (u + weight_decay * p), lr, b1, power)
+    return y, {**new, "nu": nu}
+
+
+def rectification(t, b2):
+    """RAdam's r_t, 0 where it is not defined."""
+    rho_inf = 2 / (1 - b2) - 1
+    rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
+    if rho <= 4:
+        return 0.0
+    return np.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+
+
+def schedule_free_radam(p, g, slots, t, lr, b2=0.999, **more):
+    """One step at y = p; slots `x` (to evaluate), `z`, `nu`."""
+    return schedule_free_adamw(p, g, slots, t, lr * rectification(t, b2), b2=b2, **more)

@@ -1,0 +1,622 @@
+"""Optimizers that choose their rate: against their papers, their authors' code, and bad inputs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import funcopt
+from tests.golden import HERE, load
+from tests.reference import dadapt, dog, momo, polyak, prodigy, schedule_free
+
+STEPS = 40
+SHAPES = {"a": (3,), "b": (2, 2), "c": ()}
+SIZES = [int(np.prod(shape)) for shape in SHAPES.values()]
+RANDOM = np.random.default_rng(11)
+P0, TARGET = RANDOM.standard_normal((2, sum(SIZES))).astype(np.float32).astype(np.float64)
+DIAGONAL = np.geomspace(0.25, 4.0, sum(SIZES)).astype(np.float32).astype(np.float64)
+NOISE = (0.1 * RANDOM.standard_normal((STEPS, sum(SIZES)))).astype(np.float32).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting: the transformation, and its reference with its arguments.
+
+    `float64` is the tolerance over `STEPS` steps in double precision: schedules, and so the rates
+    of schedule-free methods, are in single precision always.
+    """
+
+    name: str
+    tx: Any
+    step: Callable
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    rate: Any = 1.0
+    value: bool = False
+    average: str | None = None
+    float64: float = 1e-11
+    float32: float = 2e-4
+
+
+def sf(name: str, factory: Callable, step: Callable, rate: Any, **kwargs: Any) -> Row:
+    tx = factory(rate, **kwargs)
+    return Row(name, tx, step, kwargs, rate, average="x", float64=1e-6)
+
+
+SECOND = {"d0": 1e-2, "weight_decay": 0.05}
+OURS = {"estim_lr0": 1e-2, "weight_decay": 0.05}
+ROWS = (
+    Row("dog", funcopt.dog(), dog.dog, average="average"),
+    Row(
+        "dog-distance",
+        funcopt.dog(0.5, ("distance", 0.1), weight_decay=0.05, average_gamma=2.0),
+        dog.dog,
+        {"kind": "distance", "start": 0.1, "weight_decay": 0.05, "gamma": 2.0},
+        0.5,
+        average="average",
+    ),
+    Row(
+        "dog-rate",
+        funcopt.dog(init_step=("learning_rate", 0.01), eps=1e-3),
+        dog.dog,
+        {"kind": "learning_rate", "start": 0.01, "eps": 1e-3},
+        average="average",
+    ),
+    Row(
+        "dowg",
+        funcopt.dowg(average_gamma=8.0),
+        dog.dowg,
+        average="average",
+    ),
+    Row(
+        "dowg-start",
+        funcopt.dowg(0.5, 0.01, 1e-3, 0.05),
+        dog.dowg,
+        {"start": 0.01, "eps": 1e-3, "weight_decay": 0.05},
+        0.5,
+    ),
+    # Its first estimates are of ways of a few units in float32's last place.
+    Row("prodigy", funcopt.prodigy(), prodigy.prodigy, float32=0.05),
+    Row(
+        "prodigy-guarded",
+        funcopt.prodigy(
+            0.5,
+            (0.8, 0.99),
+            0.9,
+            bias_correction=True,
+            safeguard_warmup=True,
+            growth_rate=1.2,
+            estim_lr_coef=0.5,
+            **OURS,
+        ),
+        prodigy.prodigy,
+        {
+            "b1": 0.8,
+            "b2": 0.99,
+            "b3": 0.9,
+            "bias_correction": True,
+            "safeguard_warmup": True,
+            "growth_rate": 1.2,
+            "coefficient": 0.5,
+            **SECOND,
+        },
+        0.5,
+    ),
+    Row("dadapt-sgd", funcopt.dadapt_sgd(), dadapt.dadapt_sgd),
+    Row(
+        "dadapt-sgd-momentum",
+        funcopt.dadapt_sgd(0.5, 0.8, growth_rate=1.1, **OURS),
+        dadapt.dadapt_sgd,
+        {"momentum": 0.8, "growth_rate": 1.1, **SECOND},
+        0.5,
+    ),
+    Row("dadapt-adagrad", funcopt.dadapt_adagrad(), dadapt.dadapt_adagrad),
+    Row(
+        "dadapt-adagrad-momentum",
+        funcopt.dadapt_adagrad(0.5, 0.8, 1e-3, 1e-4, growth_rate=1.1, **OURS),
+        dadapt.dadapt_adagrad,
+        {"momentum": 0.8, "initial": 1e-3, "eps": 1e-4, "growth_rate": 1.1, **SECOND},
+        0.5,
+    ),
+    Row("dadapt-adamw", funcopt.dadapt_adamw(), dadapt.dadapt_adamw),
+    Row(
+        "dadapt-adamw-decay",
+        funcopt.dadapt_adamw(0.5, (0.8, 0.99), bias_correction=True, growth_rate=1.3, **OURS),
+        dadapt.dadapt_adamw,
+        {"b1": 0.8, "b2": 0.99, "bias_correction": True, "growth_rate": 1.3, **SECOND},
+        0.5,
+    ),
+    sf("sf-sgd", funcopt.schedule_free_sgd, schedule_free.schedule_free_sgd, 0.25),
+    sf(
+        "sf-sgd-warm",
+        funcopt.schedule_free_sgd,
+        schedule_free.schedule_free_sgd,
+        0.25,
+        warmup_steps=7,
+        b1=0.8,
+        weight_decay=0.05,
+    ),
+    sf("sf-adamw", funcopt.schedule_free_adamw, schedule_free.schedule_free_adamw, 0.05),
+    sf(
+        "sf-adamw-warm",
+        funcopt.schedule_free_adamw,
+        schedule_free.schedule_free_adamw,
+        0.05,
+        warmup_steps=5,
+        b1=0.95,
+        b2=0.9,
+        weight_decay=0.05,
+    ),
+    sf(
+        "sf-radam",
+        funcopt.schedule_free_radam,
+        schedule_free.schedule_free_radam,
+        0.05,
+        b2=0.98,
+        weight_decay=0.05,
+    ),
+    sf("sf-radam-long", funcopt.schedule_free_radam, schedule_free.schedule_free_radam, 0.05),
+    Row("polyak", funcopt.polyak_sgd(0.3), polyak.polyak_sgd, rate=0.3, value=True),
+    Row(
+        "polyak-plus",
+        funcopt.polyak_sgd(0.3, 0.5, 0.4, 0.1, "sps+"),
+        polyak.polyak_sgd,
+        {"scaling": 0.5, "f_min": 0.4, "eps": 0.1, "positive": True},
+        0.3,
+        value=True,
+    ),
+    Row("momo", funcopt.momo(), momo.momo, value=True),
+    Row(
+        "momo-bound",
+        funcopt.momo(0.3, 0.8, -1.0, 0.05, True, bias_correction=True),
+        momo.momo,
+        {
+            "beta": 0.8,
+            "lower_bound": -1.0,
+            "weight_decay": 0.05,
+            "adapt_lower_bound": True,
+            "bias_correction": True,
+        },
+        0.3,
+        value=True,
+    ),
+    Row("momo-adam", funcopt.momo_adam(0.1), momo.momo_adam, rate=0.1, value=True),
+    Row(
+        "momo-adam-bound",
+        funcopt.momo_adam(0.1, 0.8, 0.9, 1e-4, -1.0, 0.05, True),
+        momo.momo_adam,
+        {
+            "b1": 0.8,
+            "b2": 0.9,
+            "eps": 1e-4,
+            "lower_bound": -1.0,
+            "weight_decay": 0.05,
+            "adapt_lower_bound": True,
+        },
+        0.1,
+        value=True,
+    ),
+)
+each = pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
+listening = pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name) for row in ROWS if row.value]
+)
+averaging = pytest.mark.parametrize(
+    "row", [pytest.param(row, id=row.name) for row in ROWS if row.average]
+)
+
+
+def tree(flat: Any, dtype: Any = None) -> Any:
+    parts = np.split(np.asarray(flat, dtype), np.cumsum(SIZES)[:-1])
+    return {
+        leaf: jnp.asarray(part.reshape(shape))
+        for (leaf, shape), part in zip(SHAPES.items(), parts, strict=True)
+    }
+
+
+def flat(tree: Any, axes: int = 0) -> np.ndarray:
+    parts = [np.asarray(tree[leaf]) for leaf in SHAPES]
+    return np.concatenate([x.reshape(*x.shape[:axes], -1) for x in parts], axis=-1)
+
+
+def run(tx: Any, dtype: Any, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Parameters and parameters to evaluate with after each step, and the last state."""
+    diagonal, target = tree(DIAGONAL, dtype), tree(TARGET, dtype)
+
+    def body(carry, noise):
+        params, state = carry
+        gap = jax.tree.map(lambda p, q: p - q, params, target)
+        grads = jax.tree.map(lambda d, x, n: d * x + n, diagonal, gap, noise)
+        loss = sum(
+            jnp.sum(d * x**2) / 2
+            for d, x in zip(jax.tree.leaves(diagonal), jax.tree.leaves(gap), strict=True)
+        )
+        params, state = funcopt.step(tx, grads, state, params, value=loss)
+        return (params, state), (params, funcopt.eval_params(tx, state, params))
+
+    @jax.jit
+    def loop(params, noise):
+        return jax.lax.scan(body, (params, tx.init(params)), noise)
+
+    noise = jax.tree.map(lambda *xs: jnp.stack(xs), *(tree(x, dtype) for x in NOISE[:steps]))
+    (_, state), (path, evaluated) = loop(tree(P0, dtype), noise)
+    return flat(path, 1), flat(evaluated, 1), state
+
+
+def transcribed(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    p, slots, path, averages = P0, {}, [], []
+    for index, noise in enumerate(NOISE):
+        g = DIAGONAL * (p - TARGET) + noise
+        value = np.sum(DIAGONAL * (p - TARGET) ** 2) / 2
+        loss = {"value": value} if row.value else {}
+        p, slots = row.step(p, g, slots, index + 1, row.rate, **row.kwargs, **loss)
+        path.append(p)
+        averages.append(slots[row.average] if row.average else p)
+    return np.stack(path), np.stack(averages)
+
+
+def deviation(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Relative to the largest way that a parameter has gone."""
+    return float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs - P0)))
+
+
+@each
+def test_is_its_paper_s_in_float64(row):
+    with jax.enable_x64(True):
+        path, evaluated, _ = run(row.tx, np.float64)
+    reference, averages = transcribed(row)
+    assert deviation(path, reference) < row.float64
+    if row.average and row.tx.arguments.get("average_gamma", 0) is not None:
+        assert deviation(evaluated, averages) < row.float64
+
+
+@each
+def test_is_its_paper_s_in_float32(row):
+    path, _, _ = run(row.tx, np.float32)
+    reference, _ = transcribed(row)
+    scale = np.max(np.abs(reference))
+    assert np.max(np.abs(path - reference)) / scale < row.float32
+
+
+FROZEN = load("lr_free")
+EVALUATED = {
+    row["key"]
+    for row in json.loads((HERE / "lr_free.json").read_text())["cases"]
+    if row["funcopt"].get("evaluated")
+}
+# Authors' float32 runs round too, and what estimates a distance amplifies it.
+GOLDEN = {"float64": 2e-6, "float32": 2e-3}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in FROZEN])
+def test_is_its_authors(case):
+    with jax.enable_x64(case.dtype == "float64"):
+        tx = getattr(funcopt, case.factory)(**case.kwargs)
+        params = {leaf: jnp.asarray(p) for leaf, p in case.inputs.p0.items()}
+        state = tx.init(params)
+
+        @jax.jit
+        def step(params, state, grads, value):
+            return funcopt.step(tx, grads, state, params, value=value)
+
+        path = {leaf: [] for leaf in params}
+        for index in range(len(case.rates)):
+            now = {leaf: np.asarray(p) for leaf, p in params.items()}
+            grads = {
+                leaf: jnp.asarray(np.asarray(case.inputs.gradient(index, leaf, p), case.dtype))
+                for leaf, p in now.items()
+            }
+            value = np.nan
+            if case.inputs.grads is None:
+                terms = [
+                    case.inputs.diagonal[leaf] * (p - case.inputs.target[leaf]) ** 2
+                    for leaf, p in now.items()
+                ]
+                value = sum(np.sum(term) for term in terms) / 2
+            params, state = step(params, state, grads, jnp.asarray(value))
+            shown = funcopt.eval_params(tx, state, params) if case.id in EVALUATED else params
+            for leaf, p in shown.items():
+                path[leaf].append(np.asarray(p))
+    for leaf, theirs in case.path.items():
+        ours = np.stack(path[leaf])
+        assert ours.dtype == case.dtype
+        scale = np.max(np.abs(theirs - case.inputs.p0[leaf]))
+        near = GOLDEN[case.dtype] * scale + np.finfo(case.dtype).eps * np.max(np.abs(theirs)) * 25
+        assert np.max(np.abs(ours - theirs)) <= near
+
+
+@each
+def test_value_of_its_call(row):
+    tx = row.tx
+    assert eval(repr(tx), dict(vars(funcopt))) == tx == pickle.loads(pickle.dumps(tx))
+    assert hash(tx) == hash(pickle.loads(pickle.dumps(tx)))
+    assert all(isinstance(x, float) for x in jax.tree.leaves(tx))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@each
+def test_zero_gradients_and_a_zero_first_rate_give_no_nan(row, dtype):
+    first = next(iter(row.tx.arguments))
+    schedule = funcopt.linear_warmup(row.tx.arguments[first], 3, init_value=0.0)
+    tx = row.tx.replace(**{first: schedule})
+    params = tree(P0, dtype)
+    types = jax.tree.map(lambda x: x.dtype, tx.init(params))
+    state = tx.init(params)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    some = jax.tree.map(jnp.ones_like, params)
+    update = jax.jit(partial(funcopt.step, tx))
+    for grads in (zero, zero, some, zero, some, some):
+        params, state = update(grads, state, params, value=jnp.float32(0.5))
+        assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((params, state)))
+        assert jax.tree.map(lambda x: x.dtype, state) == types
+    assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
+    # What is half-precision is the parameters only.
+    assert all(x.dtype in (np.float32, np.int32) for x in jax.tree.leaves(state))
+    assert all(x.dtype == np.float32 and x.shape == () for x in funcopt.metrics(state).values())
+
+
+@each
+def test_a_zero_first_rate_moves_nothing(row):
+    first = next(iter(row.tx.arguments))
+    tx = row.tx.replace(**{first: 0.0})
+    params = tree(P0, np.float32)
+    new, state = funcopt.step(
+        tx, jax.tree.map(jnp.ones_like, params), tx.init(params), params, value=jnp.float32(0.5)
+    )
+    np.testing.assert_allclose(flat(new), flat(params), rtol=2e-7)
+    assert float(funcopt.current_lr(state)) == 0
+
+
+@each
+def test_params_and_state_can_be_donated(row):
+    params = tree(P0, np.float32)
+    state = row.tx.init(params)
+    step = jax.jit(partial(funcopt.step, row.tx), donate_argnums=(1, 2))
+    for _ in range(2):
+        grads = jax.tree.map(jnp.ones_like, params)
+        params, state = step(grads, state, params, value=jnp.float32(0.5))
+    assert np.isfinite(flat(params)).all()
+
+
+@each
+def test_a_closed_gate_changes_no_bit(row):
+    def bits(x):
+        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(x)]
+
+    params = tree(P0, np.float32)
+    grads = jax.tree.map(jnp.ones_like, params)
+    loss = {"value": jnp.float32(0.5)}
+    _, state = funcopt.step(row.tx, grads, row.tx.init(params), params, **loss)
+    nan = jax.tree.map(lambda x: x * jnp.nan, grads)
+    closed = funcopt.step(row.tx, nan, state, params, gate=jnp.bool_(False), **loss)
+    assert bits(closed) == bits((params, state))
+    opened = funcopt.step(row.tx, grads, state, params, gate=jnp.bool_(True), **loss)
+    plain = funcopt.step(row.tx, grads, state, params, **loss)
+    for a, b in zip(jax.tree.leaves(opened), jax.tree.leaves(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-9)
+
+
+@each
+def test_init_is_abstract_and_aliases_nothing(row):
+    params = tree(P0, np.float32)
+    state = row.tx.init(params)
+    ours = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(state)}
+    assert not ours & {x.unsafe_buffer_pointer() for x in jax.tree.leaves(params)}
+    assert len(ours) == len(jax.tree.leaves(state))
+    abstract = jax.eval_shape(row.tx.init, params)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), abstract) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), state
+    )
+
+
+@each
+def test_a_tree_is_one_vector(row):
+    """Where one leaf ends and the next begins does not matter."""
+
+    def go(params):
+        state = row.tx.init(params)
+        for _ in range(4):
+            gap = jax.tree.map(lambda p: p - 0.25, params)
+            params, state = funcopt.step(row.tx, gap, state, params, value=jnp.float32(2.0))
+        return params
+
+    whole = go(jnp.asarray(P0, jnp.float32))
+    np.testing.assert_allclose(flat(go(tree(P0, np.float32))), whole, rtol=1e-5, atol=1e-6)
+
+
+@each
+def test_a_traced_rate_and_a_performance_schedule(row):
+    first = next(iter(row.tx.arguments))
+    params = tree(P0, np.float32)
+    grads = jax.tree.map(jnp.ones_like, params)
+    rate = row.tx.arguments[first]
+
+    def once(tx):
+        return funcopt.step(tx, grads, tx.init(params), params, value=jnp.float32(2.0))[0]
+
+    rates = jnp.float32([rate, rate / 2])
+    several = jax.vmap(lambda x: once(row.tx.replace(**{first: x})))(rates)
+    np.testing.assert_allclose(
+        np.asarray(several["a"][0]), np.asarray(once(row.tx)["a"]), rtol=1e-4, atol=1e-6
+    )
+    tx = row.tx.replace(**{first: rate * funcopt.on_plateau(factor=0.5, patience=1)})
+    state, lower = tx.init(params), params
+    for _ in range(6):
+        lower, state = funcopt.step(tx, grads, state, lower, value=jnp.float32(2.0))
+    assert np.isfinite(flat(lower)).all()
+
+
+@listening
+def test_value_is_needed_and_a_scalar(row):
+    params = tree(P0, np.float32)
+    state = row.tx.init(params)
+    with pytest.raises(ValueError, match="value=loss"):
+        row.tx.update(params, state, params)
+    with pytest.raises(ValueError, match="must be a scalar"):
+        row.tx.update(params, state, params, value=jnp.ones(3))
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS[::4]])
+def test_a_foreign_state_and_missing_parameters_are_refused(row):
+    params = tree(P0, np.float32)
+    with pytest.raises(ValueError, match="got a tuple as its state"):
+        row.tx.update(params, (), params, value=1.0)
+
+
+def test_parameters_are_needed():
+    params = tree(P0, np.float32)
+    tx = funcopt.prodigy()
+    with pytest.raises(ValueError, match="Prodigy needs the parameters"):
+        tx.update(params, tx.init(params))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "words"),
+    [
+        (lambda: funcopt.dog(init_step=("far", 1.0)), ValueError, "distance, learning_rate"),
+        (lambda: funcopt.dog(init_step=("distance", 0.0)), ValueError, r"init_step\[1\]"),
+        (lambda: funcopt.prodigy(betas=(0.9, 1.0)), ValueError, r"betas\[1\]"),
+        (lambda: funcopt.prodigy(betas=0.9), TypeError, "a pair of decay rates"),
+        (lambda: funcopt.prodigy(growth_rate=0.5), ValueError, "growth_rate"),
+        (lambda: funcopt.dadapt_adamw(estim_lr0=0.0), ValueError, "estim_lr0"),
+        (lambda: funcopt.schedule_free(funcopt.sgd), TypeError, "call it to make one"),
+        (lambda: funcopt.schedule_free(funcopt.sgd(1.0), b1=0.0), ValueError, "b1"),
+        (lambda: funcopt.schedule_free_sgd(warmup_steps=0), ValueError, "warmup_steps"),
+        (lambda: funcopt.polyak_sgd(variant="sps-"), ValueError, "variant"),
+        (lambda: funcopt.momo(beta=1.0), ValueError, "beta"),
+    ],
+)
+def test_bad_arguments(make, kind, words):
+    with pytest.raises(kind, match=words):
+        make()
+
+
+def nestings(tx: Any) -> dict[str, Any]:
+    return {
+        "alone": tx,
+        "chain": funcopt.chain(funcopt.clip_by_global_norm(1e6), tx),
+        "deep chain": funcopt.chain(funcopt.chain(tx), funcopt.identity()),
+        "optax chain": optax.chain(optax.clip(1e6), optax.chain(tx)),
+        "masked": optax.masked(tx, {"a": True, "b": True, "c": True}),
+        "multi steps": optax.MultiSteps(tx, 1),
+    }
+
+
+@pytest.mark.default_promotion
+@averaging
+def test_eval_params_through_every_nesting(row):
+    params = tree(P0, np.float32)
+    found = {}
+    for name, tx in nestings(row.tx).items():
+        new, state = params, tx.init(params)
+        for _ in range(3):
+            updates, state = tx.update(new, state, new)
+            new = optax.apply_updates(new, updates)
+        found[name] = flat(funcopt.eval_params(tx, state, new))
+        assert jax.tree.structure(funcopt.eval_params(tx, state, new)) == jax.tree.structure(new)
+        if row.tx.arguments.get("average_gamma", 0) is not None:
+            assert not np.array_equal(found[name], flat(new))
+    for x in found.values():
+        np.testing.assert_allclose(x, found["alone"], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.default_promotion
+def test_eval_params_of_a_part_leaves_the_rest():
+    tx = optax.masked(funcopt.schedule_free_sgd(0.1), {"a": True, "b": False})
+    params = {"a": jnp.array([1.0, 2.0]), "b": jnp.array([3.0])}
+    state = tx.init(params)
+    for _ in range(3):
+        updates, state = tx.update(params, state, params)
+        params = optax.apply_updates(params, updates)
+    evaluated = funcopt.eval_params(tx, state, params)
+    assert np.array_equal(evaluated["b"], params["b"])
+    assert not np.array_equal(evaluated["a"], params["a"])
+
+
+def test_eval_params_is_the_identity_where_nothing_is_averaged():
+    params = tree(P0, np.float32)
+    for tx in (funcopt.adam(1e-3), funcopt.prodigy(), funcopt.dog(average_gamma=None)):
+        _, state = tx.update(params, tx.init(params), params)
+        assert funcopt.eval_params(tx, state, params) is params
+
+
+@averaging
+def test_eval_params_before_the_first_update_are_the_parameters(row):
+    params = tree(P0, np.float32)
+    evaluated = funcopt.eval_params(row.tx, row.tx.init(params), params)
+    np.testing.assert_allclose(flat(evaluated), flat(params), rtol=1e-6)
+
+
+def test_schedule_free_in_bfloat16_averages_in_float32():
+    """The average moves by parts that bfloat16 rounds away."""
+
+    def go(dtype):
+        tx = funcopt.schedule_free_sgd(0.01)
+        params = jnp.full(4, 3.0, dtype)
+        state = tx.init(params)
+
+        def body(carry, _):
+            params, state = carry
+            return funcopt.step(tx, params - jnp.ones([], dtype), state, params), None
+
+        (params, state), _ = jax.lax.scan(body, (params, state), length=400)
+        return np.asarray(funcopt.eval_params(tx, state, params), np.float64)
+
+    np.testing.assert_allclose(go(jnp.bfloat16), go(jnp.float32), rtol=0.01)
+
+
+def test_schedule_free_of_any_base():
+    """An optax base does not tell its rate; given once more, it is the same."""
+    params = tree(P0, np.float32)
+    ours = funcopt.schedule_free(funcopt.rmsprop(0.1, 0.999, bias_correction=True))
+    theirs = funcopt.schedule_free(
+        optax.rmsprop(0.1, 0.999, bias_correction=True), learning_rate=0.1
+    )
+    a, _, _ = run(ours, np.float32, steps=10)
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        b, _, state = run(theirs, np.float32, steps=10)
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert float(funcopt.current_lr(state)) == np.float32(0.1)
+    with pytest.raises(ValueError, match="give schedule_free its learning_rate"):
+        funcopt.schedule_free(optax.sgd(0.1)).init(params)
+
+
+@pytest.mark.parametrize("b2", [0.9, 0.98, 0.999, 0.9999])
+def test_rectification_in_float32(b2):
+    rate = funcopt.schedule_free_radam(1.0, b2=b2)
+    for t in (1, 4, 5, 6, 20, 200, 5000, 100_000):
+        state = rate.init(jnp.zeros(()))
+        inner = state.base_optimizer_state[0]
+        state = state._replace(base_optimizer_state=(inner._replace(count=jnp.int32(t - 1)),))
+        _, state = rate.update(jnp.ones(()), state, jnp.zeros(()))
+        lr = float(funcopt.current_lr(state))
+        assert lr == pytest.approx(schedule_free.rectification(t, b2), rel=2e-5)
+
+
+@each
+def test_it_works(row):
+    """From its defaults, without noise, every one comes down a quadratic."""
+    tx = row.tx
+    target = tree(TARGET, np.float32)
+
+    def loss(params):
+        gaps = jax.tree.map(lambda p, q: jnp.sum((p - q) ** 2), params, target)
+        return sum(jax.tree.leaves(gaps)) / 2
+
+    def body(carry, _):
+        params, state = carry
+        value, grads = jax.value_and_grad(loss)(params)
+        return funcopt.step(tx, grads, state, params, value=value), None
+
+    params = tree(P0, np.float32)
+    (last, state), _ = jax.lax.scan(body, (params, tx.init(params)), length=1000)
+    assert float(loss(funcopt.eval_params(tx, state, last))) < 0.05 * float(loss(params))
