@@ -9,7 +9,7 @@ markers of docs/fill_numbers.py, which asks `table` for it too.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,16 +23,32 @@ class Entry(NamedTuple):
     """The calls of one factory that are drawn over each other, and its formula.
 
     `x` is the progress, t the step, W the warm-up, T the length in steps; `v` the first value or
-    the peak, `e` the last value.
+    the peak, `e` the last value, `r` a factor. A schedule that listens is drawn over its `metric`.
     """
 
     calls: tuple[str, ...]
     formula: str
     steps: int = STEPS
+    metric: Callable | None = None
 
     @property
     def name(self) -> str:
         return self.calls[0].partition("(")[0]
+
+
+def loss(step: Any) -> Any:
+    """Falls, is flat between two falls, and rises a little in the end."""
+    import numpy as np
+
+    fall = 0.45 * np.exp(-step / 80) + 0.35 / (1 + np.exp((step - 500) / 20)) + 0.1
+    return fall + 0.03 * np.sin(step / 7) * (step > 250) + 0.0002 * np.maximum(step - 800, 0)
+
+
+def norm(step: Any) -> Any:
+    """Falls, bounces and falls again, twice."""
+    import numpy as np
+
+    return 0.5 + 0.3 * np.cos(np.pi * step / 220)
 
 
 class Group(NamedTuple):
@@ -217,11 +233,43 @@ GALLERY = (
             Entry(("clipped(cosine_decay_schedule(1.0, 1000), 0.2, 0.8)",), "min(max(s(t), l), h)"),
         ),
     ),
+    Group(
+        "Driven by a metric",
+        (
+            Entry(
+                ("on_plateau(0.5, patience=3)", "on_plateau(0.5, patience=8)"),
+                "× r after more than `patience` values that are not below best − (rtol abs(best) "
+                "+ atol)",
+                metric=loss,
+            ),
+            Entry(
+                ("on_newbob(0.5, 0.01, patience=2)",),
+                "× r where last − value < threshold abs(last)",
+                metric=loss,
+            ),
+            Entry(("on_bold_driver(1.05, 0.5)",), "× r where value > last, else × g", metric=loss),
+            Entry(
+                ("on_greedy(0.8, patience=2)",),
+                "÷ r after more than `patience` better values in a row, × r after as many worse",
+                metric=loss,
+            ),
+            Entry(("on_abel(0.4)",), "× r at every second turn of the weights' norm", metric=norm),
+            Entry(
+                (
+                    "cooldown_on_plateau(300, patience=3)",
+                    'cooldown_on_plateau(300, patience=3, shape="linear")',
+                ),
+                "1 until the metric stops improving, then 1 − √x or 1 − x",
+                metric=loss,
+            ),
+        ),
+    ),
 )
+EVERY = 20
 
 
-def values(call: str, steps: int) -> Any:
-    """The schedule at every step, as float64."""
+def values(call: str, steps: int, metric: Callable | None) -> Any:
+    """The schedule at every step, as float64; a metric is heard every `EVERY` steps."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -229,13 +277,29 @@ def values(call: str, steps: int) -> Any:
     import funcopt
 
     schedule = eval(call, dict(vars(funcopt)))
-    return np.asarray(jax.vmap(schedule)(jnp.arange(steps + 1, dtype=jnp.int32)), np.float64)
+    each = jnp.arange(steps + 1, dtype=jnp.int32)
+    if metric is None:
+        return np.asarray(jax.vmap(schedule)(each), np.float64)
+
+    def one(state, step_and_value):
+        step, value = step_and_value
+        heard = schedule.observe(state, value, step)
+        state = jax.tree.map(lambda new, old: jnp.where(step % EVERY == 0, new, old), heard, state)
+        return state, schedule.at(step, state)
+
+    told = jnp.asarray(metric(np.arange(steps + 1)), jnp.float32)
+    return np.asarray(jax.lax.scan(one, schedule.init(), (each, told))[1], np.float64)
 
 
 def draw(axes: Any, entry: Entry) -> None:
+    import numpy as np
+
+    if entry.metric is not None:
+        axes.plot(entry.metric(np.arange(entry.steps + 1)), color="#BBBBBB", linewidth=1)
     for call, colour in zip(entry.calls, COLOURS, strict=False):
-        axes.plot(values(call, entry.steps), color=colour, linewidth=1.6)
-    axes.set(xlim=(0, entry.steps), ylim=(-0.04, 1.08), xticks=(0, entry.steps), yticks=(0, 1))
+        axes.plot(values(call, entry.steps, entry.metric), color=colour, linewidth=1.6)
+    top = max(1.08, 1.08 * max(line.get_ydata().max() for line in axes.lines))
+    axes.set(xlim=(0, entry.steps), ylim=(-0.04, top), xticks=(0, entry.steps), yticks=(0, 1))
 
 
 def style() -> dict[str, Any]:

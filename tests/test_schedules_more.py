@@ -547,6 +547,39 @@ def test_equal_to_pytorch_at_every_step(row):
     np.testing.assert_allclose(ours, theirs, rtol=64 * EPS, atol=4 * EPS * theirs.max())
 
 
+def plateau(mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel", **rest):
+    """The schedule that ReduceLROnPlateau's arguments mean, for the frozen rate of 0.1."""
+    return 0.1 * funcopt.on_plateau(
+        factor,
+        patience,
+        mode=mode,
+        rtol=threshold if threshold_mode == "rel" else 0.0,
+        atol=threshold if threshold_mode == "abs" else 0.0,
+        cooldown=rest.get("cooldown", 0),
+        min_scale=rest.get("min_lr", 0.0) / 0.1,
+    )
+
+
+@pytest.mark.parametrize("row", frozen("plateau"), ids=lambda row: row["name"])
+def test_equal_to_pytorchs_plateau_after_every_metric(row):
+    """But for a relative threshold of negative metrics, which PyTorch turns around."""
+    schedule = plateau(**row["settings"])
+    with np.load(GOLDEN / "torch_schedules.npz") as file:
+        metrics, theirs = file[f"metrics/{row['metric']}"], file[f"plateau/{row['name']}"]
+
+    def hear(state, value):
+        state = schedule.observe(state, value, jnp.int32(0))
+        return state, schedule.at(0, state)
+
+    _, ours = jax.lax.scan(hear, schedule.init(), jnp.asarray(metrics))
+    turned = metrics.max() < 0 and row["settings"].get("threshold_mode", "rel") == "rel"
+    if turned:
+        assert np.all(theirs == theirs[0])
+        assert ours[-1] < 1e-3 * ours[0]
+    else:
+        np.testing.assert_allclose(ours, theirs, rtol=64 * EPS)
+
+
 def test_frozen_schedules_reach_what_they_should():
     """The whole of every scheduler, and rates that fall on every plateau.
 
@@ -960,9 +993,12 @@ def test_the_gallery_shows_every_schedule():
     """With its picture; `docs/make_gallery.py` draws them."""
     page = (Path(__file__).parents[1] / "docs" / "schedules.md").read_text()
     pictures = Path(__file__).parents[1] / "docs"
-    for name in dir(funcopt.schedules):
-        factory = getattr(funcopt.schedules, name)
-        module = getattr(factory, "__module__", "").split(".")[-1]
-        if module in ("progress", "compose", "warmup", "stable", "points", "shapes", "cycles"):
-            assert f"{name}(" in page
-            assert (pictures / "images" / "schedules" / f"{name}.svg").exists()
+    factories = [
+        name
+        for name, there in vars(funcopt.schedules).items()
+        if inspect.isfunction(there) and name != funcopt.schedule.__name__
+    ]
+    assert len(factories) > 40
+    for name in factories:
+        assert f"`{name}(" in page
+        assert (pictures / "images" / "schedules" / f"{name}.svg").exists()

@@ -269,6 +269,7 @@ def main() -> None:
     for name, metric in METRICS.items():
         arrays[f"metrics/{name}"] = metric(steps.astype(np.float64)).astype(np.float32)
     for name, (metric, settings) in PLATEAUS.items():
+        settings = {**settings, "eps": 0.0}  # else it stops at a rate of 1e-8
         rates = after_each(torch, arrays[f"metrics/{metric}"], settings)
         arrays[f"plateau/{name}"] = np.asarray(rates, np.float32)
         plateau.append({"name": name, "metric": metric, "settings": settings})
