@@ -41,6 +41,8 @@ def run(argv: list[str]) -> int:
     runners = {
         arguments.Demo: terminal.run_demo,
         arguments.Compare: terminal.run_compare,
+        arguments.Lr: terminal.run_lr,
+        arguments.Schedule: terminal.run_schedule,
         arguments.List: terminal.run_list,
         arguments.Show: terminal.run_show,
     }

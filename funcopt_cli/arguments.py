@@ -55,6 +55,53 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Lr:
+    """Find a learning rate for one optimizer: a short training while the rate rises."""
+
+    optimizer: Annotated[Positional[str], arg(metavar="OPTIMIZER")]
+    """A name such as adam, or a call such as "sgd(momentum=0.9)"; `funcopt list` has them all."""
+    task: str = "digits"
+    """digits, linear_regression, deep_tanh or logistic_digits."""
+    lr_min: float = 1e-7
+    """The rate of the first step."""
+    lr_max: float = 10.0
+    """The rate of the last step."""
+    steps: int = 100
+    """How many steps it takes from the one to the other."""
+    convention: str = "minimum/10"
+    """Which suggestion is the answer: valley, steepest, minimum/10 or slide."""
+    seeds: int = 3
+    """How many seeds; the answer is the median over them."""
+    seed: int = 0
+    """The first seed; the others count on from it."""
+    out: Path = Path("funcopt-out")
+    """Folder for the picture and the numbers."""
+    quiet: bool = False
+    """Print the answer and where the picture is, nothing else."""
+    json: bool = False
+    """Print the answer as JSON."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Draw learning-rate schedules over a run, several in one picture, with a table."""
+
+    schedules: Annotated[Positional[tuple[str, ...]], arg(metavar="SCHEDULE ...")]
+    """Names such as cosine_decay_schedule or wsd, or calls such as "knee(explore_steps=500)";
+    what is left out is chosen to fit the run. `funcopt list` has them all."""
+    steps: int = 10_000
+    """Updates of the run."""
+    peak: float = 1.0
+    """The highest rate, where a call does not say it."""
+    out: Path = Path("funcopt-out")
+    """Folder for the picture and the numbers."""
+    quiet: bool = False
+    """Print where the picture is, nothing else."""
+    json: bool = False
+    """Print the rates at 0, 25, 50, 75 and 100 % as JSON."""
+
+
+@dataclass(frozen=True)
 class List:
     """List every optimizer and schedule: one line, memory, paper."""
 
@@ -72,7 +119,14 @@ class Show:
     """Print JSON."""
 
 
-COMMANDS = {"demo": Demo, "compare": Compare, "list": List, "show": Show}
+COMMANDS = {
+    "demo": Demo,
+    "compare": Compare,
+    "lr": Lr,
+    "schedule": Schedule,
+    "list": List,
+    "show": Show,
+}
 
 
 def parse(argv: list[str]) -> Any:
@@ -80,6 +134,8 @@ def parse(argv: list[str]) -> Any:
     commands = (
         Annotated[Demo, subcommand("demo")]
         | Annotated[Compare, subcommand("compare")]
+        | Annotated[Lr, subcommand("lr")]
+        | Annotated[Schedule, subcommand("schedule")]
         | Annotated[List, subcommand("list")]
         | Annotated[Show, subcommand("show")]
     )

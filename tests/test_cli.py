@@ -31,7 +31,9 @@ def command(*argv: str, **options) -> subprocess.Popen:
     )
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["compare", "--help"]])
+@pytest.mark.parametrize(
+    "argv", [["--help"], ["compare", "--help"], ["lr", "--help"], ["schedule", "--help"]]
+)
 def test_help_imports_neither_jax_nor_matplotlib(argv):
     look = (
         "import sys, funcopt_cli\n"
@@ -64,6 +66,17 @@ def test_help_imports_neither_jax_nor_matplotlib(argv):
         (["compare", "adam", "--seeds", "0"], "--seeds 0"),
         (["demo", "--steps", "0"], "steps: 0 given"),
         (["show", "adamm"], "Did you mean 'adam'"),
+        (["lr", "adm"], "unknown optimizer 'adm'. Did you mean 'adam'"),
+        (["lr", "adam", "--task", "digit"], "Did you mean 'digits'"),
+        (["lr", "adam", "--convention", "valey"], "Did you mean 'valley'"),
+        (["lr", "adam", "--lr-min", "0"], "lr_min 0.0"),
+        (["lr", "adam", "--seeds", "0"], "--seeds 0"),
+        (["schedule", "cosin"], "unknown schedule 'cosin'. Did you mean 'cosine'"),
+        (["schedule", "cosine(alfa=1)"], "unknown cosine_decay_schedule argument 'alfa'"),
+        (["schedule", "piecewise_constant_schedule(init_value=-"], "cannot read"),
+        (["schedule", "cosine", "--steps", "0"], "steps 0"),
+        (["schedule", "on_plateau"], "follows a metric"),
+        (["schedule"], "none given"),
     ],
 )
 def test_bad_names_exit_with_2_and_a_hint(argv, message, capsys, tmp_path, monkeypatch):
@@ -158,3 +171,55 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert (tmp_path / "funcopt-out" / "results.csv").read_text().count("sgd,") == 2
     config = json.loads((tmp_path / "funcopt-out" / "config.json").read_text())
     assert config["interrupted"] is True
+
+
+def test_lr_prints_a_suggestion_and_draws_it(capsys, tmp_path):
+    argv = ["lr", "adamw", "--task", "linear_regression", "--out", str(tmp_path)]
+    assert funcopt_cli.run(argv) == 0
+    text = capsys.readouterr().out
+    assert "suggested learning rate" in text
+    for name in ("valley", "steepest", "minimum/10", "slide"):
+        assert name in text
+    assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG"
+    assert len((tmp_path / "lr.csv").read_text().splitlines()) == 1 + 3 * 100
+
+    assert funcopt_cli.run([*argv, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["suggestion"] in answer["suggestions"].values()
+    assert answer["reason"] == ""
+
+
+def test_lr_says_why_there_is_no_suggestion(capsys, tmp_path):
+    argv = ["lr", "sgd", "--task", "linear_regression", "--lr-max", "1e-6", "--quiet"]
+    assert funcopt_cli.run([*argv, "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("No suggestion: the loss does not fall anywhere")
+
+
+def test_schedules_are_overlaid(capsys, tmp_path):
+    calls = ["warmup_cosine_decay_schedule", "linear_schedule(end_value=0.5)", "constant"]
+    argv = ["schedule", *calls, "--steps", "1000", "--peak", "0.2", "--out", str(tmp_path)]
+    assert funcopt_cli.run(argv) == 0
+    text = capsys.readouterr().out
+    line = next(line for line in text.splitlines() if line.startswith("linear_schedule"))
+    assert line.split()[-5:] == ["0.2", "0.275", "0.35", "0.425", "0.5"]
+    assert "█" in text
+    assert (tmp_path / "schedule.png").read_bytes()[:4] == b"\x89PNG"
+    lines = (tmp_path / "schedule.csv").read_text().splitlines()
+    assert len(lines) == 1002
+
+    assert funcopt_cli.run([*argv, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["rates"]["constant"] == pytest.approx([0.2] * 5)
+
+
+def test_every_schedule_without_a_metric_can_be_drawn(capsys, tmp_path):
+    funcopt_cli.run(["list", "--json"])
+    names = [e["name"] for e in json.loads(capsys.readouterr().out) if e["kind"] == "schedule"]
+    drawn, refused = [], []
+    for name in names:
+        status = funcopt_cli.run(["schedule", name, "--steps", "100", "--out", str(tmp_path)])
+        printed = capsys.readouterr()
+        (drawn if status == 0 else refused).append(name)
+        assert status == 0 or "follows a metric" in printed.err or "missing" in printed.err
+    assert {"cosine_decay_schedule", "warmup_cosine_decay_schedule"} <= set(drawn)
+    assert len(drawn) > len(refused)

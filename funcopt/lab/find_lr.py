@@ -49,7 +49,8 @@ def find_lr(
       its best the loss may be.
     - `convention`: the answer, one of `minimum/10`, `valley`, `steepest`, `slide`.
 
-    The record has them all. `.suggestion` is None where the loss never falls, or has diverged at
+    The suggestion is the peak of a schedule that decays; a constant rate has to be smaller, because
+    the noise of minibatches stays. The record has all four. `.suggestion` is None where the loss never falls, or has diverged at
     the start, or is not finite, and `.reason` says which.
 
     Raises `ValueError` and `TypeError` for arguments other than these.

@@ -147,9 +147,9 @@ CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "minimum/10": minimum,
     "slide": slide,
 }
-# On the tasks of the lab, for SGD with momentum, Adam and Lion, the rates of the others are too
-# small or too large as often as not (tests/test_find_lr_tasks.py). `valley` also counts the steps
-# before the fall, while the loss of a full batch decreases by very little.
+# The one that holds for SGD with momentum, Adam and Lion on the tasks of the lab, as the peak of a
+# cosine (tests/test_find_lr_tasks.py). `valley` counts the steps before the fall as well, while the
+# loss of a full batch decreases by very little, and is too small there by orders of magnitude.
 DEFAULT = "minimum/10"
 FEWEST = 8  # points of a curve that can be read
 

@@ -113,11 +113,14 @@ def parse(call: str, steps: int, peak: float) -> Any:
     for argument in settings:
         if argument not in parameters:
             raise unknown(f"{factory.__name__} argument", argument, parameters)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters.values()):
+        raise ValueError(
+            f"schedule {name!r}: its schedules are missing, and only Python can give them: "
+            "funcopt.lab.schedule_curves([...])."
+        )
     chosen = fitting(steps, peak, rises="peak_value" in parameters)
     missing = [
-        p.name
-        for p in parameters.values()
-        if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and p.name not in settings
+        p.name for p in parameters.values() if p.default is p.empty and p.name not in settings
     ]
     unclear = [argument for argument in missing if argument not in chosen]
     if unclear:
