@@ -117,6 +117,8 @@ from .tree.momo import momo_adam as momo_adam
 from .tree.polyak import polyak_sgd as polyak_sgd
 from .tree.prodigy import prodigy as prodigy
 from .wrappers.evaluation import eval_params as eval_params
+from .wrappers.hypergradient import hypergradient as hypergradient
+from .wrappers.mechanic import mechanize as mechanize
 from .wrappers.schedule_free import schedule_free as schedule_free
 from .wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw
 from .wrappers.schedule_free import schedule_free_radam as schedule_free_radam

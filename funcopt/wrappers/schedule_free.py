@@ -221,8 +221,12 @@ def schedule_free(
 @schedule
 def warmed(warmup_steps: Steps):
     """The authors' warm-up: (step + 1) / warmup_steps, then 1. Its first rate is not 0."""
-    last = jnp.asarray(warmup_steps, jnp.float32)
-    return lambda step: jnp.minimum(jnp.asarray(step + 1, jnp.float32) / last, 1.0)
+
+    def factor(step: Array) -> Array:
+        done = jnp.asarray(step + 1, jnp.float32)
+        return jnp.minimum(done / jnp.asarray(warmup_steps, jnp.float32), 1.0)
+
+    return factor
 
 
 @schedule

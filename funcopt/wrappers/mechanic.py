@@ -1,0 +1,152 @@
+"""Mechanic: learns the factor by which any optimizer's steps are multiplied.
+
+    Δ_t = Δ_{t-1} − base update                 where the base optimizer alone would have gone
+    h = ⟨ g + λ (Σ s) ‖g‖ x/‖x‖ , Δ_{t-1} ⟩      what a larger factor would have won
+    for each β of 0.9, 0.99, ...:
+        r ← max(β r + clip(h, −m, m) s, 0)      the reward so far
+        m ← max(β m, |h| + eps)                 the largest win
+        v ← β² v + h²
+        s ← ( (s_init / n) m + r ) / (√v + eps)
+    x_{t+1} = x_0 − (Σ s) Δ_t
+
+Cutkosky, Defazio & Mehta, 2023 (https://arxiv.org/abs/2306.00144), algorithm 1. The clip of h by
+the largest win before it is a later addition of the authors.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+from optax import OptState, Params, Updates
+
+from ..transformation import chain, metrics, transformation
+from ..tree.tree_math import axpy, minus, norm, vdot
+from ..tree.turn import Start, Turn
+from ..value import NonNegative, Positive, Within
+from .schedule_free import Base
+
+Count = Annotated[int, Within(1, 7, schedule=False, integer=True)]
+
+
+class MechanicState(NamedTuple):
+    """`s`, `r`, `m`, `v` have one number for each β; `lr` is the learnt factor, their sum `s`."""
+
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    lr: Float[Array, ""]
+    r: Float[Array, " n"]
+    m: Float[Array, " n"]
+    v: Float[Array, " n"]
+    s: Float[Array, " n"]
+    x0: Params
+    delta: Params
+    base_optimizer_state: OptState
+    feedback: tuple = ()
+
+    def metrics(self) -> dict[str, Array]:
+        reported = metrics(self.base_optimizer_state)
+        known = any(name.split("/")[-1] == "lr" for name in reported)
+        return {"scale": self.lr} if known else {"scale": self.lr, "lr": self.lr}
+
+
+@dataclass(frozen=True)
+class _Mechanic:
+    base: optax.GradientTransformationExtraArgs
+    weight_decay: Any
+    eps: Any
+    s_init: Any
+    num_betas: int
+
+    static: ClassVar = ("base", "num_betas")
+
+    def init(self, params: Params) -> MechanicState:
+        _, start = Start.of(self, params)
+        zeros = [jnp.zeros(self.num_betas, start.real) for _ in range(4)]
+        return MechanicState(
+            start.count,
+            jnp.zeros([], jnp.float32),
+            *zeros,
+            x0=start.copies(),
+            delta=start.zeros(),
+            base_optimizer_state=self.base.init(start.tree(start.wide)),
+            feedback=start.feedback,
+        )
+
+    def update(
+        self,
+        updates: Updates,
+        state: MechanicState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, MechanicState]:
+        slots = ("x0", "delta")
+        h, now = Turn.of(
+            self, updates, state, params, kind=MechanicState, slots=slots, value=value, gate=gate
+        )
+        g, x, delta, real = now.grads, now.params, now.column(state.delta), now.real
+        betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
+
+        given = {"value": value, "gate": gate}
+        extra_args |= {name: each for name, each in given.items() if each is not None}
+        base_updates, base_state = self.base.update(
+            updates, state.base_optimizer_state, jax.tree.unflatten(now.structure, x), **extra_args
+        )
+
+        total = jnp.sum(state.s)
+        pull = h.weight_decay * total * norm(g, real) / (norm(x, real) + h.eps)
+        win = vdot(axpy(pull, x, g), delta, real)
+        reward = betas * state.r + jnp.clip(win, -state.m, state.m) * state.s
+        r = jnp.maximum(reward, 0)
+        m = jnp.maximum(betas * state.m, jnp.abs(win) + h.eps)
+        v = betas**2 * state.v + win**2
+        s = (h.s_init / self.num_betas * m + r) / (jnp.sqrt(v) + h.eps)
+
+        total = jnp.sum(s)
+        delta = minus(delta, now.column(base_updates))
+        state = now.renew(lr=total, r=r, m=m, v=v, s=s, delta=delta)
+        state = MechanicState(**{**state._asdict(), "base_optimizer_state": base_state})
+        delta, x0 = now.column(state.delta), now.column(state.x0)
+        # x_0 − x first: what is near each other loses no digits.
+        return now.leave(axpy(-total, delta, minus(x0, x))), state
+
+
+@transformation
+def mechanize(
+    base_optimizer: Base,
+    weight_decay: NonNegative = 1e-2,
+    eps: Positive = 1e-8,
+    s_init: Positive = 1e-6,
+    num_betas: Count = 6,
+):
+    """Learn the factor of an optimizer's steps, so that its rate need not be tuned.
+
+    Args:
+        base_optimizer: a funcopt or optax optimizer, at rate 1 or a schedule that falls from 1.
+            Not one whose steps do not depend on where it is, such as LARS or LAMB.
+        weight_decay: λ above: pulls towards 0 by shrinking the factor; it is not AdamW's.
+        eps: above 0, added to what divides.
+        s_init: the first factor, an underestimate, above 0.
+        num_betas: how many decay rates 0.9, 0.99, ... are run beside each other, 1 to 7.
+
+    `funcopt.metrics` has the factor as `scale`, beside the base optimizer's `lr`. Slots: starting
+    point and the base optimizer's way. optax (0.2.8) recomputes that way from the parameters, of
+    which little is left in float32 while the factor is small, and lets rewards go below 0, which
+    the paper does not.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx, params = funcopt.mechanize(funcopt.sgd(1.0)), {"w": jnp.array([3.0, -4.0])}
+    >>> state = tx.init(params)
+    >>> for _ in range(200):
+    ...     params, state = funcopt.step(tx, params, state, params)  # the gradient of |w|²/2
+    >>> bool(jnp.linalg.norm(params["w"]) < 0.5)
+    True
+
+    Source: https://arxiv.org/abs/2306.00144, algorithm 1.
+    """
+    return _Mechanic(chain(base_optimizer), weight_decay, eps, s_init, num_betas)
