@@ -50,8 +50,8 @@ def find_lr(
     - `convention`: the answer, one of `minimum/10`, `valley`, `steepest`, `slide`.
 
     The suggestion is the peak of a schedule that decays; a constant rate has to be smaller, because
-    the noise of minibatches stays. The record has all four. `.suggestion` is None where the loss never falls, or has diverged at
-    the start, or is not finite, and `.reason` says which.
+    the noise of minibatches stays. The record has all four conventions. `.suggestion` is None
+    where the loss never falls, has diverged at the start, or is not finite; `.reason` says which.
 
     Raises `ValueError` and `TypeError` for arguments other than these.
 
