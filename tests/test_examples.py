@@ -3,12 +3,17 @@
 import runpy
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+import funcopt
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LINEAR_REGRESSION = EXAMPLES / "linear_regression.py"
-NETWORKS = sorted(path for path in EXAMPLES.glob("*.py") if path != LINEAR_REGRESSION)
+HYPERGRADIENT = EXAMPLES / "hypergradient.py"
+POPULATION = EXAMPLES / "population.py"
+NETWORKS = sorted(set(EXAMPLES.glob("*.py")) - {LINEAR_REGRESSION, HYPERGRADIENT, POPULATION})
 
 pytestmark = pytest.mark.default_promotion
 
@@ -55,3 +60,33 @@ def test_linear_regression(tmp_path, capsys):
     adam = next(run for run in results[0].runs if run.name == "Adam 0.001")
     np.testing.assert_allclose(np.diff(adam.slopes)[:100], 0.001, rtol=0.05)
     assert abs(adam.slopes[-1]) <= adam.rates.sum()
+
+
+def test_hypergradients_improve_rate_decay_and_betas(capsys):
+    before, after, tx = runpy.run_path(str(HYPERGRADIENT))["main"]()
+    printed = capsys.readouterr().out
+    assert after < 0.2 * before
+    assert f"loss {after:.5f}" in printed
+    start = {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "weight_decay": 0.1}
+    for name, value in start.items():
+        assert f"d loss / d {name} = " in printed
+        assert "nan" not in printed
+        assert abs(float(tx.arguments[name]) - value) > 1e-3 * value, name
+    assert 0 < tx.arguments["b1"] < 1
+    assert 0 < tx.arguments["b2"] < 1
+
+
+def test_a_population_is_32_plain_trainings(tmp_path, capsys):
+    module = runpy.run_path(str(POPULATION))
+    losses = module["main"](["--out", str(tmp_path)])
+    assert (tmp_path / "population.png").stat().st_size > 10_000
+    assert len(losses) == 32
+    best = int(np.argmin(losses))
+    assert 0 < best < 31
+    assert losses[best] < 0.01 * losses[0]
+    assert capsys.readouterr().out.count("best") == 1
+
+    key = jax.random.key(0)
+    for place in (0, 4):  # larger rates let rounding errors grow
+        alone = module["train"](funcopt.adam(float(module["RATES"][place])), key)
+        np.testing.assert_allclose(losses[place], alone[-1], rtol=0.02)
