@@ -139,6 +139,15 @@ LION = Paper(
     year=2023,
     url="https://arxiv.org/abs/2302.06675",
 )
+COCOB = Paper(
+    key="orabona2017training",
+    authors="Orabona, Francesco and Tommasi, Tatiana",
+    title="Training Deep Networks without Learning Rates Through Coin Betting",
+    kind="inproceedings",
+    where="Advances in Neural Information Processing Systems",
+    year=2017,
+    url="https://arxiv.org/abs/1705.07795",
+)
 
 PAPERS = {
     "sgd": MOMENTUM,
@@ -152,4 +161,5 @@ PAPERS = {
     "adamax": ADAM,
     "amsgrad": AMSGRAD,
     "lion": LION,
+    "cocob": COCOB,
 }
