@@ -91,7 +91,7 @@ def circumstances(report: dict) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     return (
         f"Measured on {report['date']}, {report['cores']} cores of {report['cpu']}, "
-        f"with {versions}.\n"
+        f"with {versions}; load average {report['load_average_at_start']} at the start.\n"
     )
 
 
@@ -100,6 +100,9 @@ ALGORITHM = {
     "adamw": "`adamw`",
     "clip_adamw_cosine": "`chain(clip_by_global_norm, adamw)` under a schedule",
 }
+
+
+TORCH = [f"step_vs_torch_{variant}" for variant in ("single", "foreach", "fused")]
 
 
 def step_time() -> str:
@@ -111,7 +114,8 @@ def step_time() -> str:
         step = row["step"]
         rows.append(
             [
-                f"{row['leaves']:,} leaves, {row['elements']:,} numbers",
+                f"{row['leaves']:,} {'leaf' if row['leaves'] == 1 else 'leaves'}, "
+                f"{row['elements']:,} numbers",
                 ALGORITHM[row["algorithm"]],
                 f"{1e3 * step['subject_s']:.3g} ms",
                 f"**{step['ratio']:.2f}** ({step['ratio_min']:.2f} to {step['ratio_max']:.2f})",
@@ -119,6 +123,7 @@ def step_time() -> str:
                 f"{row['compile']['ratio']:.2f}",
                 f"{row['eager']['ratio']:.3f}" if "eager" in row else "",
                 f"{ours['temp_bytes'] / 2**20:.1f} / {theirs['temp_bytes'] / 2**20:.1f} MiB",
+                " / ".join(f"{row[key]['ratio']:.2f}" for key in TORCH if key in row),
             ]
         )
     head = [
@@ -130,6 +135,7 @@ def step_time() -> str:
         "compile",
         "eager",
         "temporaries",
+        "step to PyTorch",
     ]
     return f"{table(head, rows)}\n{circumstances(report)}"
 
