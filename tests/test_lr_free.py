@@ -686,3 +686,26 @@ def test_it_works(row):
     (last, state), _ = jax.lax.scan(body, (params, tx.init(params)), length=1000)
     above = float(loss(funcopt.eval_params(tx, state, last))) - row.floor
     assert above < 0.05 * float(loss(params))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.name)
+        for row in ROWS
+        if row.step in (dog.dog, prodigy.prodigy, dadapt.dadapt_adagrad, mechanic.mechanic_sgd)
+    ],
+)
+def test_gradient_with_respect_to_the_transformation_is_finite(row):
+    """Also where a distance or a sum of squares begins with 0, and growth is unlimited."""
+
+    def loss(tx):
+        params = tree(P0, np.float32)
+        state = tx.init(params)
+        for _ in range(2):
+            grads = jax.tree.map(lambda x: x - 0.25, params)
+            params, state = funcopt.step(tx, grads, state, params)
+        return sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
+
+    with jax.disable_jit():
+        assert all(np.isfinite(x) for x in jax.tree.leaves(jax.grad(loss)(row.tx)))

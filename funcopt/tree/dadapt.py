@@ -33,7 +33,7 @@ from ..math.moments import abs_sq, ema
 from ..partition import Mask
 from ..transformation import transformation
 from ..value import DecayRate, Flag, NonNegative, Positive, Rate
-from .prodigy import Betas, GrowthRate, bias_correction
+from .prodigy import Betas, GrowthRate, bias_correction, grown
 from .tree_math import Column, abs_sum, axpy, minus, norm, ratio, vdot
 from .turn import Start, Turn
 
@@ -87,7 +87,7 @@ class DAdaptAdamState(NamedTuple):
 
 
 def _raised(d: Array, d_hat: Array, growth_rate: Any) -> Float[Array, ""]:
-    return jnp.maximum(d, jnp.minimum(d_hat, d * growth_rate))
+    return jnp.maximum(d, jnp.minimum(d_hat, grown(d, growth_rate)))
 
 
 def _towards(x: Column, x0: Column, s: Column, momentum: Any) -> Column:

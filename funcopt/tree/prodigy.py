@@ -127,7 +127,7 @@ class _Prodigy:
         d_max = jnp.maximum(state.d_max, d_hat)
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)
-        d = jnp.minimum(d_max, start * h.growth_rate)
+        d = jnp.minimum(d_max, grown(start, h.growth_rate))
 
         state = now.renew(
             lr=lr, d=d, d_max=d_max, numerator=r, mu=m, nu=v, grad_sum=s
@@ -136,6 +136,11 @@ class _Prodigy:
         u = [a / (jnp.sqrt(b) + d * h.eps) for a, b in zip(m, v, strict=True)]
         u = axpy(1, u, now.decay(h.weight_decay, self.mask))
         return now.leave(descended(lr, u)), state
+
+
+def grown(d: Array, growth_rate: Any) -> Float[Array, ""]:
+    """The most that d may be after this step; finite, so that it has a derivative."""
+    return d * jnp.minimum(growth_rate, 1e18)
 
 
 def descended(lr: Array, directions: Column) -> Column:

@@ -32,8 +32,13 @@ def square_norm(xs: Column, real: Any) -> Float[Array, ""]:
     return _sum((jnp.sum(abs_sq(x)) for x in xs), real)
 
 
+def root(x: Array) -> Array:
+    """√x, with derivative 0 where x is 0."""
+    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
+
+
 def norm(xs: Column, real: Any) -> Float[Array, ""]:
-    return jnp.sqrt(square_norm(xs, real))
+    return root(square_norm(xs, real))
 
 
 def abs_sum(xs: Column, real: Any) -> Float[Array, ""]:

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
 from ..transformation import chain, metrics, transformation
-from ..tree.tree_math import axpy, minus, norm, vdot
+from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
 from ..value import NonNegative, Positive, Within
 from .schedule_free import Base
@@ -105,7 +105,7 @@ class _Mechanic:
         r = jnp.maximum(reward, 0)
         m = jnp.maximum(betas * state.m, jnp.abs(win) + h.eps)
         v = betas**2 * state.v + win**2
-        s = (h.s_init / self.num_betas * m + r) / (jnp.sqrt(v) + h.eps)
+        s = (h.s_init / self.num_betas * m + r) / (root(v) + h.eps)
 
         total = jnp.sum(s)
         delta = minus(delta, now.column(base_updates))
