@@ -15,6 +15,12 @@ ROOT = Path(__file__).parent.parent
 SMALL = ["--task", "linear_regression", "--lrs", "0.01:1:3", "--seeds", "1", "--steps", "20"]
 
 
+@pytest.fixture(autouse=True)
+def wide_screen(monkeypatch):
+    """Test runners in parallel narrow the terminal for their workers; rows would be cut."""
+    monkeypatch.setenv("COLUMNS", "130")
+
+
 def command(*argv: str, **options) -> subprocess.Popen:
     """The command in a process of its own, without a display, wherever it is started."""
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}

@@ -194,7 +194,7 @@ def tell(found: Comparison, files: list[Path], screen: Console, options: Output)
         lines = [f"report: {report}"]
         if not options.quiet:
             lines.append(f"beside it: {', '.join(file.name for file in others)}")
-        screen.print("\n".join(lines), markup=False, highlight=False)
+        screen.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(first: int, count: int) -> Callable[[], range]:
