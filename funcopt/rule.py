@@ -36,8 +36,7 @@ class Clock:
         """The slots with `new` contents, or as they were when the gate is closed.
 
         Compute the update from what this returns, never from the old slots: XLA then writes each
-        slot in place. An old slot that is read after its renewal costs a copy of it, which for
-        Lion is more than half of the time of a step.
+        slot in place. An old slot that is read after its renewal costs a copy of it.
         """
         old = slots._asdict()  # type: ignore[attr-defined]
         chosen = {name: self.choose(x, old[name]) for name, x in new.items()}

@@ -239,7 +239,7 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 def _add(param: Array, update: Array) -> Array:
     dtype, wide = jnp.result_type(param), common_dtype(param, update)
-    # Shapes are equal already: `lax.add` traces several times faster than `+`.
+    # Shapes are equal already: `lax.add` has no promotion to trace.
     total = jax.lax.add(jnp.asarray(param, wide), jnp.asarray(update, wide))
     return jax.lax.convert_element_type(total, dtype)
 
