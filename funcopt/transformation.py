@@ -27,8 +27,7 @@ class _Pair:
     def body(self) -> Any:
         if self.built is None:
             body = build(self.call, self.numbers)
-            foreign = isinstance(body, optax.GradientTransformation) and not _is_ours(body)
-            self.built = _Gated(body) if foreign else body
+            self.built = gated(body) if isinstance(body, optax.GradientTransformation) else body
         return self.built
 
     def init(self, params: Params) -> OptState:
@@ -111,7 +110,7 @@ class _Chain:
             )
         gate = extra_args.get("gate")
         if gate is not None and not self.members:
-            updates = _where_open(gate, updates)
+            updates = where_open(gate, updates)
         states = []
         for member, old in zip(self.members, state, strict=True):
             updates, new = member.update(updates, old, params, **extra_args)
@@ -142,14 +141,15 @@ class _Gated:
         if gate is None:
             return new_updates, new
         kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, state)
-        return _where_open(gate, new_updates), kept
+        return where_open(gate, new_updates), kept
 
 
-def _is_ours(tx: Any) -> bool:
-    return isinstance(tx, GradientTransformation)
+def gated(tx: optax.GradientTransformation) -> Any:
+    """`tx`, such that it takes a gate and any other extra argument."""
+    return tx if isinstance(tx, GradientTransformation) else _Gated(tx)
 
 
-def _where_open(gate: Array, updates: Updates) -> Updates:
+def where_open(gate: Array, updates: Updates) -> Updates:
     """`updates`, or what changes nothing when it is added: minus zero, which keeps every bit."""
     return jax.tree.map(lambda u: jnp.where(gate, u, -jnp.zeros_like(u)), updates)
 
@@ -168,7 +168,7 @@ def chain(*transforms: optax.GradientTransformation):
     for each in transforms:
         if isinstance(each, Rule) or not (hasattr(each, "init") and hasattr(each, "update")):
             raise TypeError(f"chain takes gradient transformations, got {each!r}{_hint(each)}.")
-    return _Chain(tuple(each if _is_ours(each) else _Gated(each) for each in transforms))
+    return _Chain(tuple(gated(each) for each in transforms))
 
 
 def _hint(x: Any) -> str:

@@ -12,6 +12,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.typing import DTypeLike
 from optax import ScalarOrSchedule
 
@@ -148,16 +149,42 @@ Constant = Annotated[Number, Within(-math.inf, math.inf, "()", schedule=False)]
 """A finite number that no schedule may replace."""
 NonNegativeConstant = Annotated[Number, Within(0, math.inf, "[)", schedule=False)]
 Positive = Annotated[Number, Within(0, math.inf, "()", schedule=False)]
+ConstantThreshold = Annotated[Number, Within(0, math.inf, "(]", schedule=False)]
+"""A threshold that no schedule may replace: infinity means never."""
+ConstantDecay = Annotated[Number, Within(0, 1, "[)", schedule=False)]
 OptionalConstant = Annotated[
     Number, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
 ]
 MOST_STEPS = 2**31 - 1  # where the count of updates, an int32, saturates
 Steps = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True)]
 """A number of steps, at least one."""
+OptionalSteps = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True, optional=True)]
 Offset = Annotated[Any, Within(0, MOST_STEPS, schedule=False, integer=True)]
 """A number of steps, possibly zero."""
 DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
+
+
+def _axis_name(where: str, x: Any) -> Any:
+    names = x if isinstance(x, tuple) else (x,)
+    if x is not None and not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{where} must be the name of a mapped axis, or several, got {x!r}.")
+    return x
+
+
+AxisName = Annotated[str | tuple[str, ...] | None, _axis_name]
+"""The mapped axes (of `shard_map`, `vmap`, `pmap`) over which a decision is made together."""
+
+
+def _transformation(where: str, x: Any) -> Any:
+    if isinstance(x, type) or not (hasattr(x, "init") and hasattr(x, "update")):
+        hint = ": call it to make one" if callable(x) else ""
+        raise TypeError(f"{where} must be a gradient transformation, got {x!r}{hint}.")
+    return x
+
+
+Base = Annotated[optax.GradientTransformation, _transformation]
+"""A transformation that another one is made from, funcopt's or optax's."""
 
 
 @cache

@@ -10,7 +10,6 @@ is one multiplication by one number, which fuses into whatever follows.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +20,11 @@ from optax import Params, ScalarOrSchedule, Updates, safe_increment
 
 from ..leaves import gradients_beside
 from ..math.dtypes import common_dtype
-from ..math.moments import abs_sq
 from ..rule import Clock
 from ..schedules.listening import begin, hear, spoken
 from ..transformation import transformation
 from ..value import Threshold, number_at
+from .norm import global_norm
 
 
 class ClipByGlobalNormState(NamedTuple):
@@ -40,25 +39,7 @@ class ClipByGlobalNormState(NamedTuple):
         return {"grad_norm": self.grad_norm, "clip_ratio": self.clip_ratio}
 
 
-def global_norm(tree: Updates) -> Float[Array, ""]:
-    """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
-
-    >>> import funcopt, jax.numpy as jnp
-    >>> funcopt.global_norm({"a": jnp.float16(300), "b": jnp.float16(-400)})
-    Array(500., dtype=float32)
-    """
-    squares = [_square_sum(x) for x in jax.tree.leaves(tree)]
-    widest = common_dtype(jnp.float32, *squares)
-    wide = [jax.lax.convert_element_type(x, widest) for x in squares]
-    return jnp.sqrt(reduce(jax.lax.add, wide, jnp.zeros([], widest)))
-
-
 # Leaves of the same shape share a trace, as in `lift`.
-@jax.jit
-def _square_sum(x: Array) -> Float[Array, ""]:
-    return jnp.sum(abs_sq(x.astype(common_dtype(jnp.float32, x))))
-
-
 @jax.jit
 def _shorten(x: Array, ratio: Float[Array, ""], clock: Clock) -> Array:
     wide = common_dtype(jnp.float32, x)

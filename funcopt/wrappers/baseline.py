@@ -1,0 +1,75 @@
+"""A running baseline of a positive number, in its logarithm, that outliers cannot drag along.
+
+    y = ln x,   z = (y − mean) / max(σ, 0.05)
+    r = min(max(y − mean, −3σ), 3σ)                         winsorised
+    mean ← mean + a r,   σ² ← σ² + a' (r² − σ²)             a → 1 − decay
+
+The first number is the first mean, with a σ of 1 that counts as much as `PRIOR_WEIGHT` numbers: the
+second one is judged already, by whether it is more than exp(threshold) times the first. The
+logarithm makes it the same at every scale, and lets it follow a norm that decays.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+PRIOR_WEIGHT = 20
+LEAST_SIGMA = 0.05
+WINSORISED_AT = 3.0
+
+
+class Baseline(NamedTuple):
+    """`seen` numbers are in the statistics; the last `streak` judged were outliers."""
+
+    mean: Float[Array, ""]
+    variance: Float[Array, ""]
+    seen: Int[Array, ""]
+    streak: Int[Array, ""]
+
+
+class Judgement(NamedTuple):
+    """`z` is 0 where there is nothing to judge."""
+
+    z: Float[Array, ""]
+    outlier: Bool[Array, ""]
+    rebased: Bool[Array, ""]
+    baseline: Baseline
+
+
+def no_baseline() -> Baseline:
+    zero, none = (jnp.zeros([], dtype) for dtype in (jnp.float32, jnp.int32))
+    return Baseline(zero, jnp.ones([], jnp.float32), none, jnp.zeros_like(none))
+
+
+def judge(
+    old: Baseline, x: Float[Array, ""], *, threshold: Any, patience: int, decay: Any
+) -> Judgement:
+    """Whether `x` is an outlier, and the baseline with it.
+
+    What is not finite, or 0, says nothing and changes nothing. After `patience` outliers in a row
+    the next is no outlier but a new level: the baseline starts again from it.
+    """
+    news = jnp.isfinite(x) & (x > 0)
+    y = jnp.log(jnp.where(news, x, 1)).astype(jnp.float32)
+    sigma = jnp.maximum(jnp.sqrt(old.variance), LEAST_SIGMA)
+    residual = jnp.where(old.seen > 0, y - old.mean, 0)
+    z = jnp.where(news, residual / sigma, 0)
+    above = z > threshold
+    rebased = above & (old.streak >= patience)
+    outlier = above & ~rebased
+
+    near = jnp.clip(residual, -WINSORISED_AT * sigma, WINSORISED_AT * sigma)
+    weight = jnp.maximum(1 - decay, 1 / (old.seen + 1))
+    weight_of_square = jnp.maximum(1 - decay, 1 / (old.seen + PRIOR_WEIGHT))
+    first = rebased | (old.seen == 0)
+    new = Baseline(
+        mean=jnp.where(first, y, old.mean + weight * near),
+        variance=jnp.where(
+            first, 1.0, old.variance + weight_of_square * (near**2 - old.variance)
+        ).astype(jnp.float32),
+        seen=jnp.where(first, 1, old.seen + 1),
+        streak=jnp.where(outlier, old.streak + 1, 0),
+    )
+    kept = Baseline(*(jnp.where(news, a, b).astype(b.dtype) for a, b in zip(new, old, strict=True)))
+    return Judgement(z, outlier, rebased, kept)

@@ -1,0 +1,199 @@
+"""An atomic step: it is taken as a whole, or nothing changes but the counts of what was refused.
+
+A step is refused if the loss, a gradient or (on request) an update is not finite, or if the norm
+of the gradients is a spike beside their running baseline. It is refused by the gate through which
+every transformation renews its slots, so a step that is taken costs no second pass over memory,
+and the sum of squares that finds what is not finite is the one that a global-norm clip needs.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+from optax import OptState, Params, Updates
+
+from ..leaves import gradients_beside
+from ..transformation import gated, metrics, transformation, where_open
+from ..tree.norm import norm_of, square_sum
+from ..value import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
+from .baseline import Baseline, judge, no_baseline
+from .loss_scale import refuse_loss_scale
+
+
+class GuardState(NamedTuple):
+    """`grad_norm`, `z` and `skipped` are of the last step that was looked at."""
+
+    inner: OptState
+    baseline: Baseline
+    grad_norm: Float[Array, ""]
+    z: Float[Array, ""]
+    skipped: Bool[Array, ""]
+    nonfinite: Int[Array, ""]
+    spikes: Int[Array, ""]
+    rebased: Int[Array, ""]
+
+    def metrics(self) -> dict[str, Array]:
+        below = {name.split("/")[-1] for name in metrics(self.inner)}
+        norm = {} if "grad_norm" in below else {"grad_norm": self.grad_norm}
+        return {
+            **norm,
+            "grad_norm_z": self.z,
+            "skipped": self.skipped,
+            "skipped_nonfinite": self.nonfinite,
+            "skipped_spikes": self.spikes,
+            "rebased": self.rebased,
+        }
+
+
+@dataclass(frozen=True)
+class _Guard:
+    inner: optax.GradientTransformationExtraArgs
+    spike: Any
+    patience: int
+    decay: Any
+    check_value: bool
+    check_updates: bool
+    axis_name: Any
+
+    def init(self, params: Params) -> GuardState:
+        inner = self.inner.init(params)
+        refuse_loss_scale("guard", inner)
+        zeros = [jnp.zeros([], jnp.float32) for _ in range(2)]
+        counts = [jnp.zeros([], jnp.int32) for _ in range(3)]
+        return GuardState(inner, no_baseline(), *zeros, jnp.zeros([], bool), *counts)
+
+    def update(
+        self,
+        updates: Updates,
+        state: GuardState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, GuardState]:
+        if not isinstance(state, GuardState):
+            raise ValueError(
+                f"guard got a {type(state).__name__} as its state, expected a GuardState: "
+                "`tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        leaves, _ = gradients_beside(updates, None, ())
+        grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
+        squares = square_sum(grads)
+        # Squares that overflow would overflow in every second moment too.
+        finite = self._everywhere(jnp.isfinite(squares) & self._value_is_finite(value))
+        norm = self._largest(norm_of(grads, squares).astype(jnp.float32))
+        judged = judge(
+            state.baseline,
+            jnp.where(finite, norm, jnp.nan),
+            threshold=self.spike,
+            patience=self.patience,
+            decay=self.decay,
+        )
+        taken = finite & ~judged.outlier
+        counts = taken if gate is None else taken & gate
+
+        given = {} if value is None else {"value": value}
+        new_updates, inner = self.inner.update(
+            updates, state.inner, params, gate=counts, **given, **extra_args
+        )
+        if self.check_updates:
+            whole = [jnp.isfinite(x).all() for x in jax.tree.leaves(new_updates)]
+            finite &= self._everywhere(jnp.stack([*whole, jnp.array(True)]).all())
+            taken &= finite
+            inner = jax.tree.map(lambda a, b: jnp.where(taken, a, b), inner, state.inner)
+            new_updates = where_open(taken, new_updates)
+
+        def counted(count: Array, event: Array) -> Array:
+            return count + event.astype(count.dtype)
+
+        new = GuardState(
+            inner=inner,
+            baseline=judged.baseline,
+            grad_norm=norm,
+            z=judged.z,
+            skipped=~taken,
+            nonfinite=counted(state.nonfinite, ~finite),
+            spikes=counted(state.spikes, finite & judged.outlier),
+            rebased=counted(state.rebased, judged.rebased),
+        )
+        return new_updates, new if gate is None else _kept(gate, new, state)
+
+    def _value_is_finite(self, value: ArrayLike | None) -> Bool[Array, ""]:
+        if value is None or not self.check_value:
+            return jnp.ones([], bool)
+        return jnp.isfinite(jnp.asarray(value)).all()
+
+    def _everywhere(self, flag: Bool[Array, ""]) -> Bool[Array, ""]:
+        if self.axis_name is None:
+            return flag
+        return jax.lax.pmin(flag.astype(jnp.int32), self.axis_name).astype(bool)
+
+    def _largest(self, norm: Float[Array, ""]) -> Float[Array, ""]:
+        return norm if self.axis_name is None else jax.lax.pmax(norm, self.axis_name)
+
+
+def _kept(gate: Bool[Array, ""], new: GuardState, old: GuardState) -> GuardState:
+    """`new`, or `old` where the gate is closed; what is inside has seen the gate itself."""
+    fields = new._asdict() | {"inner": ()}
+    kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), fields, old._asdict() | {"inner": ()})
+    return GuardState(**kept | {"inner": new.inner})
+
+
+@transformation
+def guard(
+    inner: Base,
+    *,
+    spike: ConstantThreshold = 6.0,
+    patience: Steps = 8,
+    decay: ConstantDecay = 0.99,
+    check_value: Flag = True,
+    check_updates: Flag = False,
+    axis_name: AxisName = None,
+):
+    """Take a step as a whole or not at all: no bad step reaches parameters, slots or schedules.
+
+    A step is skipped when the loss (`value=`) or a gradient is not finite, when the squares of the
+    gradients overflow, or when their norm is a spike: its logarithm is more than `spike` standard
+    deviations above its running mean. A skipped step changes nothing inside: no parameter, slot,
+    count, schedule or accumulator. A non-finite step is never taken, however many come.
+
+    Args:
+        inner: the transformation that is guarded, funcopt's or optax's. A clip belongs inside and
+            shares the norm.
+        spike: how many standard deviations are too many, above 0; infinity looks at finiteness
+            only. The standard deviation is at least 0.05 and starts at 1, so that the second step
+            may already be a spike: of exp(6), or 400 times the first norm.
+        patience: spikes in a row that are skipped, at least 1. The next one is taken as the new
+            level, and the baseline starts again from it.
+        decay: of the baseline, in [0, 1). Outliers enter it cut off at 3 standard deviations.
+        check_value: whether a `value` that is not finite makes the step one to skip. Turn it off
+            where `value` is a metric that is evaluated rarely, and NaN in between.
+        check_updates: whether updates that are not finite do so too. They are known only after the
+            step, which is then selected against the old state, at the cost of a pass over both.
+        axis_name: mapped axes over which the decision is made together: a step that is bad on one
+            device is skipped on all.
+
+    Reports `skipped` (the last step, 0 or 1), `skipped_nonfinite` and `skipped_spikes` (how many so
+    far), `rebased`, `grad_norm` and `grad_norm_z`, see `funcopt.metrics`.
+
+    Raises:
+        ValueError: an argument is out of its range, or a `loss_scale` is inside, where it would
+            never see an overflow.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.guard(funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adam(0.1)))
+    >>> params = jnp.array([1.0, 2.0])
+    >>> bad = jnp.array([jnp.nan, 0.0])
+    >>> params, state = funcopt.step(tx, bad, tx.init(params), params)
+    >>> params
+    Array([1., 2.], dtype=float32)
+    >>> int(funcopt.metrics(state)["skipped_nonfinite"])
+    1
+    """
+    return _Guard(gated(inner), spike, patience, decay, check_value, check_updates, axis_name)
