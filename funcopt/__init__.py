@@ -29,6 +29,8 @@ from .rules.adamax import scale_by_adamax as scale_by_adamax
 from .rules.amsgrad import Amsgrad as Amsgrad
 from .rules.amsgrad import amsgrad as amsgrad
 from .rules.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .rules.centralize import Centralize as Centralize
+from .rules.centralize import centralize as centralize
 from .rules.cocob import Cocob as Cocob
 from .rules.cocob import cocob as cocob
 from .rules.decay import Decay as Decay
@@ -105,6 +107,12 @@ from .transformation import identity as identity
 from .transformation import metrics as metrics
 from .transformation import step as step
 from .transformation import transformation as transformation
+from .tree.adagc import clip_by_ema as clip_by_ema
+from .tree.agc import adaptive_grad_clip as adaptive_grad_clip
+from .tree.autoclip import clip_by_percentile as clip_by_percentile
+from .tree.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
+from .tree.clip_by_block_rms import clip_update_rms as clip_update_rms
+from .tree.clip_by_norm import clip_by_norm as clip_by_norm
 from .tree.dadapt import dadapt_adagrad as dadapt_adagrad
 from .tree.dadapt import dadapt_adamw as dadapt_adamw
 from .tree.dadapt import dadapt_sgd as dadapt_sgd
@@ -113,9 +121,13 @@ from .tree.dog import dowg as dowg
 from .tree.global_clip import clip_by_global_norm as clip_by_global_norm
 from .tree.momo import momo as momo
 from .tree.momo import momo_adam as momo_adam
+from .tree.noise import add_noise as add_noise
 from .tree.norm import global_norm as global_norm
+from .tree.normalize import normalize_by_update_norm as normalize_by_update_norm
 from .tree.polyak import polyak_sgd as polyak_sgd
 from .tree.prodigy import prodigy as prodigy
+from .tree.spike_clip import clip_spikes as clip_spikes
+from .tree.zclip import clip_by_zscore as clip_by_zscore
 from .wrappers.evaluation import eval_params as eval_params
 from .wrappers.guard import guard as guard
 from .wrappers.hypergradient import hypergradient as hypergradient

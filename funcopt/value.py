@@ -165,6 +165,17 @@ DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
 
 
+def _axes(where: str, x: Any) -> Any:
+    axes = x if isinstance(x, tuple) else (x,)
+    if x is not None and not all(isinstance(a, int) and not isinstance(a, bool) for a in axes):
+        raise TypeError(f"{where} must be None, an axis or a tuple of axes, got {x!r}.")
+    return x
+
+
+Axes = Annotated[int | tuple[int, ...] | None, _axes]
+"""The axes of an array that are meant; None for the usual ones."""
+
+
 def _axis_name(where: str, x: Any) -> Any:
     names = x if isinstance(x, tuple) else (x,)
     if x is not None and not all(isinstance(name, str) for name in names):

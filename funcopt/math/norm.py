@@ -1,0 +1,69 @@
+"""Norms of anything that is finite, and roots of moments, without leaving the range of floats.
+
+    norm = √Σ |x|²
+
+One pass gives the sum of squares. Only where that has left the range of its type, or is too small
+to be exact, a second pass divides by the largest element m first: norm = m √Σ |x / m|².
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from .moments import abs_sq
+
+Axes = tuple[int, ...] | None
+
+
+def root(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """√x, with derivative 0 where x is 0; NaN stays NaN."""
+    return jnp.where(x == 0, 0, jnp.sqrt(jnp.where(x == 0, 1, x)))
+
+
+def norm(x: Inexact[Array, "*p"], axes: Axes = None) -> Float[Array, "*n"]:
+    """The 2-norm of an array, or along `axes`, which stay with length 1.
+
+    Finite wherever the norm itself is, infinite or NaN where an element is; its derivative at zero
+    is zero.
+    """
+    keep = axes is not None
+
+    def square_sum(x: Array) -> Array:
+        return jnp.sum(abs_sq(x), axis=axes, keepdims=keep)
+
+    def scaled(squares: Array, x: Array) -> Array:
+        del squares  # they are what could not be trusted
+        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=axes, keepdims=keep))
+        usable = jnp.isfinite(largest) & (largest > 0)
+        unit = jnp.where(usable, largest, 1)
+        return jnp.where(usable, unit * root(square_sum(x / unit)), largest)
+
+    squares = square_sum(x)
+    if not x.size:
+        return squares
+    limits = jnp.finfo(squares.dtype)
+    exact = jnp.isfinite(squares) & (squares > float(limits.tiny) / float(limits.eps) ** 2)
+    return jax.lax.cond(jnp.all(exact), lambda s, x: root(s), scaled, squares, x)
+
+
+def shortening(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
+    """min(1, bound / norm): what a vector is multiplied by so that its norm is within `bound`.
+
+    1 where both are infinite, 0 where only the norm is, and NaN where the norm is.
+    """
+    inside = norm <= bound
+    return jnp.where(inside, 1, bound / jnp.where(inside, 1, norm))
+
+
+def rms_ema(rms: Float[Array, "*n"], x: Float[Array, "*n"], decay: Any) -> Float[Array, "*n"]:
+    """The root of the moving average of squares, √(decay rms² + (1 − decay) x²)."""
+    return weighted_rms(rms, decay, x, 1 - decay)
+
+
+def weighted_rms(a: Float[Array, "*n"], u: Any, b: Float[Array, "*n"], v: Any) -> Array:
+    """√(u a² + v b²), where a² or b² themselves may be beyond the range of floats."""
+    largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(a), jnp.abs(b)))
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * root(u * (a / unit) ** 2 + v * (b / unit) ** 2)

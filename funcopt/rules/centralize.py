@@ -1,0 +1,53 @@
+"""Gradient centralisation: the gradient of each output's weights has mean zero.
+
+    u = g − mean(g)      along all axes but that of the outputs
+
+Yong, Huang, Hua & Zhang, 2020, eq. 1 (https://arxiv.org/abs/2004.01461). There, as in PyTorch,
+outputs come first; JAX's layers keep them last, (in, out) and (height, width, in, out). Biases and
+gains, of one axis, stay as they are.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..optimizer import lift
+from ..rule import Clock, Rule, rule
+from ..transformation import transformation
+from ..value import Axes
+
+
+@rule(acts_on="array")
+class Centralize(Rule):
+    axis: Axes = None
+
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param, clock  # a mean asks for nothing
+        if grad.ndim <= 1:
+            return grad, slots
+        axis = tuple(range(grad.ndim - 1)) if self.axis is None else self.axis
+        return grad - jnp.mean(grad, axis=axis, keepdims=True), slots
+
+
+@transformation
+def centralize(axis: Axes = None):
+    """Subtract from each output's gradient its mean.
+
+    u = g − mean(g), along all axes but that of the outputs
+
+    Args:
+        axis: along which axes to take the mean. None: all but the last, which is right for JAX's
+            layouts, (in, out) and (height, width, in, out). optax takes all but the first, which
+            is right for PyTorch's.
+
+    Arrays of one axis or none stay as they are. The mean is taken in float32 or wider.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.centralize()
+    >>> kernel = jnp.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> tx.update(kernel, tx.init(kernel))[0]
+    Array([[ -1., -10.],
+           [  1.,  10.]], dtype=float32)
+
+    Source: https://arxiv.org/abs/2004.01461, eq. 1.
+    """
+    return lift(Centralize(axis))

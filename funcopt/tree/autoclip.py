@@ -1,0 +1,153 @@
+"""AutoClip: clip the global norm at a percentile of all norms so far.
+
+    H ← H ∪ {‖g‖}
+    c = percentile_q(H)
+    u = min(1, c / ‖g‖) g
+
+Seetharaman, Wichern, Pardo & Le Roux, 2020, Algorithm 1 (https://arxiv.org/abs/2007.14469). They
+keep every norm. Here H is a histogram of the logarithm, of 512 bins from 1e-8 to 1e8, which knows
+for each bin how many norms it holds and their geometric mean. Each order statistic is the mean of
+its bin, so that the percentile is within the width of a bin, a factor of 1.075, of the exact one;
+norms beyond the ends count as the ends. A norm that is zero or not finite enters nothing.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+from optax import Params, Updates
+
+from ..math.norm import shortening
+from ..transformation import transformation
+from ..value import ClosedDecayRate, Within
+from .clip_state import clip_metrics, nothing_clipped
+from .norm import global_norm
+from .turn import Start, Turn
+
+BINS, LOWEST, HIGHEST = 512, 1e-8, 1e8
+WIDTH = math.log(HIGHEST / LOWEST) / BINS
+"""The width of a bin in the logarithm: e**WIDTH is the error bound."""
+# Norms that are equal up to the rounding of their logarithm are not clipped.
+ROUNDING = 1 + 2.0**-16
+
+Percentile = Annotated[Any, Within(0, 100)]
+
+
+class AutoClipState(NamedTuple):
+    """The report of `ClipState`, and of each bin how many norms are in it and where in sum."""
+
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    grad_norm: Float[Array, ""]
+    clip_ratio: Float[Array, ""]
+    clipped: Float[Array, ""]
+    threshold: Float[Array, ""]
+    weights: Float[Array, " bins"]
+    places: Float[Array, " bins"]
+    feedback: tuple = ()
+
+    def metrics(self) -> dict[str, Array]:
+        return {**clip_metrics(self), "clip_threshold": self.threshold}
+
+
+@dataclass(frozen=True)
+class _AutoClip:
+    q: Any
+    decay: Any
+
+    def init(self, params: Params) -> AutoClipState:
+        _, start = Start.of(self, params)
+        return AutoClipState(
+            start.count,
+            **nothing_clipped(),
+            threshold=jnp.array(jnp.inf, jnp.float32),
+            weights=jnp.zeros(BINS, start.real),
+            places=jnp.zeros(BINS, start.real),
+            feedback=start.feedback,
+        )
+
+    def update(
+        self,
+        updates: Updates,
+        state: AutoClipState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, AutoClipState]:
+        del extra_args  # they are for other members of a chain
+        h, now = Turn.of(
+            self, updates, state, params, kind=AutoClipState, needs_params=False, value=value,
+            gate=gate,
+        )  # fmt: skip
+        n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
+        enters = jnp.isfinite(n) & (n > 0)
+        known = jnp.where(enters, n, 1)
+        place = jnp.clip((jnp.log(known) - math.log(LOWEST)) / WIDTH, 0, BINS)
+        index = jnp.minimum(place.astype(jnp.int32), BINS - 1)
+        here = jnp.arange(BINS) == index
+        weights, places = (
+            jnp.where(enters, h.decay * old.astype(now.real) + jnp.where(here, new, 0), old)
+            for old, new in ((state.weights, 1.0), (state.places, place - index.astype(now.real)))
+        )
+        threshold = percentile(weights, places, h.q)
+        ratio = shortening(n, threshold * ROUNDING)
+        return now.leave([ratio * g for g in now.grads]), now.renew(
+            grad_norm=n,
+            clip_ratio=ratio,
+            clipped=ratio < 1,
+            threshold=threshold,
+            weights=weights,
+            places=places,
+        )
+
+
+def percentile(
+    weights: Float[Array, " bins"], places: Float[Array, " bins"], q: Any
+) -> Float[Array, ""]:
+    """The percentile, linear between the two order statistics beside it; infinite if empty."""
+    below = jnp.cumsum(weights)
+    total = below[-1]
+    last = jnp.sum(below < total)
+    rank = q / 100 * jnp.maximum(total - 1, 0)
+    whole = jnp.floor(rank)
+
+    def order_statistic(k: Array) -> Array:
+        index = jnp.minimum(jnp.sum(below <= k), last)
+        weight = weights[index]
+        inside = places[index] / jnp.where(weight > 0, weight, 1)
+        return LOWEST * jnp.exp(WIDTH * (index.astype(inside.dtype) + inside))
+
+    lower, upper = order_statistic(whole), order_statistic(whole + 1)
+    return jnp.where(total > 0, lower + (rank - whole) * (upper - lower), jnp.inf)
+
+
+@transformation
+def clip_by_percentile(q: Percentile = 10.0, decay: ClosedDecayRate = 1.0):
+    """AutoClip: shorten updates whose global norm is above a percentile of the norms so far.
+
+    u = min(1, c / ‖g‖) g, where c is the `q`-th percentile of all norms, this one included
+
+    Args:
+        q: from 0 to 100, or a schedule; with 10, nine of ten steps are clipped.
+        decay: what earlier norms count for in each later step, in [0, 1], or a schedule; 1 never
+            forgets.
+
+    Its state reports `grad_norm` (before the clip), `clip_ratio`, `clipped` (0 or 1) and
+    `clip_threshold`, see `funcopt.metrics`. c is within a factor of 1.075 of the exact percentile
+    for norms from 1e-8 to 1e8. Norms that are zero or not finite are not counted.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.clip_by_percentile(50.0)
+    >>> state = tx.init(jnp.zeros(1))
+    >>> for norm in (1.0, 2.0, 100.0):
+    ...     update, state = tx.update(jnp.array([norm]), state)
+    >>> float(update[0]), float(state.clipped)
+    (2.0..., 1.0)
+
+    Source: https://arxiv.org/abs/2007.14469, Algorithm 1.
+    """
+    return _AutoClip(q, decay)

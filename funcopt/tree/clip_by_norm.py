@@ -1,0 +1,60 @@
+"""Clipping by the norm of each leaf.
+
+    u = min(1, max_norm / ‖g‖) g      for each leaf g
+
+As by the global norm (https://arxiv.org/abs/1211.5063, Algorithm 1), but a leaf with large
+gradients does not shorten the others.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jaxtyping import Array
+
+from ..math.norm import Axes, norm
+from ..transformation import transformation
+from ..value import Threshold
+from .unit_clip import Measured, UnitClip
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Norm:
+    max_norm: Any
+
+    needs_params = False
+
+    def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
+        del shape, layer  # a leaf is one unit
+        return None
+
+    def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
+        del param  # the bound is the same for all leaves
+        return Measured(norm(grad, axes), self.max_norm)
+
+
+@transformation
+def clip_by_norm(max_norm: Threshold):
+    """Shorten each leaf whose norm is above `max_norm`; its direction stays.
+
+    u = min(1, max_norm / ‖g‖) g
+
+    Args:
+        max_norm: at least 0, or a schedule; infinity only measures.
+
+    Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
+    `clipped` (the fraction of leaves), see `funcopt.metrics`.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.clip_by_norm(1.0)
+    >>> grads = {"a": jnp.array([3.0, 4.0]), "b": jnp.array([0.5])}
+    >>> updates, state = tx.update(grads, tx.init(grads))
+    >>> updates
+    {'a': Array([0.6, 0.8], dtype=float32), 'b': Array([0.5], dtype=float32)}
+    >>> float(state.clip_ratio), float(state.clipped)
+    (0.2..., 0.5)
+
+    Source: https://arxiv.org/abs/1211.5063, for each leaf.
+    """
+    return UnitClip(_Norm(max_norm))

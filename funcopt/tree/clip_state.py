@@ -1,0 +1,34 @@
+"""What every clip reports, under the same names."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class ClipState(NamedTuple):
+    """`grad_norm` is the norm of all updates before the clip.
+
+    `clip_ratio` is what they were multiplied by; of a clip that looks at leaves or units one by
+    one, the smallest such number. `clipped` is 1 if it acted and 0 if not, or the fraction of the
+    leaves, units or elements that it acted on.
+    """
+
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    grad_norm: Float[Array, ""]
+    clip_ratio: Float[Array, ""]
+    clipped: Float[Array, ""]
+    feedback: tuple = ()
+
+    def metrics(self) -> dict[str, Array]:
+        return clip_metrics(self)
+
+
+def clip_metrics(state) -> dict[str, Array]:
+    return {name: getattr(state, name) for name in ("grad_norm", "clip_ratio", "clipped")}
+
+
+def nothing_clipped() -> dict[str, Array]:
+    """The report before the first update, in buffers of its own."""
+    values = {"grad_norm": 0.0, "clip_ratio": 1.0, "clipped": 0.0}
+    return {name: jnp.array(x, jnp.float32) for name, x in values.items()}

@@ -1,0 +1,81 @@
+"""Normalised gradients: every step of the same length.
+
+u = scale_factor g / (‖g‖ + eps)      over all elements of all leaves
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+from optax import Params, Updates
+
+from ..transformation import transformation
+from ..value import NonNegative, Real
+from .clip_state import nothing_clipped
+from .norm import global_norm
+from .tree_math import ratio
+from .turn import Start, Turn
+
+
+class NormalizeState(NamedTuple):
+    """`grad_norm` is the norm before."""
+
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    grad_norm: Float[Array, ""]
+    feedback: tuple = ()
+
+    def metrics(self) -> dict[str, Array]:
+        return {"grad_norm": self.grad_norm}
+
+
+@dataclass(frozen=True)
+class _Normalize:
+    scale_factor: Any
+    eps: Any
+
+    def init(self, params: Params) -> NormalizeState:
+        _, start = Start.of(self, params)
+        return NormalizeState(start.count, nothing_clipped()["grad_norm"], start.feedback)
+
+    def update(
+        self,
+        updates: Updates,
+        state: NormalizeState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, NormalizeState]:
+        del extra_args  # they are for other members of a chain
+        h, now = Turn.of(
+            self, updates, state, params, kind=NormalizeState, needs_params=False, value=value,
+            gate=gate,
+        )  # fmt: skip
+        n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
+        length = n + h.eps
+        # In two steps: 1 / length may be beyond the range of floats where g / length is not.
+        steps = [h.scale_factor * ratio(g, length) for g in now.grads]
+        return now.leave(steps), now.renew(grad_norm=n)
+
+
+@transformation
+def normalize_by_update_norm(scale_factor: Real = 1.0, eps: NonNegative = 1e-6):
+    """Divide updates by their global norm, so that every step has the same length.
+
+    u = scale_factor g / (‖g‖ + eps)
+
+    It ends explosions and hides what vanishes: gradients far above `eps` make full steps, however
+    small they are. `grad_norm` in the state, see `funcopt.metrics`, tells.
+
+    Args:
+        scale_factor: the length of the step, or a schedule; any finite number.
+        eps: added to the norm, at least 0. Zero gradients make no step, with `eps=0` as well.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.normalize_by_update_norm()
+    >>> tx.update(jnp.array([3e5, 4e5]), tx.init(jnp.zeros(2)))[0]
+    Array([0.6, 0.8], dtype=float32)
+    """
+    return _Normalize(scale_factor, eps)
