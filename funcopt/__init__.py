@@ -54,6 +54,8 @@ from .rules.scale import scale_by_learning_rate as scale_by_learning_rate
 from .rules.sgd import Momentum as Momentum
 from .rules.sgd import sgd as sgd
 from .rules.sgd import trace as trace
+from .rules.spam import Spam as Spam
+from .rules.spam import spam as spam
 from .schedules import Schedule as Schedule
 from .schedules import chebyshev_schedule as chebyshev_schedule
 from .schedules import clipped as clipped
@@ -127,6 +129,8 @@ from .tree.normalize import normalize_by_update_norm as normalize_by_update_norm
 from .tree.polyak import polyak_sgd as polyak_sgd
 from .tree.prodigy import prodigy as prodigy
 from .tree.spike_clip import clip_spikes as clip_spikes
+from .tree.stable_adamw import stable_adamw as stable_adamw
+from .tree.stable_spam import stable_spam as stable_spam
 from .tree.zclip import clip_by_zscore as clip_by_zscore
 from .wrappers.evaluation import eval_params as eval_params
 from .wrappers.guard import guard as guard

@@ -45,7 +45,7 @@ def _clipped(
     grad: Array, nu: Array, threshold: Any, decay: Any, begun: Array
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The clipped leaf, its new ν, its norm, the smallest ratio and the number of spikes."""
-    size, limit = jnp.abs(grad), root(nu) * jnp.sqrt(threshold)
+    size, limit = jnp.abs(grad), threshold**0.5 * root(nu)
     spike = begun & (nu > 0) & (size > limit)
     ratio = jnp.where(spike, limit / jnp.where(spike, size, 1), 1)
     short = jnp.where(spike, grad * ratio, grad)
