@@ -132,6 +132,8 @@ from .tree.spike_clip import clip_spikes as clip_spikes
 from .tree.stable_adamw import stable_adamw as stable_adamw
 from .tree.stable_spam import stable_spam as stable_spam
 from .tree.zclip import clip_by_zscore as clip_by_zscore
+from .wrappers.accumulate import accumulate as accumulate
+from .wrappers.accumulate import microbatched as microbatched
 from .wrappers.evaluation import eval_params as eval_params
 from .wrappers.guard import guard as guard
 from .wrappers.hypergradient import hypergradient as hypergradient
@@ -139,6 +141,7 @@ from .wrappers.loss_scale import current_loss_scale as current_loss_scale
 from .wrappers.loss_scale import loss_scale as loss_scale
 from .wrappers.loss_scale import scale_loss as scale_loss
 from .wrappers.mechanic import mechanize as mechanize
+from .wrappers.rollback import rollback as rollback
 from .wrappers.schedule_free import schedule_free as schedule_free
 from .wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw
 from .wrappers.schedule_free import schedule_free_radam as schedule_free_radam

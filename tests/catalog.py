@@ -685,7 +685,37 @@ def own_rules(learning_rate: Any) -> Any:
     )
 
 
+def guarded(learning_rate: Any) -> Any:
+    clip = funcopt.clip_by_global_norm(1.0)
+    return funcopt.guard(
+        funcopt.chain(clip, funcopt.adamw(learning_rate, weight_decay=0.1)), check_updates=True
+    )
+
+
+def accumulated(learning_rate: Any) -> Any:
+    return funcopt.accumulate(funcopt.guard(funcopt.sgd(learning_rate, momentum=0.9)), every=1)
+
+
+def rolled_back(learning_rate: Any) -> Any:
+    return funcopt.rollback(funcopt.guard(funcopt.adam(learning_rate)), every=2, patience=2)
+
+
+def loss_scaled(learning_rate: Any) -> Any:
+    return funcopt.loss_scale(funcopt.sgd(learning_rate), init_scale=1.0)
+
+
 NESTED: tuple[Row, ...] = (
+    Row("guarded", guarded, slots=MOMENTS, acts_on="tree", **DECAYING),
+    Row("accumulated", accumulated, slots=("trace",), acts_on="tree", keeps_moving=True),
+    Row(
+        "rolled-back",
+        rolled_back,
+        slots=MOMENTS,
+        acts_on="tree",
+        needs_params=True,
+        keeps_moving=True,
+    ),
+    Row("loss-scaled", loss_scaled, acts_on="tree"),
     Row("clipped-adamw", clipped_adamw, slots=MOMENTS, acts_on="tree", **DECAYING),
     Row("l2-in-chains", accumulated_l2, slots=("trace",), **DECAYING),
     Row("own-rules", own_rules, slots=(*MOMENTS, "trace"), **DECAYING),

@@ -62,9 +62,17 @@ class _Guard:
     def init(self, params: Params) -> GuardState:
         inner = self.inner.init(params)
         refuse_loss_scale("guard", inner)
-        zeros = [jnp.zeros([], jnp.float32) for _ in range(2)]
-        counts = [jnp.zeros([], jnp.int32) for _ in range(3)]
-        return GuardState(inner, no_baseline(), *zeros, jnp.zeros([], bool), *counts)
+        none, zero = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.float32)
+        return GuardState(
+            inner=inner,
+            baseline=no_baseline(),
+            grad_norm=zero,
+            z=jnp.zeros_like(zero),
+            skipped=jnp.zeros([], bool),
+            nonfinite=none,
+            spikes=jnp.zeros_like(none),
+            rebased=jnp.zeros_like(none),
+        )
 
     def update(
         self,

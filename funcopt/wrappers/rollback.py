@@ -1,0 +1,205 @@
+"""Going back: after several bad steps in a row, return to where training was healthy.
+
+    bad step:                      a loss or gradient that is not finite, or one that a guard
+                                   inside has skipped
+    `every` steps, the last good:  the parameters and the inner state become the snapshot
+    `patience` bad steps in a row: parameters and inner state become the snapshot again
+
+The batches have moved on by then, so this is the restart from an earlier checkpoint with other
+batches that Chowdhery et al., 2022, section 5.1 (https://arxiv.org/abs/2204.02311) did by hand.
+
+An update is added to the parameters, so going back adds the difference. Its rounding can miss the
+snapshot where the parameters were far away; the next call looks, and goes the rest of the way.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Int
+from optax import OptState, Params, Updates
+
+from ..leaves import gradients_beside, parameters
+from ..math.dtypes import common_dtype
+from ..transformation import gated, metrics, transformation
+from ..tree.norm import square_sum
+from ..value import Base, Flag, Steps
+from .loss_scale import refuse_loss_scale
+
+MOST_LANDINGS = 3
+"""Parameters that somebody else changes between updates, by a projection, may never land."""
+
+
+class RollbackState(NamedTuple):
+    """`age` of the snapshot in steps; `bad` steps in a row; `landing` attempts left.
+
+    The inner state is kept without its names, so that a search for `mu` or `lr` finds one.
+    """
+
+    inner: OptState
+    snapshot_params: Params
+    snapshot_inner: tuple
+    age: Int[Array, ""]
+    bad: Int[Array, ""]
+    landing: Int[Array, ""]
+    rollbacks: Int[Array, ""]
+
+    def metrics(self) -> dict[str, Array]:
+        return {"bad_in_a_row": self.bad, "rollbacks": self.rollbacks}
+
+
+@dataclass(frozen=True)
+class _Rollback:
+    inner: Any
+    every: int
+    patience: int
+    check_value: bool
+
+    def init(self, params: Params) -> RollbackState:
+        arrays, structure = parameters(params)
+        kept = [
+            jnp.array(x, jnp.result_type(p), copy=True)
+            for x, p in zip(arrays, jax.tree.leaves(params), strict=True)
+        ]
+        inner = self.inner.init(params)
+        refuse_loss_scale("rollback", inner)
+        counts = [jnp.zeros([], jnp.int32) for _ in range(4)]
+        copy = jax.tree.map(lambda x: jnp.array(x, copy=True), _nameless(inner))
+        return RollbackState(inner, jax.tree.unflatten(structure, kept), copy, *counts)
+
+    def update(
+        self,
+        updates: Updates,
+        state: RollbackState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, RollbackState]:
+        if not isinstance(state, RollbackState):
+            raise ValueError(
+                f"rollback got a {type(state).__name__} as its state, expected a RollbackState: "
+                "`tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        if params is None:
+            raise ValueError(
+                "rollback needs the parameters: call `tx.update(grads, state, params)`, not "
+                "`tx.update(grads, state)`."
+            )
+        leaves, structure = gradients_beside(updates, params, [state.snapshot_params])
+        there = [leaf.slots[0] for leaf in leaves]
+        here = [jnp.asarray(leaf.param) for leaf in leaves]
+
+        returning = state.bad >= self.patience
+        missed = _missed(state.landing, here, there)
+        back = returning | missed
+        save = (state.age >= self.every) & (state.bad == 0) & ~back
+        if gate is not None:
+            returning, missed, back, save = (x & gate for x in (returning, missed, back, save))
+
+        there = _chosen(save, here, there)
+        inside = jax.tree.structure(state.inner)
+        snapshot = _chosen(save, _nameless(state.inner), state.snapshot_inner)
+        saved = jax.tree.unflatten(inside, jax.tree.leaves(snapshot))
+        before = _chosen(back, saved, state.inner)
+        finite = self._finite([leaf.grad for leaf in leaves], value)
+        counts = finite & ~back if gate is None else finite & ~back & gate
+        given = {} if value is None else {"value": value}
+        new_updates, inner = self.inner.update(
+            updates, before, params, gate=counts, **given, **extra_args
+        )
+        ways = [
+            jnp.where(back, _way(a, b).astype(u.dtype), u)
+            for a, b, u in zip(here, there, jax.tree.leaves(new_updates), strict=True)
+        ]
+
+        bad = ~finite | _skipped(inner)
+        new = {
+            "age": jnp.where(save, 1, jnp.where(back, 0, state.age + 1)),
+            "bad": jnp.where(back | ~bad, 0, state.bad + 1),
+            "landing": jnp.where(returning, MOST_LANDINGS, jnp.where(missed, state.landing - 1, 0)),
+            "rollbacks": state.rollbacks + returning.astype(jnp.int32),
+        }
+        if gate is not None:
+            new = {name: jnp.where(gate, x, getattr(state, name)) for name, x in new.items()}
+        kept = jax.tree.unflatten(jax.tree.structure(state.snapshot_params), there)
+        state = RollbackState(inner, kept, snapshot, **new)
+        return jax.tree.unflatten(structure, ways), state
+
+    def _finite(self, grads: list[Array], value: ArrayLike | None) -> Bool[Array, ""]:
+        finite = jnp.isfinite(square_sum([x for x in grads if jnp.size(x)]))
+        if value is None or not self.check_value:
+            return finite
+        return finite & jnp.isfinite(jnp.asarray(value)).all()
+
+
+def _nameless(state: Any) -> Any:
+    """The same tree of states with tuples for NamedTuples."""
+    return tuple(map(_nameless, state)) if isinstance(state, tuple) else state
+
+
+def _chosen(flag: Bool[Array, ""], this: Any, other: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), this, other)
+
+
+def _way(here: Array, there: Array) -> Array:
+    wide = common_dtype(jnp.float32, here)
+    return there.astype(wide) - here.astype(wide)
+
+
+def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> Bool[Array, ""]:
+    """Whether the last update was to land on the snapshot, and did not."""
+
+    def differ(here: list[Array], there: list[Array]) -> Bool[Array, ""]:
+        different = [jnp.any(a != b) for a, b in zip(here, there, strict=True)]
+        return jnp.stack([jnp.zeros([], bool), *different]).any()
+
+    return jax.lax.cond(landing > 0, differ, lambda here, there: jnp.zeros([], bool), here, there)
+
+
+def _skipped(inner: OptState) -> Bool[Array, ""]:
+    """Whether a guard inside has skipped this step."""
+    flags = [x for name, x in metrics(inner).items() if name.split("/")[-1] == "skipped"]
+    return jnp.stack([jnp.zeros([], jnp.float32), *flags]).any()
+
+
+@transformation
+def rollback(inner: Base, *, every: Steps = 100, patience: Steps = 5, check_value: Flag = True):
+    """Return to a snapshot of parameters and state after `patience` bad steps in a row.
+
+    Bad steps are skipped, as `guard` skips them: those whose loss (`value=`) or gradients are not
+    finite, and those that a guard inside refuses. Put one inside to have spikes count:
+    `rollback(guard(tx))`; its patience should be longer than this one's.
+
+    Args:
+        inner: the transformation that is rolled back. All of its state returns to the snapshot,
+            counts and schedules too.
+        every: steps between snapshots, at least 1. A snapshot is taken only after a good step.
+        patience: bad steps in a row, at least 1, after which the next step goes back.
+        check_value: whether a `value` that is not finite makes a step bad.
+
+    Keeps a copy of the parameters and of the inner state. Reports `rollbacks` and `bad_in_a_row`,
+    see `funcopt.metrics`. The step that goes back uses no gradient.
+
+    Raises:
+        ValueError: an argument is out of its range, `update` was called without parameters, or a
+            `loss_scale` is inside, where it would never see an overflow.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.rollback(funcopt.sgd(0.25), every=100, patience=2)
+    >>> params, state = jnp.array([1.0]), tx.init(jnp.array([1.0]))
+    >>> for grad in (1.0, jnp.nan, jnp.nan, 1.0):
+    ...     params, state = funcopt.step(tx, jnp.array([grad]), state, params)
+    ...     print(params)
+    [0.75]
+    [0.75]
+    [0.75]
+    [1.]
+
+    Source: https://arxiv.org/abs/2204.02311, section 5.1.
+    """
+    return _Rollback(gated(inner), every, patience, check_value)
