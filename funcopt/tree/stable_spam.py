@@ -10,10 +10,11 @@ For each leaf, with s = 1, or falling to eta_min along a cosine over `total_step
 
 Hats correct the bias. Every `reset_interval` steps μ and ν begin anew.
 
-Huang et al., 2025, Algorithm 1 (https://arxiv.org/abs/2502.17055). The authors' program counts M,
-N and R anew at a reset too, without resetting them, so that M̂ is hundreds of times too large until
-the next one; here their counts go on. √R is kept, whose square may be too large for a float, and
-what is not finite enters none of the three.
+Huang et al., 2025, Algorithm 1 (https://arxiv.org/abs/2502.17055). At a reset the authors'
+program still uses the old moments, corrected as if they were new, and counts M, N and R anew without
+resetting them, so that M̂ is hundreds of times too large from then on; here moments begin at once and
+the counts of the others go on. √R is kept, whose square may be too large for a float, and what is
+not finite enters none of the three.
 """
 
 import math
@@ -34,6 +35,7 @@ from ..transformation import transformation
 from ..value import DecayRate, DType, NonNegative, OptionalSteps, Rate, Within
 from .clip_state import clip_metrics, nothing_clipped
 from .stable_adamw import kept_moments, square
+from .tree_math import ratio as fraction
 from .turn import Start, Turn
 
 ADACLIP = ("max_mean", "norm_mean", "norm_rms")
@@ -187,7 +189,7 @@ def _calmed(h: Any, g: Array, scale: Any, state: StableSpamState, i: int) -> _Ca
     norm_rms = jnp.where(finite, rms_ema(kept[2], known, h.gamma2), kept[2])
     mean = norm_mean / seen(gamma1, n, real)
     rms = norm_rms / jnp.sqrt(seen(h.gamma2, n, real))
-    grad = over(short, length) * over(mean, rms + h.eps)
+    grad = fraction(short, length) * fraction(mean, rms + h.eps)
     grad = jnp.where(finite, grad, g)  # what is not finite stays so, for all to see
     return _Calmed(
         grad, entered, max_mean, norm_mean, norm_rms, norm(g),
