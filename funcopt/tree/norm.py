@@ -3,16 +3,16 @@
     norm = √Σ |x|²  over all elements of all leaves
 
 One pass gives the sum of squares, and it also tells whether everything is finite. Only when the
-sum has left the range of its type, or is too small to be exact, a second pass finds the largest
-element m and the norm is m √Σ |x / m|².
+sum has left the range of its type, or is too small to be exact, a second pass sums the squares of
+what is scaled by a power of two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 from optax import Updates
 
 from ..math.dtypes import common_dtype
@@ -48,23 +48,34 @@ def norm_of(leaves: Sequence[Array], squares: Float[Array, ""]) -> Float[Array, 
     """The norm of leaves whose sum of squares is known."""
     if not leaves:
         return squares
-    return jax.lax.cond(
-        _exact(squares), lambda squares, leaves: root(squares), _scaled_norm, squares, list(leaves)
-    )
-
-
-def _exact(squares: Float[Array, ""]) -> Bool[Array, ""]:
-    """Whether no square that mattered can have been lost to overflow or underflow."""
     limits = jnp.finfo(squares.dtype)
-    return jnp.isfinite(squares) & (squares > float(limits.tiny) / float(limits.eps) ** 2)
+    tiny, huge = float(limits.tiny) / float(limits.eps) ** 2, float(limits.max)
+    large = 2.0 ** int(0.7 * limits.maxexp)
+    cases = [lambda squares, leaves: root(squares), _scaled(1 / large), _scaled(large)]
+    case = jnp.where(squares < tiny, 1, jnp.where(squares <= huge, 0, 2))
+    return jax.lax.switch(case, cases, squares, list(leaves))
 
 
-def _scaled_norm(squares: Float[Array, ""], leaves: list[Array]) -> Float[Array, ""]:
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(x)).astype(squares.dtype) for x in leaves]))
-    unit = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest) & (largest > 0), largest, 1))
-    scaled = [x.astype(common_dtype(squares.dtype, x)) / unit for x in leaves]
-    # Where an element is not finite, it is the largest and says what the norm is.
-    return jnp.where(jnp.isfinite(largest), unit * root(square_sum(scaled)), largest)
+def _scaled(unit: float) -> Callable[[Array, list[Array]], Float[Array, ""]]:
+    """The norm, computed of elements that are divided by about `unit`."""
+
+    def norm(squares: Float[Array, ""], leaves: list[Array]) -> Float[Array, ""]:
+        norms = []
+        for i, x in enumerate(leaves, start=1):
+            # No power of two, by which XLA would multiply after squaring, and another one for each
+            # leaf, since XLA makes an array of a constant that several leaves share.
+            own = unit * (1 + i / 1024)
+            wide = x.astype(common_dtype(squares, x))
+            # Of one element XLA would take the square before the quotient.
+            part = jnp.abs(wide).sum() if x.size == 1 else own * root(square_sum([wide / own]))
+            norms.append(part.astype(squares.dtype))
+        of_leaves = jnp.stack(norms)
+        largest = jnp.max(of_leaves)
+        usual = jnp.isfinite(largest) & (largest >= jnp.finfo(largest.dtype).tiny)
+        safe = jax.lax.stop_gradient(jnp.where(usual, largest, 1))
+        return jnp.where(usual, safe * root(jnp.sum((of_leaves / safe) ** 2)), largest)
+
+    return norm
 
 
 # Leaves of the same shape share a trace, as in `lift`.

@@ -33,8 +33,8 @@ def square_norm(xs: Column, real: Any) -> Float[Array, ""]:
 
 
 def root(x: Array) -> Array:
-    """√x, with derivative 0 where x is 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
+    """√x, with derivative 0 where x is 0; NaN stays NaN."""
+    return jnp.where(x <= 0, 0, jnp.sqrt(jnp.where(x <= 0, 1, x)))
 
 
 def norm(xs: Column, real: Any) -> Float[Array, ""]:
