@@ -3,6 +3,11 @@
 from . import schedules as schedules
 from . import storage as storage
 from . import value as value
+from .health.initial import diagnose_init as diagnose_init
+from .health.monitor import monitor as monitor
+from .health.report import Health as Health
+from .health.report import health as health
+from .health.verdicts import Thresholds as Thresholds
 from .lift import where as where
 from .optimizer import Descend as Descend
 from .optimizer import descend as descend

@@ -517,6 +517,40 @@ ROWS: tuple[Row, ...] = (
         optax=optax.lion,
         **DECAYING,
     ),
+    Row(
+        "stable-adamw",
+        funcopt.stable_adamw,
+        reference=reference.stable_adamw,
+        slots=MOMENTS,
+        acts_on="array",
+        masked=True,
+        scheduled={**BETAS, "eps": (1e-6, 1e-3), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
+    Row(
+        "spam",
+        funcopt.spam,
+        {"threshold": 3.0, "reset_interval": 12, "warmup": 4, "grace": 7, "weight_decay": 0.1},
+        reference=reference.spam,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**BETAS, "eps": (1e-6, 1e-3), "threshold": (3.0, 9.0), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
+    Row(
+        "stable-spam",
+        funcopt.stable_spam,
+        {"gamma3": 0.9, "weight_decay": 0.1, "reset_interval": 20, "total_steps": 30},
+        reference=reference.stable_spam,
+        slots=MOMENTS,
+        acts_on="array",
+        masked=True,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3), "gamma1": (0.7, 0.9), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
 )
 
 
@@ -559,6 +593,101 @@ BLOCKS: tuple[Row, ...] = (
         acts_on="tree",
         scheduled={"max_norm": (0.5, 2.0)},
         float32=1e-6,  # a sum of squares and a root more than elsewhere
+    ),
+    _block(
+        "clip_by_norm",
+        funcopt.clip_by_norm,
+        {"max_norm": 1.0},
+        reference=reference.clip_by_norm,
+        acts_on="array",
+        scheduled={"max_norm": (0.5, 2.0)},
+        optax_differs="optax has no clip by the norm of each leaf",
+        float32=1e-6,
+    ),
+    _block(
+        "clip_by_block_rms",
+        funcopt.clip_by_block_rms,
+        {"threshold": 0.5},
+        reference=reference.clip_by_block_rms,
+        acts_on="array",
+        scheduled={"threshold": (0.5, 2.0)},
+        float32=1e-6,
+    ),
+    _block(
+        "clip_update_rms",
+        funcopt.clip_update_rms,
+        reference=reference.clip_by_block_rms,
+        acts_on="array",
+        scheduled={"threshold": (0.5, 2.0)},
+        optax=optax.clip_by_block_rms,
+        optax_kwargs={"threshold": 1.0},
+        float32=1e-6,
+    ),
+    _block(
+        "adaptive_grad_clip",
+        funcopt.adaptive_grad_clip,
+        {"clipping": 0.1},
+        reference=reference.adaptive_grad_clip,
+        acts_on="array",
+        needs_params=True,
+        scheduled={"clipping": (0.1, 1.0), "eps": (1e-3, 1e-1)},
+        optax_differs="for arrays of three axes, where optax sums over the first only",
+        float32=1e-6,
+    ),
+    _block(
+        "clip_by_zscore",
+        funcopt.clip_by_zscore,
+        {"z": 1.0, "warmup": 5, "max_norm": 30.0, "decay": 0.9},
+        reference=reference.clip_by_zscore,
+        acts_on="tree",
+        scheduled={"decay": (0.9, 0.8), "max_norm": (30.0, 10.0)},
+        optax_differs="optax has no such clip",
+        float32=2e-6,
+    ),
+    _block(
+        "clip_by_ema",
+        funcopt.clip_by_ema,
+        {"warmup": 7, "max_norm": 1e9},  # no global clip: the reference knows one leaf
+        reference=reference.clip_by_ema,
+        acts_on="array",
+        scheduled={"factor": (1.05, 2.0), "decay": (0.98, 0.8)},
+        optax_differs="optax has no such clip",
+        float32=2e-6,
+    ),
+    _block(
+        "clip_by_percentile",
+        funcopt.clip_by_percentile,
+        reference=reference.clip_by_percentile,
+        acts_on="tree",
+        scheduled={"q": (10.0, 60.0)},
+        optax_differs="optax has no such clip",
+        float32=2e-6,
+    ),
+    _block(
+        "clip_spikes",
+        funcopt.clip_spikes,
+        {"threshold": 3.0, "decay": 0.9, "grace": 4},
+        reference=reference.clip_spikes,
+        slots=("nu",),
+        scheduled={"threshold": (3.0, 9.0), "decay": (0.9, 0.99)},
+        optax_differs="optax has no such clip",
+    ),
+    _block(
+        "centralize",
+        funcopt.centralize,
+        reference=reference.centralize,
+        acts_on="array",
+        optax=None,
+        optax_differs="optax takes the mean over all axes but the first",
+    ),
+    _block(
+        "normalize_by_update_norm",
+        funcopt.normalize_by_update_norm,
+        {"scale_factor": 2.0},
+        reference=reference.normalize_by_update_norm,
+        acts_on="tree",
+        scheduled={"scale_factor": (0.5, 2.0), "eps": (1e-6, 1e-3)},
+        float32=1e-6,
     ),
     _block(
         "add_decayed_weights",
@@ -704,6 +833,10 @@ def loss_scaled(learning_rate: Any) -> Any:
     return funcopt.loss_scale(funcopt.sgd(learning_rate), init_scale=1.0)
 
 
+def noisy_sgd(learning_rate: Any) -> Any:
+    return funcopt.chain(funcopt.add_noise(0.01, 0.55, key=7), funcopt.sgd(learning_rate))
+
+
 NESTED: tuple[Row, ...] = (
     Row("guarded", guarded, slots=MOMENTS, acts_on="tree", **DECAYING),
     Row("accumulated", accumulated, slots=("trace",), acts_on="tree", keeps_moving=True),
@@ -719,6 +852,7 @@ NESTED: tuple[Row, ...] = (
     Row("clipped-adamw", clipped_adamw, slots=MOMENTS, acts_on="tree", **DECAYING),
     Row("l2-in-chains", accumulated_l2, slots=("trace",), **DECAYING),
     Row("own-rules", own_rules, slots=(*MOMENTS, "trace"), **DECAYING),
+    Row("noisy-sgd", noisy_sgd, acts_on="array", moves_on_zero_gradient=True, keeps_moving=True),
 )
 
 ALL: tuple[Row, ...] = (*ROWS, *BLOCKS, *NESTED)

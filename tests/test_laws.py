@@ -96,7 +96,7 @@ def test_leaves_are_the_numeric_hyperparameters(row):
     rate = () if row.rate is None else (row.rate,)
     bound = inspect.signature(row.algorithm).bind(*rate, **row.kwargs)
     bound.apply_defaults()
-    numbers = [x for x in bound.arguments.values() if type(x) in (int, float)]
+    numbers = [x for x in bound.arguments.values() if type(x) is float]  # integers count steps
     assert jax.tree.leaves(row.make()) == numbers
 
 

@@ -6,7 +6,7 @@
 
 Seetharaman, Wichern, Pardo & Le Roux, 2020, Algorithm 1 (https://arxiv.org/abs/2007.14469). They
 keep every norm. Here H is a histogram of the logarithm, of 512 bins from 1e-8 to 1e8, which knows
-for each bin how many norms it holds and their geometric mean. Each order statistic is the mean of
+for each bin how many norms it holds and their mean. Each order statistic is the mean of
 its bin, so that the percentile is within the width of a bin, a factor of 1.075, of the exact one;
 norms beyond the ends count as the ends. A norm that is zero or not finite enters nothing.
 """
@@ -23,21 +23,24 @@ from optax import Params, Updates
 from ..math.norm import shortening
 from ..transformation import transformation
 from ..value import ClosedDecayRate, Within
-from .clip_state import clip_metrics, nothing_clipped
+from .clip_state import clip_metrics, nothing_clipped, reported
 from .norm import global_norm
 from .turn import Start, Turn
 
 BINS, LOWEST, HIGHEST = 512, 1e-8, 1e8
 WIDTH = math.log(HIGHEST / LOWEST) / BINS
 """The width of a bin in the logarithm: e**WIDTH is the error bound."""
-# Norms that are equal up to the rounding of their logarithm are not clipped.
-ROUNDING = 1 + 2.0**-16
+# A norm may lie in the bin beside its own by rounding, and beyond the ends: that far, no farther.
+LOW, HIGH = 1 - 1e-4, math.exp(WIDTH) + 1e-4
 
 Percentile = Annotated[Any, Within(0, 100)]
 
 
 class AutoClipState(NamedTuple):
-    """The report of `ClipState`, and of each bin how many norms are in it and where in sum."""
+    """The report of `ClipState`, and of each bin how many norms are in it.
+
+    `places` is the sum of how far they are above the lower edge, relative to it.
+    """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     grad_norm: Float[Array, ""]
@@ -86,23 +89,27 @@ class _AutoClip:
         n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
         enters = jnp.isfinite(n) & (n > 0)
         known = jnp.where(enters, n, 1)
-        place = jnp.clip((jnp.log(known) - math.log(LOWEST)) / WIDTH, 0, BINS)
-        index = jnp.minimum(place.astype(jnp.int32), BINS - 1)
-        here = jnp.arange(BINS) == index
+        index = jnp.floor((jnp.log(known) - math.log(LOWEST)) / WIDTH)
+        index = jnp.clip(index, 0, BINS - 1)
+        place = jnp.clip(known / _edge(index), LOW, HIGH) - 1
+        here = jnp.arange(BINS, dtype=index.dtype) == index
         weights, places = (
             jnp.where(enters, h.decay * old.astype(now.real) + jnp.where(here, new, 0), old)
-            for old, new in ((state.weights, 1.0), (state.places, place - index.astype(now.real)))
+            for old, new in ((state.weights, 1.0), (state.places, place))
         )
+        state = now.renew(weights=weights, places=places)
+        weights, places = (x.astype(now.real) for x in (state.weights, state.places))
         threshold = percentile(weights, places, h.q)
-        ratio = shortening(n, threshold * ROUNDING)
-        return now.leave([ratio * g for g in now.grads]), now.renew(
-            grad_norm=n,
-            clip_ratio=ratio,
-            clipped=ratio < 1,
-            threshold=threshold,
-            weights=weights,
-            places=places,
+        # Norms that are equal up to rounding are not clipped.
+        ratio = shortening(n, threshold * (1 + 8 * float(jnp.finfo(now.real).eps)))
+        return now.leave([ratio * g for g in now.grads]), reported(
+            state, now, grad_norm=n, clip_ratio=ratio, clipped=ratio < 1, threshold=threshold
         )
+
+
+def _edge(index: Float[Array, ""]) -> Float[Array, ""]:
+    """The lower edge of a bin."""
+    return LOWEST * jnp.exp(WIDTH * index)
 
 
 def percentile(
@@ -118,8 +125,8 @@ def percentile(
     def order_statistic(k: Array) -> Array:
         index = jnp.minimum(jnp.sum(below <= k), last)
         weight = weights[index]
-        inside = places[index] / jnp.where(weight > 0, weight, 1)
-        return LOWEST * jnp.exp(WIDTH * (index.astype(inside.dtype) + inside))
+        place = places[index] / jnp.where(weight > 0, weight, 1)
+        return _edge(index.astype(place.dtype)) * (1 + place)
 
     lower, upper = order_statistic(whole), order_statistic(whole + 1)
     return jnp.where(total > 0, lower + (rank - whole) * (upper - lower), jnp.inf)

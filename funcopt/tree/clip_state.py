@@ -1,9 +1,13 @@
 """What every clip reports, under the same names."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from .turn import Turn
+
+S = TypeVar("S", bound=tuple)
 
 
 class ClipState(NamedTuple):
@@ -26,6 +30,16 @@ class ClipState(NamedTuple):
 
 def clip_metrics(state) -> dict[str, Array]:
     return {name: getattr(state, name) for name in ("grad_norm", "clip_ratio", "clipped")}
+
+
+def reported(state: S, now: Turn, **report: Array) -> S:
+    """A renewed state, with a report that could only be made from it.
+
+    `Turn.renew` would select once more for every array.
+    """
+    renewed = now.renew(**report)
+    new = {name: getattr(renewed, name) for name in report}
+    return type(state)(**{**state._asdict(), **new})  # type: ignore[attr-defined]
 
 
 def nothing_clipped() -> dict[str, Array]:

@@ -25,7 +25,7 @@ from ..rules.moment_slots import Moments
 from ..storage import Storage, check_slots, kept_dtype, with_slot
 from ..transformation import transformation
 from ..value import DecayRate, DType, NonNegative, Rate
-from .clip_state import nothing_clipped
+from .clip_state import nothing_clipped, reported
 from .turn import Start, Turn
 from .unit_clip import LayerAxis, all_but, layer_axes
 
@@ -126,14 +126,13 @@ class _StableAdamW:
             rms.append(r.reshape(-1).astype(real))
         every = jnp.concatenate(rms)
         largest = jnp.max(every, initial=0)
-        report = now.renew(
+        return now.leave(steps), reported(
+            state,
+            now,
             update_rms=largest,
             clip_ratio=1 / jnp.maximum(largest, 1),
             clipped=jnp.mean((every > 1).astype(real)),
         )
-        names = ("update_rms", "clip_ratio", "clipped")
-        report = {name: getattr(report, name) for name in names}
-        return now.leave(steps), StableAdamWState(**{**state._asdict(), **report})
 
 
 @transformation

@@ -11,10 +11,10 @@ For each leaf, with s = 1, or falling to eta_min along a cosine over `total_step
 Hats correct the bias. Every `reset_interval` steps μ and ν begin anew.
 
 Huang et al., 2025, Algorithm 1 (https://arxiv.org/abs/2502.17055). At a reset the authors'
-program still uses the old moments, corrected as if they were new, and counts M, N and R anew without
-resetting them, so that M̂ is hundreds of times too large from then on; here moments begin at once and
-the counts of the others go on. √R is kept, whose square may be too large for a float, and what is
-not finite enters none of the three.
+program still uses the old moments, corrected as if they were new, and counts M, N and R anew
+without resetting them, so that M̂ is hundreds of times too large from then on; here moments begin
+at once and the counts of the others go on. √R is kept, whose square may be too large for a float,
+and what is not finite enters none of the three.
 """
 
 import math

@@ -9,7 +9,8 @@
 Kumar, Owen, Roy Chowdhury & Güra, 2025 (https://arxiv.org/abs/2504.02507). During the warm-up only
 `max_norm` clips, and μ and σ² are the mean and the variance of the norms so far. Their program
 collects these in a buffer, here they are updated one by one; what is kept is σ, whose square may
-be too large for a float. A norm that is not finite enters nothing.
+be too large for a float. A norm that is not finite enters nothing, nor does zero: after a warm-up
+of zeros every later gradient would be cut to zero.
 """
 
 from dataclasses import dataclass
@@ -88,21 +89,21 @@ class _ZClip:
         )  # fmt: skip
         n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
         mean, std = state.mean.astype(now.real), state.std.astype(now.real)
-        finite, warm = jnp.isfinite(n), state.entered < self.warmup
+        known, warm = jnp.isfinite(n) & (n > 0), state.entered < self.warmup
 
         spike, reduced = self._reduced(h, n, mean, std)
         spike &= ~warm
         let = jnp.where(spike, reduced, n)
         ratio = shortening(n, jnp.minimum(let, h.max_norm))
 
-        x = jnp.where(finite, let, mean)
+        x = jnp.where(known, let, mean)
         k = (state.entered + 1).astype(now.real)
         away = x - mean
         begun_mean = mean + away / k
         begun_std = weighted_rms(std, 1 - 1 / k, away, (1 - 1 / k) / k)
         later_mean = ema(mean, x, h.decay)
         later_std = rms_ema(std, x - later_mean, h.decay)
-        enters = finite & ~(spike & self.skip_update_on_spike)
+        enters = known & ~(spike & self.skip_update_on_spike)
         return now.leave([ratio * g for g in now.grads]), now.renew(
             grad_norm=n,
             clip_ratio=ratio,
@@ -153,8 +154,8 @@ def clip_by_zscore(
         skip_update_on_spike: whether outliers stay out of mean and variance altogether.
 
     Its state reports `grad_norm` (before the clip), `clip_ratio`, `clipped` (0 or 1), `norm_mean`
-    and `norm_std`, see `funcopt.metrics`. Norms that are not finite enter neither mean nor
-    variance; in the authors' program one NaN ends the clipping without a sign.
+    and `norm_std`, see `funcopt.metrics`. Norms that are zero or not finite enter neither mean
+    nor variance; in the authors' program one NaN ends the clipping without a sign.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.clip_by_zscore(warmup=4, max_norm=float("inf"))

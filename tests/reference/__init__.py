@@ -18,10 +18,22 @@ from .adagrad import adagrad
 from .adam import adam, adamw
 from .adamax import adamax
 from .amsgrad import amsgrad
+from .clips import (
+    adaptive_grad_clip,
+    centralize,
+    clip_by_block_rms,
+    clip_by_ema,
+    clip_by_norm,
+    clip_by_percentile,
+    clip_by_zscore,
+    clip_spikes,
+    normalize_by_update_norm,
+)
 from .lion import lion
 from .nadam import nadam, nadamw
 from .rmsprop import rmsprop
 from .sgd import sgd
+from .stable import spam, stable_adamw, stable_spam
 
 Slots = dict[str, np.ndarray]
 Step = Callable[..., tuple[np.ndarray, Slots]]
@@ -34,12 +46,24 @@ __all__ = [
     "adam",
     "adamax",
     "adamw",
+    "adaptive_grad_clip",
     "amsgrad",
+    "centralize",
+    "clip_by_block_rms",
+    "clip_by_ema",
+    "clip_by_norm",
+    "clip_by_percentile",
+    "clip_by_zscore",
+    "clip_spikes",
     "lion",
     "nadam",
     "nadamw",
+    "normalize_by_update_norm",
     "rmsprop",
     "sgd",
+    "spam",
+    "stable_adamw",
+    "stable_spam",
     "trajectory",
 ]
 

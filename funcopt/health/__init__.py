@@ -1,0 +1,1 @@
+"""What is measured of gradients, updates and parameters, and the report that a person reads."""

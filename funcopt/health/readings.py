@@ -1,0 +1,211 @@
+"""What a monitor's state says, as NumPy arrays with the names of layers."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from optax import OptState, Params
+
+from ..partition import path_names, some
+from .monitor import MonitorState
+from .recorder import EXPONENTS, KINDS, LAST_STEPS, SCALARS
+from .statistics import ABSENT, COLUMNS, LARGEST, NORMS
+
+Numbers = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at a step; `layer` is None where it concerns all of them."""
+
+    step: int
+    kind: str
+    layer: str | None
+    value: float
+
+
+@dataclass(frozen=True)
+class Over:
+    """Numbers of whole steps; a number that is not known is NaN."""
+
+    step: np.ndarray
+    scalars: Numbers
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Everything that was measured. Rows are layers, from the first to the last.
+
+    `latest` and `mean` have an array for each of `COLUMNS`, NaN where nothing could be measured.
+    `grad` and `ratio` are log10 over time: of gradient norms, and of update over parameter norms.
+    `series` are the rows that are the same leaf of successive layers.
+    """
+
+    steps: int
+    records: int
+    possible_records: int
+    layers: tuple[str, ...]
+    sizes: np.ndarray
+    ndims: np.ndarray
+    series: tuple[np.ndarray, ...]
+    latest: Numbers
+    mean: Numbers
+    above: np.ndarray
+    broken: np.ndarray
+    run: Over
+    grad: np.ndarray
+    ratio: np.ndarray
+    last: Over
+    events: tuple[Event, ...]
+    events_seen: int
+
+    def now(self, name: str) -> float:
+        """A number of the last step, NaN if it is not known."""
+        column = self.last.scalars[name]
+        return float(column[-1]) if len(column) else np.nan
+
+    def matching(self, pattern: str) -> np.ndarray:
+        return np.array([bool(re.search(pattern, name)) for name in self.layers], bool)
+
+
+def find(state: OptState) -> MonitorState:
+    """The monitor's state in any nesting of states."""
+    found = list(_monitors(state))
+    if len(found) != 1:
+        raise ValueError(
+            f"health: the state has {len(found) or 'no'} monitor{'s' * (len(found) != 1)} in it. "
+            + (
+                "Give it the state of one of them."
+                if found
+                else "Wrap the optimizer: `tx = funcopt.monitor(tx)`."
+            )
+        )
+    return found[0]
+
+
+def _monitors(node: Any):
+    if isinstance(node, MonitorState):
+        yield node
+        return
+    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
+        if child is not node:
+            yield from _monitors(child)
+
+
+def read(state: MonitorState, params: Params) -> Readings:
+    """What `state` has seen of `params`, of which only paths, shapes and dtypes matter."""
+    state = jax.tree.map(np.asarray, state._replace(inner=()))
+    layers, sizes, ndims = _layers(state, params)
+    order, series = in_depth(layers)
+    steps = int(state.count)
+    mean = _numbers(state.mean)
+    for name in COLUMNS[:NORMS]:
+        mean[name] = _power(2.0, mean[name])
+    run = slice(0, int(state.run.rows))
+    first = max(steps - LAST_STEPS, 0)
+    last = np.arange(first, steps)
+    position = {int(row): i for i, row in enumerate(order)}
+    return Readings(
+        steps=steps,
+        records=int(state.means),
+        possible_records=-(-steps // max(int(state.every), 1)),
+        layers=tuple(layers[i] for i in order),
+        sizes=sizes[order],
+        ndims=ndims[order],
+        series=tuple(np.array([position[row] for row in rows]) for rows in series),
+        latest={name: x[order] for name, x in _numbers(state.latest).items()},
+        mean={name: x[order] for name, x in mean.items()},
+        above=np.asarray(state.above, np.float64)[order],
+        broken=state.broken[order],
+        run=Over(state.run.step[run], _scalars(state.run.scalars[run])),
+        grad=_log10(state.run.grad[run][:, order]),
+        ratio=_log10(state.run.ratio[run][:, order]),
+        last=Over(last, _scalars(state.last[last % LAST_STEPS])),
+        events=_events(state.events, layers),
+        events_seen=int(state.events.seen),
+    )
+
+
+def _layers(state: MonitorState, params: Params) -> tuple[list[str], np.ndarray, np.ndarray]:
+    names, leaves = path_names(params), jax.tree.leaves(params)
+    rows: list[tuple[str, int, int]] = []
+    if len(names) == len(state.axes):
+        for name, leaf, axis in zip(names, leaves, state.axes, strict=True):
+            shape, size = jnp.shape(leaf), jnp.size(leaf)
+            if axis < 0:
+                rows.append((name, max(size, 1), len(shape)))
+            else:
+                layers = shape[axis] if axis < len(shape) else 0
+                each = max(size // max(layers, 1), 1)
+                rows += [(f"{name}[{i}]", each, len(shape) - 1) for i in range(layers)]
+    if len(rows) != state.latest.shape[0]:
+        raise ValueError(
+            f"health: the state is of {len(state.axes)} leaves ({state.latest.shape[0]} rows), "
+            f"but the parameters have {len(names)}: {some(names)}. Give the parameters that the "
+            "state was made for."
+        )
+    sizes, ndims = (np.array([row[i] for row in rows], int) for i in (1, 2))
+    return [name for name, _, _ in rows], sizes, ndims
+
+
+def in_depth(names: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The order of layers, and the rows that are the same leaf of successive layers.
+
+    The tree's order, but that numbers in paths count: layer 10 comes after layer 9.
+    """
+    templates: dict[tuple, int] = {}
+    keys, groups = [], {}
+    for row, name in enumerate(names):
+        key, above = [], ""
+        for part in re.split(r"/|(?=\[)", name):
+            above += "/" + re.sub(r"\d+", "*", part)
+            rank = templates.setdefault((above,), len(templates))
+            key.append((rank, tuple(map(int, re.findall(r"\d+", part)))))
+        keys.append(key)
+        groups.setdefault(above, []).append(row)
+    order = sorted(range(len(names)), key=lambda row: keys[row])
+    place = {row: i for i, row in enumerate(order)}
+    series = [np.array(sorted(rows, key=place.__getitem__)) for rows in groups.values()]
+    return np.array(order, int), series
+
+
+def _numbers(table: np.ndarray) -> Numbers:
+    return {name: _plain(table[:, i]) for i, name in enumerate(COLUMNS)}
+
+
+def _scalars(table: np.ndarray) -> Numbers:
+    return {name: _plain(table[:, i]) for i, name in enumerate(SCALARS)}
+
+
+def _plain(x: np.ndarray) -> np.ndarray:
+    """With NaN and infinity for what stands for them."""
+    x = np.asarray(x, np.float64)
+    x = np.where(x <= np.float32(ABSENT), np.nan, x)
+    return np.where(x >= np.float32(LARGEST), np.inf, x)
+
+
+def _power(base: float, exponent: np.ndarray) -> np.ndarray:
+    return np.where(exponent <= -EXPONENTS, 0.0, base ** np.maximum(exponent, -EXPONENTS))
+
+
+def _log10(log2: np.ndarray) -> np.ndarray:
+    """log10 of a norm: NaN of a zero, infinite of what is not finite."""
+    x = np.asarray(log2, np.float64)
+    plain = np.where(x <= -EXPONENTS, np.nan, x * np.log10(2.0))
+    return np.where(x >= EXPONENTS, np.inf, plain)
+
+
+def _events(events: Any, layers: list[str]) -> tuple[Event, ...]:
+    rows = [i for i in np.argsort(events.step, kind="stable") if events.kind[i] > 0]
+    return tuple(
+        Event(
+            int(events.step[i]),
+            KINDS[int(events.kind[i])],
+            layers[int(events.row[i])] if events.row[i] >= 0 else None,
+            float(_plain(events.value[i])),
+        )
+        for i in rows
+    )

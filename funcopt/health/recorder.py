@@ -1,0 +1,126 @@
+"""Arrays of a fixed size that remember: running means, the run, the last steps, and events."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float16, Int
+
+from .statistics import ABSENT, LARGEST, NORMS, tidy
+
+SCALARS = ("grad_norm", "z", "value", "lr", "clip_ratio", "skipped", "noise_scale")
+"""What is recorded of a step as a whole."""
+
+LAST_STEPS = 128
+FIRST_EVENTS, LAST_EVENTS = 16, 16
+EXPONENTS = 200.0
+"""What stands for the log2 of infinity, and with a minus for that of 0."""
+
+KINDS = ("none", "nonfinite", "overflow", "loss", "spike", "refused")
+"""What an event may be."""
+
+
+class Run(NamedTuple):
+    """Records of the whole run, every `stride`-th of them: when they are full, half is dropped.
+
+    `grad` and `ratio` are log2 of gradient norms and of update norms over parameter norms.
+    """
+
+    rows: Int[Array, ""]
+    stride: Int[Array, ""]
+    step: Int[Array, " history"]
+    scalars: Float[Array, "history scalars"]
+    grad: Float16[Array, "history rows"]
+    ratio: Float16[Array, "history rows"]
+
+
+class Events(NamedTuple):
+    """The first `FIRST_EVENTS` and the last `LAST_EVENTS` of the `seen` events."""
+
+    seen: Int[Array, ""]
+    step: Int[Array, " events"]
+    kind: Int[Array, " events"]
+    row: Int[Array, " events"]
+    value: Float[Array, " events"]
+
+
+def no_steps() -> Float[Array, "last scalars"]:
+    """The flight recorder: step s is in row s mod `LAST_STEPS`."""
+    return jnp.full((LAST_STEPS, len(SCALARS)), ABSENT, jnp.float32)
+
+
+def no_run(history: int, rows: int) -> Run:
+    return Run(
+        rows=jnp.zeros([], jnp.int32),
+        stride=jnp.ones([], jnp.int32),
+        step=jnp.full(history, -1, jnp.int32),
+        scalars=jnp.full((history, len(SCALARS)), ABSENT, jnp.float32),
+        grad=jnp.zeros((history, rows), jnp.float16),
+        ratio=jnp.zeros((history, rows), jnp.float16),
+    )
+
+
+def no_events() -> Events:
+    step, kind, row = (jnp.full(FIRST_EVENTS + LAST_EVENTS, x, jnp.int32) for x in (-1, 0, -1))
+    value = jnp.zeros(FIRST_EVENTS + LAST_EVENTS, jnp.float32)
+    return Events(jnp.zeros([], jnp.int32), step, kind, row, value)
+
+
+def scalars(found: dict[str, Any]) -> Float[Array, " scalars"]:
+    """Those of `SCALARS` that were found, in order; without NaN, see `LARGEST` and `ABSENT`."""
+    row = [jnp.asarray(found.get(name, ABSENT)).astype(jnp.float32) for name in SCALARS]
+    return tidy(jnp.stack(row))
+
+
+def add_step(last: Array, step: Array, row: Array) -> Array:
+    return jax.lax.dynamic_update_index_in_dim(last, row, step % LAST_STEPS, 0)
+
+
+def add_event(events: Events, step: Array, kind: Array, row: Array, value: Array) -> Events:
+    over = events.seen - FIRST_EVENTS
+    at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
+    put = [
+        old.at[at].set(jnp.asarray(new, old.dtype))
+        for old, new in zip(events[1:], (step, kind, row, tidy(value)), strict=True)
+    ]
+    return Events(events.seen + 1, *put)
+
+
+def log2(x: Array) -> Array:
+    """log2 of what is not negative, within ±`EXPONENTS`."""
+    positive = jnp.log2(jnp.where(x > 0, x, 1))
+    inside = jnp.where(x > 0, jnp.clip(positive, -EXPONENTS, EXPONENTS), -EXPONENTS)
+    return jnp.where(x >= LARGEST, EXPONENTS, inside)
+
+
+def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
+    """Running means of all columns, of norms in log2; what is absent or not finite is left out."""
+    x = jnp.concatenate([log2(latest[:, :NORMS]), latest[:, NORMS:]], axis=1)
+    known = (latest > ABSENT) & (latest < LARGEST)
+    weight = jnp.maximum(1 - decay, 1 / (count + 1).astype(jnp.float32))
+    moved = jnp.where(mean > ABSENT, mean + weight * (x - mean), x)
+    return jnp.where(known, moved, mean)
+
+
+def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) -> Run:
+    """With the `record`-th record, if it is one that is kept."""
+    history = run.step.shape[0]
+    full = (run.rows == history) & (record % run.stride == 0)
+
+    def halved(x: Array) -> Array:
+        # What is behind the rows that stay is overwritten later.
+        return jnp.concatenate([x[::2], x[(history + 1) // 2 :]])
+
+    columns = run[2:]
+    kept = jax.lax.cond(full, lambda: [halved(x) for x in columns], lambda: list(columns))
+    rows = jnp.where(full, (history + 1) // 2, run.rows)
+    stride = jnp.where(full, 2 * run.stride, run.stride)
+    taken = record % stride == 0
+    at = jnp.where(taken, rows, history)  # out of bounds: nothing is written
+    grad, update, param = (latest[:, i] for i in range(NORMS))
+    ratio = jnp.where(param > 0, update / jnp.where(param > 0, param, 1), 0)
+    new = step, row, log2(grad), log2(jnp.where(update < LARGEST, ratio, LARGEST))
+    written = [
+        a.at[at].set(jnp.asarray(b, a.dtype), mode="drop") for a, b in zip(kept, new, strict=True)
+    ]
+    return Run((rows + taken).astype(jnp.int32), stride.astype(jnp.int32), *written)

@@ -1,0 +1,116 @@
+"""Which second moments there are in a state, and what their rules divide by."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from ..lift import Lifted, LiftedState
+from ..partition import path_name
+from ..rules.adam import Adam
+from ..rules.amsgrad import Amsgrad
+from ..rules.nadam import Nadam
+from ..rules.rmsprop import Rms
+from ..schedules.listening import spoken
+from ..transformation import GradientTransformation, _Gated
+from ..value import number_at
+from .statistics import Moment
+
+
+class Divisor(NamedTuple):
+    """The second moment of one leaf, and whether it is divided by its total weight."""
+
+    moment: Moment
+    corrected: bool
+
+
+def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Divisor | None]:
+    """For each parameter what its step was divided by, None where that is not known.
+
+    Args:
+        tx: the transformation, whose rules tell their decay rate and ε.
+        before, after: its state, before and after the step.
+        names: the paths of the parameters.
+    """
+    bodies, old, new = list(_lifted(tx)), list(_states(before)), list(_states(after))
+    found: dict[str, Divisor] = {}
+    if len(bodies) == len(old) == len(new):
+        for body, a, b in zip(bodies, old, new, strict=True):
+            if tuple(each.slots for each in body.rules) == tuple(map(type, a.slots)):
+                found = {**_of_one(body, a, b), **found}
+    return [found.get(name) for name in names]
+
+
+def is_foreign(tx: Any) -> bool:
+    """Whether a transformation that knows no gate is somewhere in `tx`."""
+    if not isinstance(tx, GradientTransformation):
+        return True
+    return isinstance(tx.body(), _Gated) or any(map(is_foreign, _members(tx)))
+
+
+def _members(tx: GradientTransformation) -> list[Any]:
+    def is_transformation(x: Any) -> bool:
+        return isinstance(x, optax.GradientTransformation)
+
+    arguments = jax.tree.leaves(tuple(tx.arguments.values()), is_leaf=is_transformation)
+    return [x for x in arguments if is_transformation(x)]
+
+
+def _lifted(tx: Any) -> Iterator[Lifted]:
+    """The chains of rules in `tx`, in the order of their states."""
+    if not isinstance(tx, GradientTransformation):
+        return
+    body = tx.body()
+    if isinstance(body, Lifted):
+        yield body
+    elif isinstance(body, GradientTransformation):
+        yield from _lifted(body)
+    else:
+        for member in _members(tx):
+            yield from _lifted(member)
+
+
+def _states(node: Any) -> Iterator[LiftedState]:
+    if isinstance(node, LiftedState):
+        yield node
+        return
+    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
+        if child is not node:
+            yield from _states(child)
+
+
+def _of_one(body: Lifted, before: LiftedState, after: LiftedState) -> dict[str, Divisor]:
+    _, rules = spoken((body.learning_rate, body.rules), before.feedback)
+    found: dict[str, Divisor] = {}
+    for rule, old, new in zip(rules, before.slots, after.slots, strict=True):
+        reading = _reading(rule)
+        if reading is None:
+            continue
+        slot, decay, eps, inside, corrected = reading
+
+        def at(x: Any) -> Array:
+            return number_at("hyperparameter", x, before.count).astype(jnp.float32)
+
+        floor = at(eps) + jnp.sqrt(at(inside))
+        leaves = [jax.tree_util.tree_leaves_with_path(getattr(x, slot)) for x in (old, new)]
+        for (path, a), (_, b) in zip(*leaves, strict=True):
+            moment = Moment(a, b, at(decay), floor, before.count + 1)
+            found[path_name(path)] = Divisor(moment, corrected)
+    return found
+
+
+def _reading(rule: Any) -> tuple[str, Any, Any, Any, bool] | None:
+    """The slot that a rule divides by the root of, its decay, ε outside and inside of the root."""
+    if isinstance(rule, Adam):
+        return "nu", rule.b2, rule.eps, rule.eps_root, rule.bias_correction
+    if isinstance(rule, Nadam):
+        return "nu", rule.b2, rule.eps, rule.eps_root, True
+    if isinstance(rule, Amsgrad):
+        return "nu_max", rule.b2, rule.eps, rule.eps_root, rule.variant == "pytorch"
+    if isinstance(rule, Rms):
+        outside, inside = (0.0, rule.eps) if rule.eps_in_sqrt else (rule.eps, 0.0)
+        return "nu", rule.decay, outside, inside, rule.bias_correction
+    return None

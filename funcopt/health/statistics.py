@@ -1,0 +1,271 @@
+"""What is measured of one leaf: arrays in, arrays out.
+
+    grad_norm       ‖g‖                            over all elements
+    update_norm     √(n · mean u²)
+    param_norm      √(n · mean p²)
+    zero            mean (g = 0)
+    negligible      mean (0 < |g| < 10⁻³ RMS(g))
+    nonfinite       mean (g is NaN or infinite)
+    eps_dominated   mean (√v̂ < 10 ε)               where v̂ > 0
+    v_lag           mean log (g² / v̂)              where g ≠ 0 and v̂ > 0
+    rms             √ mean (g² / max(v̂, ε²))       StableAdamW's RMS_t
+    spike           max (g² / v̂_{t−1})             SPAM's score
+    lost            mean (round(p + u) = p, u ≠ 0) half-precision parameters
+
+Means are over all n elements of a leaf of at most `limit`, over evenly spaced rows of a larger
+one. v̂ is the second moment that the optimizer divides by, ε what it adds to the root of it. A
+stacked leaf gives one row for each layer.
+
+RMS_t: Wortsman et al., 2023 (https://arxiv.org/abs/2304.13013); the spike score: Huang et al., 2025
+(https://arxiv.org/abs/2501.06842).
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float16
+
+from ..math.dtypes import common_dtype
+from ..math.moments import seen
+
+COLUMNS = (
+    "grad_norm",
+    "update_norm",
+    "param_norm",
+    "zero",
+    "negligible",
+    "nonfinite",
+    "eps_dominated",
+    "v_lag",
+    "rms",
+    "spike",
+    "lost",
+)
+NORMS = 3  # the leading columns, which are kept as log2 in running means
+
+LARGEST = 3e38
+"""Stands for what is not finite: a state has no NaN."""
+ABSENT = -3e38
+"""Stands for what could not be measured."""
+
+EDGES = tuple(2.0**exponent for exponent in range(-44, 20, 4))
+"""What |g| is compared with: the edges of the histogram's bins, each 4 powers of two wide."""
+
+NEGLIGIBLE = 1e-3
+EPS_FACTOR = 10.0
+
+
+class Moment(NamedTuple):
+    """A second moment before and after the step, and what is needed to read it.
+
+    `decay` and the count `t` of its updates tell its total weight, `floor` is ε.
+    """
+
+    old: Array
+    new: Array
+    decay: Array
+    floor: Array
+    t: Array
+
+
+def layers_first(x: Array, axis: int | None) -> Array:
+    """With the axis of stacked layers in front; one of length 1 where there is none."""
+    return x[None] if axis is None else jnp.moveaxis(x, axis, 0)
+
+
+def thinned(x: Array, limit: int) -> Array:
+    """Every k-th slice along the longest axis after the first, at most about `limit` a layer."""
+    size = x[:1].size
+    if size <= limit:
+        return x
+    longest = max(range(1, x.ndim), key=lambda i: x.shape[i])
+    return jax.lax.slice_in_dim(x, 0, None, -(-size // limit), longest)
+
+
+def _wide(x: Array) -> Array:
+    """The magnitude of complex numbers, float32 of narrower ones."""
+    x = jnp.abs(x) if jnp.iscomplexobj(x) else x
+    return x.astype(common_dtype(jnp.float32, x))
+
+
+@partial(jax.jit, static_argnums=2)
+def row_norms(x: Array, last: Float[Array, " layers"], axis: int | None) -> Array:
+    """The norm of each layer, with the power of two near the `last` one taken out of the squares.
+
+    So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once.
+    """
+    x = layers_first(_wide(x), axis)
+    unit = _power_of_two(last)
+    scaled = x * unit.reshape((-1,) + (1,) * (x.ndim - 1)).astype(x.dtype)
+    return (
+        jnp.sqrt(jnp.sum(scaled * scaled, axis=tuple(range(1, x.ndim)))).astype(unit.dtype) / unit
+    )
+
+
+def _power_of_two(norm: Float[Array, " layers"]) -> Float[Array, " layers"]:
+    """One over the power of two below `norm`; where that was 0 or infinite, far up or down."""
+    known = (norm > 0) & (norm < LARGEST)
+    exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
+    exponent = jnp.where(known, exponent, jnp.where(norm >= LARGEST, 90.0, 0.0))
+    exponent = jnp.where(norm == 0, -90.0, exponent)
+    bits = (127 - jnp.clip(exponent, -100, 100).astype(jnp.int32)) << 23
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
+
+
+@partial(jax.jit, static_argnums=1)
+def diagnose(x: Array, axis: int | None) -> tuple[Array, Array]:
+    """For each layer, how many elements are not finite, and the largest that is.
+
+    One loop, which runs on the rare steps on which something is wrong.
+    """
+    x = jnp.abs(layers_first(_wide(x), axis)).astype(jnp.float32)
+    rest = tuple(range(1, x.ndim))
+    finite = jnp.isfinite(x)
+    sums, most = _reduced({"broken": ~finite}, jnp.where(finite, x, 0), rest)
+    return sums["broken"], most
+
+
+@partial(jax.jit, static_argnames=("axis", "limit", "corrected"))
+def measure(
+    grad: Array,
+    update: Array,
+    param: Array,
+    moment: Moment | None,
+    norms: Float[Array, " layers"],
+    unscale: Float[Array, ""],
+    clip_ratio: Float[Array, ""],
+    *,
+    axis: int | None,
+    limit: int,
+    corrected: bool = True,
+) -> tuple[Float[Array, "layers columns"], Float16[Array, "layers edges"]]:
+    """All columns of one leaf, and the share of its gradients that is at or above each edge.
+
+    Args:
+        grad, update, param: of the leaf, of any floating or complex type.
+        moment: of the leaf; None leaves the columns that need it absent.
+        norms: of the rows of `grad`, as they came.
+        unscale: by which gradients are multiplied, 1 over a loss scale.
+        clip_ratio: by which they were multiplied before the optimizer saw them.
+        axis: of stacked layers.
+        limit: how many elements of a layer are looked at.
+        corrected: whether the moment is divided by its total weight.
+    """
+
+    def sample(x: Array) -> Array:
+        return thinned(layers_first(x, axis), limit)
+
+    whole = layers_first(param, axis)
+    size, rest = max(whole[:1].size, 1), tuple(range(1, whole.ndim))
+    raw = jnp.abs(sample(_wide(grad)))
+    count = max(raw[:1].size, 1)
+    column = raw.shape[:1] + (1,) * len(rest)
+    rms = (norms / size**0.5).reshape(column).astype(raw.dtype)
+    u, p = (sample(_wide(x)) for x in (update, param))
+
+    counts = {
+        "zero": raw == 0,
+        "negligible": (raw > 0) & (raw < NEGLIGIBLE * rms),
+        "nonfinite": ~jnp.isfinite(raw),
+    }
+    sums = {"update": u * u, "param": p * p}
+    largest = jnp.zeros_like(raw)
+    half = jnp.issubdtype(param.dtype, jnp.floating) and jnp.finfo(param.dtype).bits < 32
+    if half:
+        total = sample(param).astype(jnp.float32) + sample(update).astype(jnp.float32)
+        counts["lost"] = (total.astype(param.dtype) == sample(param)) & (u != 0)
+    if moment is not None:
+        tiny = float(jnp.finfo(jnp.float32).tiny)
+        old, new = (sample(x).astype(jnp.float32) for x in (moment.old, moment.new))
+        if corrected:
+            old = old / jnp.where(moment.t > 1, seen(moment.decay, moment.t - 1, old.dtype), 1)
+            new = new / seen(moment.decay, moment.t, new.dtype)
+        g = raw.astype(jnp.float32) * (unscale * clip_ratio)
+        both = (g > 0) & (new > 0)
+        counts |= {
+            "moving": new > 0,
+            "both": both,
+            "eps": (new > 0) & (new < (EPS_FACTOR * moment.floor) ** 2),
+        }
+        lag = 2 * jnp.log(jnp.where(both, g, 1)) - jnp.log(jnp.where(both, new, 1))
+        least = jnp.maximum(jnp.maximum(new, moment.floor**2), tiny)
+        sums |= {"lag": lag, "rms": g * g / least}
+        largest = jnp.where(old > 0, g * g / jnp.where(old > 0, old, 1), 0)
+
+    x = raw.astype(jnp.float32) * unscale
+    counts |= {edge: x >= edge for edge in EDGES}
+    counted = _counted(counts, rest)
+    summed, most = _reduced(sums, largest, rest)
+
+    def share(name: Any, of: Any = count) -> Array:
+        return counted[name] / of
+
+    rows = {
+        "update_norm": jnp.sqrt(summed["update"] / count * size),
+        "param_norm": jnp.sqrt(summed["param"] / count * size),
+        "zero": share("zero"),
+        "negligible": share("negligible"),
+        "nonfinite": share("nonfinite"),
+    }
+    if half:
+        rows["lost"] = share("lost")
+    if moment is not None:
+        rows |= {
+            "eps_dominated": share("eps", jnp.maximum(counted["moving"], 1)),
+            "v_lag": summed["lag"] / jnp.maximum(counted["both"], 1),
+            "rms": jnp.sqrt(summed["rms"] / count),
+            "spike": most,
+        }
+    rows["grad_norm"] = norms * unscale
+    absent = jnp.full_like(most, ABSENT)
+    table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
+    above = jnp.stack([share(edge) for edge in EDGES], axis=1)
+    return table.astype(jnp.float32), above.astype(jnp.float16)
+
+
+def _counted(flags: dict[Any, Array], rest: tuple[int, ...]) -> dict[Any, Array]:
+    """How many of each of the flags are set, in one loop over the elements."""
+    columns = [x.astype(jnp.int32) for x in flags.values()]
+
+    def combine(a, b):
+        return tuple(x + y for x, y in zip(a, b, strict=True))
+
+    zeros = [jnp.zeros([], jnp.int32) for _ in columns]
+    counts = jax.lax.reduce(columns, zeros, combine, rest) if rest else columns
+    return {name: x.astype(jnp.float32) for name, x in zip(flags, counts, strict=True)}
+
+
+def _reduced(adds: dict[str, Array], largest: Array, rest: tuple[int, ...]) -> Any:
+    """The sums of all of `adds` and the maximum of `largest`, in one loop over the elements."""
+    columns = [x.astype(jnp.float32) for x in (*adds.values(), largest)]
+
+    def combine(a, b):
+        return *(x + y for x, y in zip(a[:-1], b[:-1], strict=True)), jnp.maximum(a[-1], b[-1])
+
+    zeros = [jnp.zeros([], jnp.float32) for _ in columns]
+    *sums, most = jax.lax.reduce(columns, zeros, combine, rest) if rest else columns
+    return dict(zip(adds, sums, strict=True)), most
+
+
+def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
+    """Without NaN and infinities, for which `LARGEST` stands."""
+    return jnp.where(jnp.isfinite(x), jnp.clip(x, ABSENT, LARGEST), LARGEST)
+
+
+def noise_scale_terms(
+    micro_norms: Float[Array, " k"], norm: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Unbiased trace of the covariance of micro-batch gradients, and squared norm of their mean.
+
+    With |G_b|² the mean squared norm of k micro-batch gradients and |G_B|² that of their mean,
+
+        |G|² = (k |G_B|² − |G_b|²) / (k − 1)        S = (|G_b|² − |G_B|²) / (1 − 1/k)
+
+    and the noise scale, in micro-batches, is a ratio of running means of the two. McCandlish et
+    al., 2018 (https://arxiv.org/abs/1812.06162), appendix A.
+    """
+    k = micro_norms.size
+    small, big = jnp.mean(micro_norms.astype(jnp.float32) ** 2), norm.astype(jnp.float32) ** 2
+    return (small - big) / (1 - 1 / k), (k * big - small) / (k - 1)

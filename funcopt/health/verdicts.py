@@ -1,0 +1,336 @@
+"""What is wrong, if anything: thresholds, evidence, and what to try."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from .readings import Readings
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on something is said. All are conventions unless marked otherwise.
+
+    Those marked *published* are numbers that a paper or a widely used tool states; the others are
+    funcopt's own choice. All were tried on healthy runs, on which nothing may be said, and on
+    broken ones (`tests/test_health.py`); none was tuned beyond that.
+
+    Args:
+        depth_factor: by which gradients may grow or shrink from the last layer of a series to the
+            first. 1e3.
+        depth_layers: how many layers make a series. 4.
+        vanished_ratio, vanished_norm: a layer's gradient has vanished below both this share of the
+            largest layer's and this norm (published: AutoTrainer, 1e-3 and 1e-4).
+        weight_factor: gradients that are so many times as large as the weights explode. 100;
+            adaptive gradient clipping keeps them below 0.01 to 0.16.
+        growth: of the gradient norm, beside its median over the run. 1e3.
+        share: of layers that must be affected, where one or two may be by design. 0.2.
+        dead, dying: share of gradient elements that are exactly zero (dying is published:
+            AutoTrainer, 0.7). 0.999 and 0.7.
+        records: how many measurements a verdict on running means takes. 3.
+        sparse: layers whose gradients have zeros by design, a regular expression.
+        saturated, negligible: share of elements that are zero or below a thousandth of their
+            root mean square, and of those that are so without being zero. 0.7 and 0.05.
+        v_lag, stale_steps: mean log g²/v̂ below this, after so many steps. −4 and 100.
+        rms: StableAdamW's RMS_t (published: 2.3 precedes spikes of the loss by 1 to 8 steps).
+        eps_dominated: share of elements with √v̂ below 10 ε. 0.1.
+        lost: share of updates that rounding loses. 0.5.
+        clipped, clipped_steps: share of the last steps that are clipped, of at least so many. 0.5
+            and 100.
+        refused: share of the last steps that are refused. 0.1.
+        spikes: share of all steps that are spikes (published: OLMo's spike score, 0.001).
+        ratio: update norm over parameter norm; a healthy run is near 1e-3 (published: Karpathy's
+            lectures). Said above 0.1.
+    """
+
+    depth_factor: float = 1e3
+    depth_layers: int = 4
+    vanished_ratio: float = 1e-3
+    vanished_norm: float = 1e-4
+    weight_factor: float = 100.0
+    growth: float = 1e3
+    share: float = 0.2
+    dead: float = 0.999
+    dying: float = 0.7
+    records: int = 3
+    sparse: str = "embed|lookup|wte|wpe|table"
+    saturated: float = 0.7
+    negligible: float = 0.05
+    v_lag: float = -4.0
+    stale_steps: int = 100
+    rms: float = 2.3
+    eps_dominated: float = 0.1
+    lost: float = 0.5
+    clipped: float = 0.5
+    clipped_steps: int = 100
+    refused: float = 0.1
+    spikes: float = 1e-3
+    ratio: float = 0.1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that is wrong.
+
+    `value` is the number that crossed `threshold`, of the worst layer; `layers` are those that are
+    affected, in order, empty where it is the run as a whole.
+    """
+
+    name: str
+    severity: Literal["alarm", "warning"]
+    layers: tuple[str, ...]
+    value: float
+    threshold: float
+    evidence: str
+    advice: str
+
+
+def verdicts(seen: Readings, limits: Thresholds) -> tuple[Verdict, ...]:
+    """All that is to be said, the gravest first."""
+    found = [verdict for rule in RULES for verdict in rule(seen, limits)]
+    return tuple(sorted(found, key=lambda verdict: verdict.severity != "alarm"))
+
+
+def _names(seen: Readings, rows: np.ndarray) -> tuple[str, ...]:
+    return tuple(name for name, here in zip(seen.layers, rows, strict=True) if here)
+
+
+def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    del limits  # one is too many
+    broken = [e for e in seen.events if e.kind in ("nonfinite", "overflow", "loss")]
+    if broken:
+        first = broken[0]
+        what = {
+            "nonfinite": f"{first.value:.0f} gradient elements were NaN or infinite",
+            "overflow": "the squares of the gradients overflowed",
+            "loss": "the loss was not finite",
+        }[first.kind]
+        where = f", first in {first.layer}" if first.layer else ""
+        worst = int(seen.broken.max(initial=0))
+        yield Verdict(
+            "NONFINITE", "alarm", _names(seen, seen.broken > 0), max(worst, 1), 0,
+            f"at step {first.step} {what}{where}; {len(broken)} such steps are in the log",
+            "wrap the optimizer in guard(...) so that such steps change nothing; then look at that "
+            "layer and batch: a division, log or exp without a bound, a rate that is too large",
+        )  # fmt: skip
+    sick = ~np.isfinite(seen.latest["update_norm"]) | np.isposinf(seen.latest["rms"])
+    if sick.any():
+        yield Verdict(
+            "NONFINITE STATE", "alarm", _names(seen, sick), float(sick.sum()), 0,
+            "updates or the optimizer's moments are not finite",
+            "a non-finite gradient got into the state: go back to a checkpoint before it, and "
+            "train on behind guard(...)",
+        )  # fmt: skip
+    moving = np.nan_to_num(seen.latest["grad_norm"]) > 0
+    still = moving & (seen.latest["update_norm"] == 0)
+    rate, skipped = seen.now("lr"), seen.now("skipped")
+    if still.any() and still[moving].all() and rate != 0 and not skipped > 0 and not sick.any():
+        yield Verdict(
+            "STUCK", "alarm", (), 0.0, 0.0,
+            "gradients come, but every update is exactly zero",
+            "is a clip's threshold 0, or the optimizer's state broken? Inside accumulate(...) "
+            "measure where updates are made: accumulate(monitor(optimizer), k)",
+        )  # fmt: skip
+
+
+def _through_depth(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    norms = seen.mean["grad_norm"]
+    per_element = norms / np.sqrt(seen.sizes)
+    vanished, exploded = np.zeros(len(norms), bool), np.zeros(len(norms), bool)
+    shrinks = grows = 1.0
+    for rows in seen.series:
+        rows = rows[(per_element[rows] > 0) & np.isfinite(per_element[rows])]
+        if len(rows) < limits.depth_layers:
+            continue
+        logs = np.log(per_element[rows])
+        slope = np.polyfit(np.arange(len(rows)), logs, 1)[0] * (len(rows) - 1)
+        if slope > np.log(limits.depth_factor):
+            shrinks = max(shrinks, np.exp(min(slope, 700)))
+            vanished[rows[logs < logs.max() - np.log(limits.depth_factor) / 2]] = True
+        if -slope > np.log(limits.depth_factor):
+            grows = max(grows, np.exp(min(-slope, 700)))
+            exploded[rows[logs > logs.min() + np.log(limits.depth_factor) / 2]] = True
+    advice = (
+        "an initialisation that keeps variances (He for ReLU, Glorot for tanh), normalisation, "
+        "residual connections, or another activation"
+    )
+    if vanished.any():
+        yield Verdict(
+            "VANISHING", "alarm", _names(seen, vanished), shrinks, limits.depth_factor,
+            f"from the last layer to the first, gradients shrink {shrinks:.1e} times", advice,
+        )  # fmt: skip
+    else:
+        yield from _vanished_at_once(seen, limits, norms, advice)
+    if exploded.any():
+        yield Verdict(
+            "EXPLODING", "alarm", _names(seen, exploded), grows, limits.depth_factor,
+            f"from the last layer to the first, gradients grow {grows:.1e} times", advice,
+        )  # fmt: skip
+    else:
+        yield from _larger_than_weights(seen, limits, norms, advice)
+
+
+def _vanished_at_once(seen, limits: Thresholds, norms, advice: str) -> Iterator[Verdict]:
+    matrices, largest = seen.ndims >= 2, np.nanmax(norms, initial=0)
+    tiny = (norms > 0) & (norms < limits.vanished_ratio * largest) & (norms < limits.vanished_norm)
+    tiny &= matrices
+    if tiny.sum() >= max(2, limits.share * matrices.sum()):
+        least = float((norms[tiny] / largest).min())
+        yield Verdict(
+            "VANISHING", "alarm", _names(seen, tiny), least, limits.vanished_ratio,
+            f"gradients are down to {least:.1e} of the largest layer's", advice,
+        )  # fmt: skip
+
+
+def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterator[Verdict]:
+    weights = seen.mean["param_norm"]
+    matrices = (seen.ndims >= 2) & (weights > 0)
+    times = np.where(matrices, norms / np.where(matrices, weights, 1), 0)
+    large = times > limits.weight_factor
+    if large.any() and large.sum() >= limits.share * matrices.sum():
+        yield Verdict(
+            "EXPLODING", "alarm", _names(seen, large), float(times.max()), limits.weight_factor,
+            f"gradients are up to {times.max():.1e} times as large as the weights",
+            f"{advice}; a smaller scale of the loss",
+        )  # fmt: skip
+        return
+    run = seen.run.scalars["grad_norm"]
+    run = run[np.isfinite(run) & (run > 0)]
+    if len(run) >= 5 and run[-1] > limits.growth * np.median(run):
+        times = float(run[-1] / np.median(run))
+        yield Verdict(
+            "EXPLODING", "alarm", (), times, limits.growth,
+            f"the gradient norm is {times:.1e} times its median over the run",
+            "a smaller rate, a longer warm-up, clip_by_global_norm(1.0)",
+        )  # fmt: skip
+
+
+def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    if seen.records < min(limits.records, seen.possible_records):
+        return
+    zero, negligible = seen.mean["zero"], seen.mean["negligible"]
+    dead = zero >= limits.dead
+    if dead.any():
+        yield Verdict(
+            "DEAD", "alarm", _names(seen, dead), float(zero[dead].max()), limits.dead,
+            f"every gradient was exactly zero in the last {seen.records} measurements",
+            "ReLU units that never fire (smaller rate, warm-up, leaky ReLU, other initial biases), "
+            "or parameters that the loss does not use: freeze those",
+        )  # fmt: skip
+    flat = (zero + negligible >= limits.saturated) & (negligible >= limits.negligible) & ~dead
+    if flat.any():
+        share = float((zero + negligible)[flat].max())
+        yield Verdict(
+            "SATURATED", "alarm", _names(seen, flat), share, limits.saturated,
+            f"{share:.0%} of gradients are below a thousandth of their root mean square, so few "
+            "elements learn",
+            "smaller initial weights or inputs of unit scale, where tanh and sigmoid are not flat; "
+            "normalisation",
+        )  # fmt: skip
+    dying = (zero >= limits.dying) & ~dead & ~flat & ~seen.matching(limits.sparse)
+    if dying.any():
+        share = float(zero[dying].max())
+        yield Verdict(
+            "DYING", "warning", _names(seen, dying), share, limits.dying,
+            f"{share:.0%} of gradients are exactly zero",
+            "normal where inputs are sparse (tell Thresholds(sparse=...)); else as for DEAD",
+        )  # fmt: skip
+
+
+def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    lag, rms, eps = (seen.mean[name] for name in ("v_lag", "rms", "eps_dominated"))
+    if seen.steps >= limits.stale_steps:
+        stale = lag < limits.v_lag
+        if stale.any():
+            least = float(np.nanmin(lag))
+            yield Verdict(
+                "STALE SECOND MOMENT", "warning", _names(seen, stale), least, limits.v_lag,
+                f"squared gradients are {np.exp(-least):.1e} times below the second moment "
+                "(mean log g²/v), which the optimizer still divides by",
+                "steps are too short now and too long once it has decayed: a smaller b2 (0.95), or "
+                "clip updates by their RMS",
+            )  # fmt: skip
+        behind = rms > limits.rms
+        if behind.any():
+            most = float(np.nanmax(rms))
+            yield Verdict(
+                "STALE SECOND MOMENT", "warning", _names(seen, behind), most, limits.rms,
+                f"gradients outgrow the second moment (RMS_t {most:.1f})",
+                "a spike of the loss is near: a smaller b2 (0.95), or clip updates by their RMS",
+            )  # fmt: skip
+    dominated = eps > limits.eps_dominated
+    if dominated.any() and seen.records >= min(limits.records, seen.possible_records):
+        most = float(np.nanmax(eps))
+        yield Verdict(
+            "EPS-DOMINATED", "alarm", _names(seen, dominated), most, limits.eps_dominated,
+            f"for {most:.0%} of elements the root of the second moment is below 10 eps",
+            "a smaller eps (1e-12), or a larger scale of the loss: the optimizer is no longer "
+            "adaptive there, and its updates vanish",
+        )  # fmt: skip
+
+
+def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    share = seen.mean["lost"]
+    lost = share > limits.lost
+    if lost.any() and seen.records >= min(limits.records, seen.possible_records):
+        most = float(np.nanmax(share))
+        yield Verdict(
+            "LOST UPDATES", "alarm", _names(seen, lost), most, limits.lost,
+            f"{most:.0%} of updates are rounded away when they are added to half-precision "
+            "parameters",
+            "keep float32 master weights, or round stochastically; a larger rate hides it only",
+        )  # fmt: skip
+
+
+def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    clip = seen.last.scalars["clip_ratio"]
+    clip = clip[np.isfinite(clip)]
+    if len(clip) >= limits.clipped_steps and np.mean(clip < 1) > limits.clipped:
+        share = float(np.mean(clip < 1))
+        yield Verdict(
+            "CLIPPING TOO OFTEN", "warning", (), share, limits.clipped,
+            f"{share:.0%} of the last {len(clip)} steps were clipped, to {np.median(clip):.2g} "
+            "times their length in the median",
+            "the clip sets the step now: raise max_norm to above the usual gradient norm "
+            f"({_median(seen.last.scalars['grad_norm']):.2g}), or lower the rate",
+        )  # fmt: skip
+    skipped = seen.last.scalars["skipped"]
+    skipped = skipped[np.isfinite(skipped)]
+    if len(skipped) and np.mean(skipped) > limits.refused:
+        yield Verdict(
+            "STEPS REFUSED", "warning", (), float(np.mean(skipped)), limits.refused,
+            f"{np.mean(skipped):.0%} of the last {len(skipped)} steps were refused",
+            "see the events for why; a guard that refuses much hides a rate that is too large or "
+            "data that is broken",
+        )  # fmt: skip
+    spikes = [e for e in seen.events if e.kind == "spike"]
+    if spikes and len(spikes) > limits.spikes * max(seen.steps, 1):
+        last = spikes[-1]
+        place = f", in {last.layer}" if last.layer else ""
+        yield Verdict(
+            "SPIKES", "warning", (), len(spikes) / seen.steps, limits.spikes,
+            f"{len(spikes)} spikes of the gradient norm, the last at step {last.step} "
+            f"(norm {last.value:.2g}{place})",
+            "guard(...) refuses them; look at the batches; a smaller rate or b2 (0.95)",
+        )  # fmt: skip
+    ratio = seen.mean["update_norm"] / np.where(
+        seen.mean["param_norm"] > 0, seen.mean["param_norm"], np.nan
+    )
+    large = (ratio > limits.ratio) & (seen.ndims >= 2)
+    if large.any() and seen.records >= limits.records:
+        most = float(np.nanmax(np.where(large, ratio, np.nan)))
+        yield Verdict(
+            "STEPS TOO LARGE", "warning", _names(seen, large), most, limits.ratio,
+            f"one step changes the weights by up to {most:.0%} of their norm (usual: 0.1%)",
+            "a smaller rate, or a longer warm-up",
+        )  # fmt: skip
+
+
+def _median(x: np.ndarray) -> float:
+    x = x[np.isfinite(x)]
+    return float(np.median(x)) if len(x) else np.nan
+
+
+RULES = (_nonfinite, _through_depth, _dead, _second_moment, _lost, _whole_run)

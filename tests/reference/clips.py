@@ -1,0 +1,148 @@
+"""Clips of gradients, and what else is done to them before an optimizer, from their papers.
+
+    by norm                 g min(1, c/‖g‖)                            arXiv:1211.5063, algorithm 1
+    by block RMS            g / max(1, RMS(g)/d)                       arXiv:1804.04235, section 6
+    AGC, per unit i         G_i min(1, λ max(‖W_i‖, ε)/‖G_i‖)          arXiv:2102.06171, eq. 3
+    ZClip                   z = (n − μ)/σ; n* = μ + z_thr² σ/z         arXiv:2504.02507
+    AdaGC, per leaf         g min(1, λ_rel γ/‖g‖); γ ← β γ + (1−β)‖ĝ‖  arXiv:2502.11034, algorithm 1
+    AutoClip                g min(1, percentile_p(norms)/‖g‖)          arXiv:2007.14469, algorithm 1
+    SPAM's clip             sign(g) √(θ v) where g²/v > θ              arXiv:2501.06842, section 3
+    centralisation          g − mean(g) over a neuron's weights        arXiv:2004.01461, eq. 1
+
+Each is followed by a descent. The state is what the papers keep: lists of norms where they keep
+norms. Where they do not say what a zero means, zeros are left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def _shortened(p, g, lr, ratio):
+    return p - lr * ratio * g
+
+
+def _within(n, bound):
+    return 1.0 if n <= bound else bound / n
+
+
+def clip_by_norm(p, g, slots, t, lr, max_norm):
+    """The Euclidean norm of one array is at most `max_norm`."""
+    return _shortened(p, g, lr, _within(np.linalg.norm(np.ravel(g)), max_norm)), slots
+
+
+def clip_by_block_rms(p, g, slots, t, lr, threshold=1.0):
+    """Adafactor's update clipping."""
+    rms = np.sqrt(np.mean(np.abs(g) ** 2))
+    return p - lr * g / max(1.0, rms / threshold), slots
+
+
+def adaptive_grad_clip(p, g, slots, t, lr, clipping, eps=1e-3):
+    """AGC; the last axis counts the units, and a vector is one unit."""
+    if np.ndim(g) <= 1:
+        weights, grads = p.reshape(-1, 1), g.reshape(-1, 1)
+    else:
+        weights, grads = p.reshape(-1, p.shape[-1]), g.reshape(-1, g.shape[-1])
+    out = np.empty_like(grads)
+    for i in range(grads.shape[1]):
+        bound = clipping * max(np.linalg.norm(weights[:, i]), eps)
+        n = np.linalg.norm(grads[:, i])
+        out[:, i] = grads[:, i] * (bound / n if n > bound else 1.0)
+    return p - lr * out.reshape(g.shape), slots
+
+
+def centralize(p, g, slots, t, lr):
+    """Every unit's gradient has mean zero."""
+    if np.ndim(g) <= 1:
+        return p - lr * g, slots
+    flat = g.reshape(-1, g.shape[-1])
+    return p - lr * (flat - flat.mean(axis=0)).reshape(g.shape), slots
+
+
+def normalize_by_update_norm(p, g, slots, t, lr, scale_factor=1.0, eps=1e-6):
+    """Every step has the same length."""
+    return p - lr * scale_factor * g / (np.linalg.norm(np.ravel(g)) + eps), slots
+
+
+def clip_by_zscore(
+    p,
+    g,
+    slots,
+    t,
+    lr,
+    z=2.5,
+    decay=0.97,
+    warmup=25,
+    max_norm=1.0,
+    *,
+    eps=1e-6,
+    clip_factor=1.0,
+    clip_option="adaptive_scaling",
+    skip_update_on_spike=False,
+):
+    """ZClip, with its buffer of the first `warmup` norms."""
+    n = np.linalg.norm(np.ravel(g))
+    if n == 0:
+        return p, slots
+    buffer = [*slots.get("buffer", []), n]
+    if "mean" not in slots:
+        slots = {"buffer": buffer}
+        if len(buffer) >= warmup:
+            slots |= {"mean": np.mean(buffer), "var": np.var(buffer)}
+        return _shortened(p, g, lr, _within(n, max_norm)), slots
+    mean, var = slots["mean"], slots["var"]
+    deviation = np.sqrt(var)
+    score = (n - mean) / (deviation + eps)
+    spike, let = score > z, n
+    if clip_option == "percentile":
+        spike = n > mean + z * deviation
+        let = mean + z * deviation if spike else n
+    elif spike and clip_option == "mean":
+        let = mean
+    elif spike:
+        let = clip_factor * (mean + z * deviation / (score / z))
+    if not (spike and skip_update_on_spike):
+        mean = decay * mean + (1 - decay) * let
+        var = decay * var + (1 - decay) * (let - mean) ** 2
+    slots = {"buffer": buffer, "mean": mean, "var": var}
+    return _shortened(p, g, lr, _within(n, min(let, max_norm))), slots
+
+
+def clip_by_ema(p, g, slots, t, lr, factor=1.05, decay=0.98, warmup=100, max_norm=1.0):
+    """AdaGC on one leaf, whose norm then is the global one."""
+    n = np.linalg.norm(np.ravel(g))
+    gamma = slots.get("gamma")
+    ratio = _within(n, max_norm if t <= warmup or gamma is None else factor * gamma)
+    short = ratio * n
+    if short > 0:
+        if gamma is None:
+            gamma = short
+        elif t <= warmup:
+            gamma = min(gamma, short)
+        else:
+            gamma = decay * gamma + (1 - decay) * short
+    return _shortened(p, g, lr, ratio), {} if gamma is None else {"gamma": gamma}
+
+
+def clip_by_percentile(p, g, slots, t, lr, q=10.0):
+    """AutoClip with norms known by their bin: each is the mean of its bin.
+
+    There are 512 bins of equal ratio from 1e-8 to 1e8.
+    """
+    n = np.linalg.norm(np.ravel(g))
+    norms = [*slots.get("norms", []), *([n] if n > 0 else [])]
+    if not norms:
+        return p - lr * g, {"norms": norms}
+    logs = np.log(norms)
+    bins = np.floor((logs - np.log(1e-8)) / (np.log(1e16) / 512))
+    binned = [np.mean(np.array(norms)[bins == each]) for each in bins]
+    return _shortened(p, g, lr, _within(n, np.percentile(binned, q))), {"norms": norms}
+
+
+def clip_spikes(p, g, slots, t, lr, threshold=5000.0, decay=0.999, *, grace=20):
+    """SPAM's clip alone; slot `nu`."""
+    nu = slots.get("nu", np.zeros(np.shape(p)))
+    spike = (t > grace) & (nu > 0) & (np.abs(g) ** 2 > threshold * nu)
+    size = np.where(spike, np.abs(g), 1)
+    g = np.where(spike, g / size * np.sqrt(threshold * nu), g)
+    return p - lr * g, {"nu": decay * nu + (1 - decay) * np.abs(g) ** 2}
