@@ -53,7 +53,6 @@ from .rules.rmsprop import scale_by_rms as scale_by_rms
 from .rules.rmsprop import scale_by_stddev as scale_by_stddev
 from .rules.scale import Clip as Clip
 from .rules.scale import Scale as Scale
-from .rules.scale import clip as clip
 from .rules.scale import scale as scale
 from .rules.scale import scale_by_learning_rate as scale_by_learning_rate
 from .rules.sgd import Momentum as Momentum
@@ -117,6 +116,7 @@ from .transformation import transformation as transformation
 from .tree.adagc import clip_by_ema as clip_by_ema
 from .tree.agc import adaptive_grad_clip as adaptive_grad_clip
 from .tree.autoclip import clip_by_percentile as clip_by_percentile
+from .tree.clip import clip as clip
 from .tree.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
 from .tree.clip_by_block_rms import clip_update_rms as clip_update_rms
 from .tree.clip_by_norm import clip_by_norm as clip_by_norm

@@ -274,7 +274,7 @@ def metrics(state: OptState) -> dict[str, Float[Array, ""]]:
     >>> tx = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.sgd(0.5))
     >>> _, state = tx.update(jnp.array([3.0, 4.0]), tx.init(jnp.zeros(2)))
     >>> {name: float(x) for name, x in funcopt.metrics(state).items()}
-    {'grad_norm': 5.0, 'clip_ratio': 0.2..., 'lr': 0.5}
+    {'grad_norm': 5.0, 'clip_ratio': 0.2..., 'clipped': 1.0, 'lr': 0.5}
     """
     found = list(_reports(state, ""))
     names = [name for _, name, _ in found]

@@ -118,7 +118,7 @@ def test_flax_train_state_with_a_schedule_and_a_mask():
     state = train_state(tx)
     for _ in range(3):
         state = state.apply_gradients(grads=jax.grad(loss)(state.params))
-    assert set(funcopt.metrics(state.opt_state)) == {"lr", "grad_norm", "clip_ratio"}
+    assert set(funcopt.metrics(state.opt_state)) == {"lr", "grad_norm", "clip_ratio", "clipped"}
     np.testing.assert_allclose(funcopt.current_lr(state.opt_state), 0.08, rtol=1e-6)
 
 
@@ -183,7 +183,7 @@ def nnx_decayed(mask) -> list[str]:
     optimizer = flax.nnx.Optimizer(model, tx, wrt=flax.nnx.Param)
     optimizer.update(model, jax.tree.map(jnp.zeros_like, flax.nnx.state(model, flax.nnx.Param)))
     metrics = funcopt.metrics(optimizer.opt_state)
-    assert set(metrics) == {"lr", "grad_norm", "clip_ratio"}
+    assert set(metrics) == {"lr", "grad_norm", "clip_ratio", "clipped"}
     assert float(metrics["grad_norm"]) == 0.0
     leaves = jax.tree_util.tree_leaves_with_path(flax.nnx.to_pure_dict(flax.nnx.state(model)))
     return [

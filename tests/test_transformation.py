@@ -209,7 +209,7 @@ def test_metrics_inside_and_outside_of_jit():
 
     state, inside, rate = step(tx.init(PARAMS))
     assert floats(inside) == floats(funcopt.metrics(state))
-    assert floats(inside) == {"grad_norm": 13.0, "clip_ratio": 0.5, "lr": 0.5}
+    assert floats(inside) == {"grad_norm": 13.0, "clip_ratio": 0.5, "clipped": 1.0, "lr": 0.5}
     assert all(x.dtype == jnp.float32 and x.shape == () for x in inside.values())
     assert float(rate) == float(funcopt.current_lr(state)) == 0.5
 
@@ -227,7 +227,12 @@ def test_metrics_through_any_nesting():
         optax.inject_hyperparams(lambda rate: inner)(rate=0.5),
     ):
         state = tx.init(PARAMS)
-        assert floats(funcopt.metrics(state)) == {"grad_norm": 0.0, "clip_ratio": 1.0, "lr": 0.25}
+        assert floats(funcopt.metrics(state)) == {
+            "grad_norm": 0.0,
+            "clip_ratio": 1.0,
+            "clipped": 0.0,
+            "lr": 0.25,
+        }
         assert float(funcopt.current_lr(state)) == 0.25
 
 
@@ -237,7 +242,9 @@ def test_metrics_that_occur_twice_carry_their_path():
     )
     _, state = update(tx)
     found = floats(funcopt.metrics(state))
-    assert set(found) == {"0/grad_norm", "0/clip_ratio", "1/grad_norm", "1/clip_ratio", "lr"}
+    assert set(found) == {
+        f"{i}/{name}" for i in (0, 1) for name in ("grad_norm", "clip_ratio", "clipped")
+    } | {"lr"}
     assert found["0/grad_norm"] == 13.0
     assert found["1/grad_norm"] == pytest.approx(6.5, rel=1e-6)
 
@@ -331,7 +338,9 @@ def test_updates_have_the_parameters_dtype(tx, dtype):
 
 def test_the_norm_before_the_clip_and_the_ratio_are_reported():
     updates, state = update(funcopt.clip_by_global_norm(1.3))
-    assert floats(funcopt.metrics(state)) == pytest.approx({"grad_norm": 13.0, "clip_ratio": 0.1})
+    assert floats(funcopt.metrics(state)) == pytest.approx(
+        {"grad_norm": 13.0, "clip_ratio": 0.1, "clipped": 1}
+    )
     np.testing.assert_allclose(updates["a"], [0.3, -0.4], rtol=1e-6)
     np.testing.assert_allclose(funcopt.global_norm(updates), 1.3, rtol=1e-6)
     assert int(state.count) == 1
@@ -341,13 +350,13 @@ def test_the_norm_before_the_clip_and_the_ratio_are_reported():
 def test_what_is_short_enough_stays_bit_for_bit(max_norm):
     updates, state = update(funcopt.clip_by_global_norm(max_norm))
     assert_same(updates, GRADS)
-    assert floats(funcopt.metrics(state)) == {"grad_norm": 13.0, "clip_ratio": 1.0}
+    assert floats(funcopt.metrics(state)) == {"grad_norm": 13.0, "clip_ratio": 1.0, "clipped": 0.0}
 
 
 def test_a_bound_of_zero_stops_everything():
     updates, state = update(funcopt.clip_by_global_norm(0.0))
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(updates))
-    assert floats(funcopt.metrics(state)) == {"grad_norm": 13.0, "clip_ratio": 0.0}
+    assert floats(funcopt.metrics(state)) == {"grad_norm": 13.0, "clip_ratio": 0.0, "clipped": 1.0}
 
 
 @pytest.mark.parametrize("max_norm", [0.0, 1.0, math.inf])
@@ -355,14 +364,14 @@ def test_zero_gradients_stay_zero(max_norm):
     zeros = jax.tree.map(jnp.zeros_like, PARAMS)
     updates, state = update(funcopt.clip_by_global_norm(max_norm), zeros)
     assert_same(updates, zeros)
-    assert floats(funcopt.metrics(state)) == {"grad_norm": 0.0, "clip_ratio": 1.0}
+    assert floats(funcopt.metrics(state)) == {"grad_norm": 0.0, "clip_ratio": 1.0, "clipped": 0.0}
 
 
 @pytest.mark.parametrize("empty", [{}, {"a": None}, [], {"a": jnp.zeros((0, 3))}])
 def test_an_empty_tree_has_norm_zero(empty):
     updates, state = update(funcopt.clip_by_global_norm(1.0), empty, empty)
     assert jax.tree.structure(updates) == jax.tree.structure(empty)
-    assert floats(funcopt.metrics(state)) == {"grad_norm": 0.0, "clip_ratio": 1.0}
+    assert floats(funcopt.metrics(state)) == {"grad_norm": 0.0, "clip_ratio": 1.0, "clipped": 0.0}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -394,7 +403,11 @@ def test_a_nan_is_not_hidden(max_norm):
 def test_an_infinity_is_not_hidden():
     grads = {"a": jnp.array([jnp.inf, 1.0]), "b": {"c": jnp.array([[1.0]])}}
     updates, state = update(funcopt.clip_by_global_norm(1.0), grads)
-    assert floats(funcopt.metrics(state)) == {"grad_norm": math.inf, "clip_ratio": 0.0}
+    assert floats(funcopt.metrics(state)) == {
+        "grad_norm": math.inf,
+        "clip_ratio": 0.0,
+        "clipped": 1.0,
+    }
     assert np.isnan(updates["a"][0])
     assert float(updates["b"]["c"][0, 0]) == 0.0
     measured, state = update(funcopt.clip_by_global_norm(math.inf), grads)

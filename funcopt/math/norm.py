@@ -57,6 +57,13 @@ def shortening(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
     return jnp.where(inside, 1, bound / jnp.where(inside, 1, norm))
 
 
+def within(x: Inexact[Array, "*p"], bound: Any) -> Inexact[Array, "*p"]:
+    """Every element cut off at ± bound, the real and the imaginary part apart."""
+    if not jnp.iscomplexobj(x):
+        return jnp.clip(x, -bound, bound)
+    return jax.lax.complex(jnp.clip(x.real, -bound, bound), jnp.clip(x.imag, -bound, bound))
+
+
 def rms_ema(rms: Float[Array, "*n"], x: Float[Array, "*n"], decay: Any) -> Float[Array, "*n"]:
     """The root of the moving average of squares, √(decay rms² + (1 − decay) x²)."""
     return weighted_rms(rms, decay, x, 1 - decay)

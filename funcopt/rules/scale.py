@@ -4,10 +4,9 @@ u ← step_size u
 u ← min(max(u, −max_delta), max_delta)
 """
 
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ..math.norm import within
 from ..optimizer import lift, optimizer
 from ..rule import Clock, Rule, rule
 from ..transformation import transformation
@@ -29,10 +28,7 @@ class Clip(Rule):
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param, clock  # a bound asks for nothing
-        if not jnp.iscomplexobj(grad):
-            return jnp.clip(grad, -self.max_delta, self.max_delta), slots
-        parts = (jnp.clip(x, -self.max_delta, self.max_delta) for x in (grad.real, grad.imag))
-        return jax.lax.complex(*parts), slots
+        return within(grad, self.max_delta), slots
 
 
 @transformation
@@ -56,20 +52,3 @@ def scale_by_learning_rate(learning_rate: Rate, *, flip_sign: Flag = True):
     scale_by_learning_rate(learning_rate=0.1)
     """
     return optimizer(learning_rate=learning_rate) if flip_sign else lift(Scale(learning_rate))
-
-
-@transformation
-def clip(max_delta: Threshold):
-    """Cut every element off at ± `max_delta` (real and imaginary part apart).
-
-    Unlike `clip_by_global_norm` it changes the direction of the update.
-
-    Args:
-        max_delta: at least 0, or a schedule.
-
-    >>> import funcopt, jax.numpy as jnp
-    >>> tx = funcopt.clip(1.0)
-    >>> tx.update(jnp.array([-3.0, 0.5]), tx.init(jnp.zeros(2)))[0]
-    Array([-1. ,  0.5], dtype=float32)
-    """
-    return lift(Clip(max_delta))

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..math.norm import norm
 from .turn import Turn
 
 S = TypeVar("S", bound=tuple)
@@ -40,6 +41,25 @@ def reported(state: S, now: Turn, **report: Array) -> S:
     renewed = now.renew(**report)
     new = {name: getattr(renewed, name) for name in report}
     return type(state)(**{**state._asdict(), **new})  # type: ignore[attr-defined]
+
+
+def together(
+    norms: list[Array], ratios: list[Array], counts: list[Array], *, of: int
+) -> dict[str, Array]:
+    """The report of all leaves from that of each: norm, smallest ratio, number that was clipped.
+
+    `of` is how many leaves, units or elements there are.
+    """
+
+    def stacked(numbers: list[Array]) -> Array:
+        widest = jnp.result_type(*numbers)
+        return jnp.stack([x.astype(widest) for x in numbers])
+
+    return {
+        "grad_norm": norm(stacked(norms)),
+        "clip_ratio": jnp.min(stacked(ratios)),
+        "clipped": jnp.sum(stacked(counts)) / max(of, 1),
+    }
 
 
 def nothing_clipped() -> dict[str, Array]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 from optax import Params, ScalarOrSchedule, Updates, safe_increment
 
 from ..leaves import gradients_beside
@@ -24,6 +24,7 @@ from ..rule import Clock
 from ..schedules.listening import begin, hear, spoken
 from ..transformation import transformation
 from ..value import Threshold, number_at
+from .clip_state import clip_metrics
 from .norm import global_norm
 
 
@@ -36,7 +37,11 @@ class ClipByGlobalNormState(NamedTuple):
     feedback: tuple = ()
 
     def metrics(self) -> dict[str, Array]:
-        return {"grad_norm": self.grad_norm, "clip_ratio": self.clip_ratio}
+        return clip_metrics(self)
+
+    @property
+    def clipped(self) -> Bool[Array, ""]:
+        return jnp.asarray(self.clip_ratio) < 1
 
 
 # Leaves of the same shape share a trace, as in `lift`.
@@ -101,8 +106,9 @@ def clip_by_global_norm(max_norm: Threshold):
         max_norm: at least 0, or a schedule; infinity only measures. 1.0 is usual for transformers,
             1 to 5 for recurrent networks.
 
-    Its state reports `grad_norm` (before the clip) and `clip_ratio`, see `funcopt.metrics`. A NaN
-    or an infinity among the updates makes them all NaN or zero, and `grad_norm` says so.
+    Its state reports `grad_norm` (before the clip), `clip_ratio` and `clipped` (0 or 1), see
+    `funcopt.metrics`. A NaN or an infinity among the updates makes them all NaN or zero, and
+    `grad_norm` says so.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.clip_by_global_norm(1.0)

@@ -21,7 +21,7 @@ from ..math.moments import abs_sq, ema
 from ..math.norm import norm, root
 from ..transformation import transformation
 from ..value import DecayRate, Offset, Threshold
-from .clip_state import clip_metrics, nothing_clipped
+from .clip_state import clip_metrics, nothing_clipped, together
 from .turn import Start, Turn
 
 
@@ -93,12 +93,8 @@ class _Spikes:
         ]
         steps, nus, norms, ratios, counts = map(list, zip(*done, strict=True))
         elements = sum(g.size for g in now.grads)
-        return now.leave(steps), now.renew(
-            nu=nus,
-            grad_norm=norm(jnp.stack([x.astype(now.real) for x in norms])),
-            clip_ratio=jnp.min(jnp.stack(ratios)),
-            clipped=jnp.sum(jnp.stack(counts)) / max(elements, 1),
-        )
+        report = together(norms, ratios, counts, of=elements)
+        return now.leave(steps), now.renew(nu=nus, **report)
 
 
 @transformation

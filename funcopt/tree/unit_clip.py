@@ -20,7 +20,7 @@ from optax import Params, Updates
 from ..leaves import Leaf
 from ..math.norm import Axes, norm, shortening
 from ..partition import marked
-from .clip_state import ClipState, nothing_clipped
+from .clip_state import ClipState, nothing_clipped, together
 from .turn import Start, Turn
 
 
@@ -128,16 +128,7 @@ class UnitClip:
         done = [_clipped(h, *each) for each in zip(now.grads, beside, axes, strict=True)]
         steps, norms, ratios, counts = map(list, zip(*done, strict=True))
         units = sum(_units(g.shape, a) for g, a in zip(now.grads, axes, strict=True))
-        return now.leave(steps), now.renew(
-            grad_norm=norm(_together(norms)),
-            clip_ratio=jnp.min(_together(ratios)),
-            clipped=jnp.sum(_together(counts)) / max(units, 1),
-        )
-
-
-def _together(numbers: list[Array]) -> Float[Array, " n"]:
-    widest = jnp.result_type(*numbers)
-    return jnp.stack([x.astype(widest) for x in numbers])
+        return now.leave(steps), now.renew(**together(norms, ratios, counts, of=units))
 
 
 def _units(shape: tuple[int, ...], axes: Axes) -> int:

@@ -1,0 +1,86 @@
+"""Clipping by value.
+
+u = min(max(g, −max_delta), max_delta)      for each element, real and imaginary part apart
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+from optax import Params, Updates
+
+from ..math.moments import abs_sq
+from ..math.norm import root, shortening, within
+from ..transformation import transformation
+from ..value import Threshold
+from .clip_state import ClipState, nothing_clipped, together
+from .turn import Start, Turn
+
+
+# Leaves of the same shape share a trace, as in `lift`.
+@jax.jit
+def _clipped(
+    grad: Array, max_delta: Any
+) -> tuple[Array, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """The clipped leaf, its norm, the ratio of its largest element, and whether the clip acted."""
+    parts = [grad.real, grad.imag] if jnp.iscomplexobj(grad) else [grad]
+    largest = [jnp.max(jnp.abs(x), initial=0) for x in parts]
+    ratio = shortening(jnp.max(jnp.stack(largest)), max_delta)
+    size = root(jnp.sum(abs_sq(grad)))
+    return within(grad, max_delta), size, ratio, (ratio < 1).astype(ratio.dtype)
+
+
+@dataclass(frozen=True)
+class _Clip:
+    max_delta: Any
+
+    def init(self, params: Params) -> ClipState:
+        _, start = Start.of(self, params)
+        return ClipState(start.count, **nothing_clipped(), feedback=start.feedback)
+
+    def update(
+        self,
+        updates: Updates,
+        state: ClipState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, ClipState]:
+        del extra_args  # they are for other members of a chain
+        h, now = Turn.of(
+            self, updates, state, params, kind=ClipState, needs_params=False, value=value, gate=gate
+        )
+        if not now.leaves:
+            return updates, now.renew(**nothing_clipped())
+        done = [_clipped(g, h.max_delta) for g in now.grads]
+        steps, norms, ratios, counts = map(list, zip(*done, strict=True))
+        return now.leave(steps), now.renew(**together(norms, ratios, counts, of=len(steps)))
+
+
+@transformation
+def clip(max_delta: Threshold):
+    """Cut every element off at ± `max_delta` (real and imaginary part apart).
+
+    Unlike `clip_by_global_norm` it changes the direction of the update. The rule `funcopt.Clip`
+    does the same inside a chain of rules, and reports nothing.
+
+    Args:
+        max_delta: at least 0, or a schedule; infinity only measures.
+
+    Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (of the largest
+    element) and `clipped` (the fraction of leaves in which it acted), see `funcopt.metrics`.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.clip(1.0)
+    >>> updates, state = tx.update(jnp.array([-4.0, 0.5]), tx.init(jnp.zeros(2)))
+    >>> updates
+    Array([-1. ,  0.5], dtype=float32)
+    >>> float(state.clip_ratio), float(state.clipped)
+    (0.25, 1.0)
+    """
+    return _Clip(max_delta)
