@@ -7,16 +7,10 @@ sides. See README.md beside this file.
     python benchmarks/step_time.py --pairs 9 --torch-python path/to/python-with-torch
 """
 
-import datetime
 import gc
 import importlib
-import importlib.metadata
 import importlib.util
 import json
-import math
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import time
@@ -27,6 +21,16 @@ from typing import Any, NamedTuple
 
 import jax
 import tyro
+from measure import (
+    Optimizer,
+    circumstances,
+    paired,
+    paired_steps,
+    scalars_only,
+    step_timer,
+    summary,
+    within,
+)
 from program import describe, jitted_step
 from rich.console import Console
 from rich.table import Table
@@ -93,57 +97,6 @@ class Torch:
         self.process.wait()
 
 
-def paired(
-    first: Callable[[], float], second: Callable[[], float], pairs: int
-) -> list[tuple[float, float]]:
-    """`pairs` measurements of both, one after the other, the order alternating."""
-    measured = []
-    for pair in range(pairs):
-        gc.collect()
-        if pair % 2 == 0:
-            a = first()
-            b = second()
-        else:
-            b = second()
-            a = first()
-        measured.append((a, b))
-    return measured
-
-
-def summary(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """Median times of both sides and the median and extremes of the paired ratios."""
-    ratios = [a / b for a, b in pairs]
-    return {
-        "subject_s": statistics.median(a for a, _ in pairs),
-        "baseline_s": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-        "pairs": len(pairs),
-    }
-
-
-def step_timer(
-    side: Side, algorithm: str, shapes: Shapes, grads: Mapping[str, jax.Array]
-) -> Callable[[int], float]:
-    """A function that runs some jitted steps and returns seconds per step; already compiled."""
-    tx = ALGORITHMS[algorithm](side.library)
-    step = jitted_step(side.library, tx)
-    params = arrays(shapes, seed=0, scale=0.02)
-    carry = step(params, tx.init(params), grads)
-
-    def seconds_per_step(steps: int) -> float:
-        nonlocal carry
-        start = time.perf_counter()
-        for _ in range(steps):
-            carry = step(*carry, grads)
-        jax.block_until_ready(carry)
-        return (time.perf_counter() - start) / steps
-
-    seconds_per_step(2)
-    return seconds_per_step
-
-
 def compare_steps(
     sides: tuple[Side, Side],
     algorithm: str,
@@ -152,30 +105,14 @@ def compare_steps(
     pairs: int,
     sample_seconds: float,
 ) -> dict[str, Any]:
-    """Paired step times of the two libraries, then of the first against each PyTorch variant.
-
-    The pairs are taken in three groups with fresh buffers for each, built in alternating order,
-    because where an allocation lands in memory favours one side for as long as it lives.
-    """
-    grads = arrays(shapes, seed=1, scale=1e-3)
-    groups = min(3, pairs)
-    measured, steps = [], 1
-    for group in range(groups):
-        order = (0, 1) if group % 2 == 0 else (1, 0)
-        timers = {i: step_timer(sides[i], algorithm, shapes, grads) for i in order}
-        if group == 0:
-            steps = max(1, math.ceil(sample_seconds / timers[1](2)))
-        share = pairs // groups + (group < pairs % groups)
-        runs = [partial(timers[i], steps) for i in (0, 1)]
-        if group % 2 == 0:
-            measured += paired(runs[0], runs[1], share)
-        else:
-            measured += [(a, b) for b, a in paired(runs[1], runs[0], share)]
-        del timers, runs
-        gc.collect()
+    """Paired step times of the two libraries, then of the first against each PyTorch variant."""
+    ours, theirs = (Optimizer(ALGORITHMS[algorithm](side.library), side.library) for side in sides)
+    measured, steps = paired_steps(
+        (ours, theirs), shapes, pairs=pairs, sample_seconds=sample_seconds
+    )
     result = {"step": summary(measured), "steps_per_sample": steps}
     if torch is not None and algorithm in TORCH_ALGORITHMS:
-        timer = step_timer(sides[0], algorithm, shapes, grads)
+        timer = step_timer(ours, shapes, arrays(shapes, seed=1, scale=1e-3))
         for variant in TORCH_VARIANTS:
             torch.load(shapes, algorithm, variant)
             torch.seconds_per_step(2)
@@ -257,16 +194,6 @@ def compare_eager(
     return summary(paired(first, second, pairs))
 
 
-def scalars_only(temp_bytes: int, leaves: int) -> bool:
-    """Whether the temporaries are no more than a few scalars a leaf."""
-    return temp_bytes <= 4096 + 64 * leaves
-
-
-def within(ratio: float, target: float) -> str:
-    """The ratio with its target, coloured by whether it is met."""
-    return f"[{'green' if ratio <= target else 'red'}]{ratio:.2f}[/] (≤{target:.2f})"
-
-
 def table(rows: Sequence[Mapping[str, Any]], subject: str, baseline: str) -> Table:
     """The medians of the paired ratios beside their targets."""
     view = Table(title=f"{subject} / {baseline}: medians of paired ratios (target)")
@@ -317,31 +244,6 @@ def table(rows: Sequence[Mapping[str, Any]], subject: str, baseline: str) -> Tab
             ),
         )
     return view
-
-
-def cpu_model() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def circumstances(*libraries: str) -> dict[str, Any]:
-    """When, on what and with which versions; nothing that names the machine."""
-    packages = {"jax", "jaxlib", "numpy", *libraries}
-    versions = {name: importlib.metadata.version(name) for name in sorted(packages)}
-    versions["python"] = platform.python_version()
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": versions,
-        "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
-        "backend": jax.default_backend(),
-        "load_average_at_start": round(os.getloadavg()[0], 2),
-    }
 
 
 def torch_process(python: Path | None) -> Torch | None:

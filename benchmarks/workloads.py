@@ -33,21 +33,24 @@ def gpt2_small() -> Shapes:
     return shapes | {"ln_f/scale": (width,), "ln_f/bias": (width,)}
 
 
-def mlp() -> Shapes:
-    """64-128-128-10, the size of network that the handwritten digits need."""
-    widths = (64, 128, 128, 10)
+def mlp(*widths: int) -> Shapes:
+    """A kernel and a bias for each layer of a multilayer perceptron."""
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (inputs, outputs) in enumerate(pairwise(widths)):
         shapes |= {f"{layer}/kernel": (inputs, outputs), f"{layer}/bias": (outputs,)}
     return shapes
 
 
+def squares(leaves: int) -> Shapes:
+    return {f"w{i:02d}": (1024, 1024) for i in range(leaves)}
+
+
 WORKLOADS: Mapping[str, Shapes] = {
     "one_64m": {"w": (64 * 2**20,)},
     "gpt2_small": gpt2_small(),
-    "32_x_1024x1024": {f"w{i:02d}": (1024, 1024) for i in range(32)},
+    "32_x_1024x1024": squares(32),
     "1000_x_3500": {f"w{i:03d}": (3500,) for i in range(1000)},
-    "mlp": mlp(),
+    "mlp": mlp(64, 128, 128, 10),  # the size of network that the handwritten digits need
 }
 
 
