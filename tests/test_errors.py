@@ -607,6 +607,8 @@ def test_a_state_that_is_none_is_refused(state):
         funcopt.scale(2.0),
         funcopt.add_decayed_weights(0.1),
         funcopt.clip_by_global_norm(1.0),
+        funcopt.clip_by_block_rms(1.0),
+        funcopt.adaptive_grad_clip(0.1),
     ],
     ids=repr,
 )

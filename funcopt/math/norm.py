@@ -48,6 +48,12 @@ def norm(x: Inexact[Array, "*p"], axes: Axes = None) -> Float[Array, "*n"]:
     return jax.lax.cond(jnp.all(exact), lambda s, x: root(s), scaled, squares, x)
 
 
+def norm_below(x: Inexact[Array, "*p"], largest: Float[Array, ""]) -> Float[Array, ""]:
+    """The 2-norm of an array whose largest magnitude is known: in one pass, at any scale."""
+    unit = jnp.where(largest > 0, largest, 1)
+    return unit * root(jnp.sum(abs_sq(x / unit)))
+
+
 def shortening(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
     """min(1, bound / norm): what a vector is multiplied by so that its norm is within `bound`.
 

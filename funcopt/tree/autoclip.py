@@ -30,6 +30,8 @@ from .turn import Start, Turn
 BINS, LOWEST, HIGHEST = 512, 1e-8, 1e8
 WIDTH = math.log(HIGHEST / LOWEST) / BINS
 """The width of a bin in the logarithm: e**WIDTH is the error bound."""
+NO_THRESHOLD = float(jnp.finfo(jnp.float32).max)
+"""Where nothing is known yet: a state is finite."""
 # A norm may lie in the bin beside its own by rounding, and beyond the ends: that far, no farther.
 LOW, HIGH = 1 - 1e-4, math.exp(WIDTH) + 1e-4
 
@@ -65,7 +67,7 @@ class _AutoClip:
         return AutoClipState(
             start.count,
             **nothing_clipped(),
-            threshold=jnp.array(jnp.inf, jnp.float32),
+            threshold=jnp.array(NO_THRESHOLD, jnp.float32),
             weights=jnp.zeros(BINS, start.real),
             places=jnp.zeros(BINS, start.real),
             feedback=start.feedback,
@@ -115,7 +117,7 @@ def _edge(index: Float[Array, ""]) -> Float[Array, ""]:
 def percentile(
     weights: Float[Array, " bins"], places: Float[Array, " bins"], q: Any
 ) -> Float[Array, ""]:
-    """The percentile, linear between the two order statistics beside it; infinite if empty."""
+    """The percentile, linear between the two order statistics beside it."""
     below = jnp.cumsum(weights)
     total = below[-1]
     last = jnp.sum(below < total)
@@ -129,7 +131,7 @@ def percentile(
         return _edge(index.astype(place.dtype)) * (1 + place)
 
     lower, upper = order_statistic(whole), order_statistic(whole + 1)
-    return jnp.where(total > 0, lower + (rank - whole) * (upper - lower), jnp.inf)
+    return jnp.where(total > 0, lower + (rank - whole) * (upper - lower), NO_THRESHOLD)
 
 
 @transformation

@@ -16,7 +16,7 @@ from ..math.moments import abs_sq
 from ..math.norm import root, shortening, within
 from ..transformation import transformation
 from ..value import Threshold
-from .clip_state import ClipState, nothing_clipped, together
+from .clip_state import ClipState, nothing_clipped, own, together
 from .turn import Start, Turn
 
 
@@ -52,6 +52,7 @@ class _Clip:
         **extra_args: Any,
     ) -> tuple[Updates, ClipState]:
         del extra_args  # they are for other members of a chain
+        state = own(state, [self.max_delta], lambda: self.init(()))
         h, now = Turn.of(
             self, updates, state, params, kind=ClipState, needs_params=False, value=value, gate=gate
         )

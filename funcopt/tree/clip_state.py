@@ -1,6 +1,7 @@
 """What every clip reports, under the same names."""
 
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -27,6 +28,16 @@ class ClipState(NamedTuple):
 
     def metrics(self) -> dict[str, Array]:
         return clip_metrics(self)
+
+
+def own(state: Any, numbers: Iterable[Any], fresh: Callable[[], S]) -> S:
+    """The state, or a fresh one in place of anything else where nothing in it is needed.
+
+    It is needed where a schedule counts. So a clip can be called with an empty state, as optax's.
+    """
+    if isinstance(state, ClipState) or any(map(callable, numbers)):
+        return state
+    return fresh()
 
 
 def clip_metrics(state) -> dict[str, Array]:

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import ema, over, seen
-from ..math.norm import norm, rms_ema
+from ..math.norm import norm, norm_below, rms_ema
 from ..partition import Mask
 from ..rules.moment_slots import Moments
 from ..storage import Storage, check_slots, with_slot
@@ -182,7 +182,7 @@ def _calmed(h: Any, g: Array, scale: Any, state: StableSpamState, i: int) -> _Ca
     ratio = jnp.where(largest > bound, bound / jnp.where(largest > bound, largest, 1), 1)
     short = jnp.where(spike, g * ratio, g)
 
-    length = norm(short)
+    length = norm_below(short, jnp.minimum(largest, bound))
     known = jnp.where(finite, length, 0)
     gamma1 = h.gamma1 * scale
     norm_mean = jnp.where(finite, ema(kept[1], known, gamma1), kept[1])
@@ -192,7 +192,7 @@ def _calmed(h: Any, g: Array, scale: Any, state: StableSpamState, i: int) -> _Ca
     grad = fraction(short, length) * fraction(mean, rms + h.eps)
     grad = jnp.where(finite, grad, g)  # what is not finite stays so, for all to see
     return _Calmed(
-        grad, entered, max_mean, norm_mean, norm_rms, norm(g),
+        grad, entered, max_mean, norm_mean, norm_rms, norm_below(g, largest),
         jnp.where(finite, ratio, 1), jnp.sum(spike, dtype=real),
     )  # fmt: skip
 

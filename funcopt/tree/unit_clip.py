@@ -20,7 +20,7 @@ from optax import Params, Updates
 from ..leaves import Leaf
 from ..math.norm import Axes, norm, shortening
 from ..partition import marked
-from .clip_state import ClipState, nothing_clipped, together
+from .clip_state import ClipState, nothing_clipped, own, together
 from .turn import Start, Turn
 
 
@@ -115,6 +115,7 @@ class UnitClip:
         **extra_args: Any,
     ) -> tuple[Updates, ClipState]:
         del extra_args  # they are for other members of a chain
+        state = own(state, vars(self.how).values(), lambda: self.init(()))
         needs_params = self.how.needs_params
         h, now = Turn.of(
             self.how, updates, state, params, kind=ClipState, needs_params=needs_params,
