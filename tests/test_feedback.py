@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -365,6 +366,60 @@ def test_one_object_wherever_a_number_can_stand():
         np.testing.assert_allclose(funcopt.current_lr(state), 0.1 / 4, rtol=1e-6)
 
 
+RATE = funcopt.warmup_cosine_decay_schedule(0.0, 0.1, 2, 20) * funcopt.on_plateau(0.5, 1)
+NEWS = np.array([[3, 2, 2, 2, 2, 2, 2, 2], [1, 2, 3, 4, 3, 2, 1, 0], [8, 7, 6, 5, 4, 3, 2, 1]])
+
+
+def expected_rates(values):
+    """`RATE` at each of the updates that hear `values`, in float64."""
+    step = np.arange(len(values))
+    cosine = 0.05 + 0.05 * np.cos(np.pi * (step - 2) / 18)
+    progress = np.where(step < 2, 0.1 * step / 2, cosine)
+    return progress * plateau(values, 0.5, 1, "min", 1e-4, 0.0, 0, 0.0, 1)
+
+
+@pytest.mark.default_promotion
+@pytest.mark.parametrize(
+    "tx",
+    [
+        funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(RATE)),
+        optax.partition(
+            {"vectors": funcopt.sgd(RATE), "scalars": optax.set_to_zero()},
+            {"w": "vectors", "b": "scalars"},
+        ),
+        optax.chain(optax.masked(funcopt.lion(RATE), {"w": True, "b": False})),
+    ],
+    ids=["chain", "partition", "masked"],
+)
+def test_progress_times_performance_in_a_scan_under_vmap(tx):
+    def run(values):
+        def step(carry, value):
+            params, state = carry
+            updates, state = tx.update(GRADS, state, params, value=value)
+            return (optax.apply_updates(params, updates), state), funcopt.current_lr(state)
+
+        return jax.lax.scan(step, (PARAMS, tx.init(PARAMS)), values)[1]
+
+    rates = jax.jit(jax.vmap(run))(jnp.asarray(NEWS, jnp.float32))
+    np.testing.assert_allclose(rates, [expected_rates(row) for row in NEWS], rtol=1e-5)
+
+
+def test_accumulated_micro_batches_are_one_step_of_warm_up_and_patience():
+    """The schedule hears the mean value of each step; in between nothing moves."""
+    tx = funcopt.accumulate(funcopt.sgd(RATE), every=3)
+    means = NEWS[0]
+    values = np.stack([means - 1, means + 3, means - 2], axis=1).ravel()
+
+    def step(state, value):
+        _, state = tx.update(GRADS, state, PARAMS, value=value)
+        return state, funcopt.current_lr(state)
+
+    rates = jax.lax.scan(step, tx.init(PARAMS), jnp.asarray(values, jnp.float32))[1]
+    np.testing.assert_allclose(rates[2::3], expected_rates(means), rtol=1e-5)
+    np.testing.assert_array_equal(rates[3::3], rates[2:-1:3])
+    np.testing.assert_array_equal(rates[4::3], rates[2:-1:3])
+
+
 @pytest.mark.default_promotion
 def test_accumulated_gradients_count_optimizer_steps():
     tx = optax.MultiSteps(funcopt.sgd(funcopt.linear_schedule(1.0, 0.0, 10)), 4)
@@ -386,6 +441,34 @@ def test_resumes_exactly():
     whole = run(tx.init(PARAMS), values)
     half = pickle.loads(pickle.dumps(run(tx.init(PARAMS), values[:5])))
     chex.assert_trees_all_equal(run(half, values[5:]), whole)
+
+
+def test_resumes_exactly_from_orbax(tmp_path):
+    """Every schedule that listens, in one rate, half-way through its counts."""
+    schedule = funcopt.on_plateau(0.5, 3, cooldown=2, window=2)
+    for other in LISTENERS[1:-3]:
+        schedule = schedule * other
+    tx = funcopt.sgd(0.1 * schedule, momentum=0.9)
+    values = jnp.asarray([3, 2, 2.5, 2, 2, 1, 1, 1.5, 1, 1, 2, 1], jnp.float32)
+
+    @jax.jit
+    def run(state, values):
+        def step(state, value):
+            _, state = tx.update(GRADS, state, PARAMS, value=value)
+            return state, funcopt.current_lr(state)
+
+        return jax.lax.scan(step, state, values)
+
+    half, _ = run(tx.init(PARAMS), values[:6])
+    whole, _ = run(half, values[6:])
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "checkpoint", half)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "checkpoint", jax.eval_shape(tx.init, PARAMS))
+    chex.assert_trees_all_equal_shapes_and_dtypes(restored, half)
+    resumed, rates = run(restored, values[6:])
+    chex.assert_trees_all_equal(resumed, whole)
+    assert len(set(rates.tolist())) > 3
 
 
 def test_arithmetic_of_pure_schedules():
