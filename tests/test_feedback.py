@@ -276,6 +276,22 @@ def test_autodrop_drops_where_the_direction_of_training_settles():
     assert rates[-1] < rates[0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"factor": 1.0}, "on_autodrop: factor must be a number in"),
+        ({"threshold": 0.0}, "on_autodrop: threshold must be a finite number > 0"),
+        ({"threshold": 2.0}, "max_threshold=1.0 must be at least threshold=2.0"),
+        ({"threshold": jnp.array([0.5, 2.0])}, "max_threshold=1.0 must be at least"),
+        ({"min_scale": -0.1}, "on_autodrop: min_scale"),
+        ({"wait": 0}, "on_autodrop: wait must be an integer from 1"),
+    ],
+)
+def test_autodrop_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        funcopt.on_autodrop(**arguments)
+
+
 @pytest.mark.parametrize("shape", ["1-sqrt", "linear"])
 def test_cooldown_begins_on_the_plateau_and_ends_on_time(shape):
     values = [3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 1.0, 1.0]
@@ -345,6 +361,32 @@ def test_no_news_and_a_closed_gate_change_nothing(schedule):
         chex.assert_trees_all_equal(after.feedback, state.feedback)
     _, after = tx.update(GRADS, state, PARAMS, value=9.0, gate=jnp.bool_(False))
     chex.assert_trees_all_equal(after, state)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (funcopt.on_plateau(0.5), funcopt.on_plateau(0.1, min_scale=0.2)),
+        (funcopt.on_newbob(0.5), funcopt.on_newbob(0.3, 0.1)),
+        (funcopt.on_bold_driver(), funcopt.on_bold_driver(1.1, 0.7)),
+        (funcopt.on_greedy(), funcopt.on_greedy(0.8, rtol=0.1)),
+        (funcopt.on_abel(0.5, 9), funcopt.on_abel(0.1, 9, min_scale=0.1)),
+        (funcopt.on_autodrop(), funcopt.on_autodrop(0.5, 0.2)),
+        (funcopt.cooldown_on_plateau(9), funcopt.cooldown_on_plateau(9, end_scale=0.1)),
+    ],
+    ids=lambda schedule: repr(schedule).partition("(")[0],
+)
+def test_other_numbers_are_the_same_program(one, other):
+    traced = []
+
+    @jax.jit
+    def start(tx):
+        traced.append(1)
+        return tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
+
+    for schedule in (one, other, one * 1.0, other * 0.5):
+        start(funcopt.sgd(schedule))
+    assert len(traced) == 2  # the factor alone, and its product
 
 
 def test_one_object_wherever_a_number_can_stand():
