@@ -168,6 +168,33 @@ def who(outcome: dict[str, list[str]]) -> str:
     return ", ".join(failed) if len(failed) <= len(passed) else f"all but {', '.join(passed)}"
 
 
+def range_test() -> str:
+    """For each task and optimizer: which rates are good, and how good each convention's are."""
+    report = json.loads((RESULTS / "find_lr.json").read_text())
+    rows = []
+    for row in report["rows"]:
+        runs = [row["cosine"], row["constant"]]
+        good = [f"{run['good'][0]:.2g} to {run['good'][-1]:.2g}" for run in runs]
+        cells = [
+            " / ".join(factor(run["ratios"][name]) for run in runs) if row["suggestions"] else ""
+            for name in report["conventions"]
+        ]
+        rows.append([f"`{row['task']}`", row["optimizer"], *good, *cells])
+    head = ["task", "", "good peaks", "good constant rates", *report["conventions"]]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return (
+        f"{table(head, rows)}\n{report['steps']} steps, median of {report['sweep_seeds']} seeds; "
+        f"suggestions from {report['find_seeds']} seeds, for a constant rate divided by "
+        f"{report['constant']}. Measured on {report['date']} with {versions}.\n"
+    )
+
+
+def factor(ratio: float) -> str:
+    """A loss relative to the best one, bold where it is within a half of it."""
+    text = f"{ratio:.2f}" if ratio < 100 else "> 100"
+    return f"**{text}**" if ratio <= 1.5 else text
+
+
 def schedules() -> str:
     """Every schedule with its formula and picture."""
     import make_gallery
@@ -192,6 +219,7 @@ REGIONS = {
     "catalogue": catalogue,
     "step_time": step_time,
     "defects": defects,
+    "range_test": range_test,
     "schedules": schedules,
     "torch_schedulers": torch_schedulers,
 }

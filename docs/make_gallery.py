@@ -51,6 +51,15 @@ def norm(step: Any) -> Any:
     return 0.5 + 0.3 * np.cos(np.pi * step / 220)
 
 
+def angle(step: Any) -> Any:
+    """Rises until it saturates, and begins again; in right angles."""
+    import numpy as np
+
+    begun = np.array([0, 240, 440, 600, 760, 920])
+    since = step - begun[np.searchsorted(begun, step, side="right") - 1]
+    return 0.95 * (1 - np.exp(-since / 60))
+
+
 class Group(NamedTuple):
     title: str
     entries: tuple[Entry, ...]
@@ -253,7 +262,16 @@ GALLERY = (
                 "÷ r after more than `patience` better values in a row, × r after as many worse",
                 metric=loss,
             ),
-            Entry(("on_abel(0.4)",), "× r at every second turn of the weights' norm", metric=norm),
+            Entry(
+                ("on_abel(0.4)", "on_abel(0.4, 1000)"),
+                "× r at every second turn of the weights' norm, and from ⌊0.85 T⌋ on",
+                metric=norm,
+            ),
+            Entry(
+                ("on_autodrop(0.5, max_threshold=0.04)",),
+                "× r where abs(ω − last ω) < θ, then θ ÷ r; ω = angle between the last two steps",
+                metric=angle,
+            ),
             Entry(
                 (
                     "cooldown_on_plateau(300, patience=3)",

@@ -82,6 +82,7 @@ from .schedules import linear_warmup as linear_warmup
 from .schedules import multistep_decay as multistep_decay
 from .schedules import noam_schedule as noam_schedule
 from .schedules import on_abel as on_abel
+from .schedules import on_autodrop as on_autodrop
 from .schedules import on_bold_driver as on_bold_driver
 from .schedules import on_greedy as on_greedy
 from .schedules import on_newbob as on_newbob
@@ -115,6 +116,7 @@ from .transformation import step as step
 from .transformation import transformation as transformation
 from .tree.adagc import clip_by_ema as clip_by_ema
 from .tree.agc import adaptive_grad_clip as adaptive_grad_clip
+from .tree.angular_velocity import angular_velocity as angular_velocity
 from .tree.autoclip import clip_by_percentile as clip_by_percentile
 from .tree.clip import clip as clip
 from .tree.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms

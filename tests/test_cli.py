@@ -192,6 +192,7 @@ def test_lr_prints_a_suggestion_and_draws_it(capsys, tmp_path):
     assert funcopt_cli.run([*argv, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["suggestion"] in answer["suggestions"].values()
+    assert 0 < answer["constant"] < answer["suggestion"]
     assert answer["reason"] == ""
 
 
@@ -216,6 +217,22 @@ def test_schedules_are_overlaid(capsys, tmp_path):
     assert funcopt_cli.run([*argv, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["rates"]["constant"] == pytest.approx([0.2] * 5)
+
+
+@pytest.mark.parametrize(
+    ("command", "picture", "says"),
+    [
+        ("lr adamw --task digits", "lr.png", "suggested learning rate"),
+        ("schedule warmup_cosine wsd --steps 10000", "schedule.png", "rate over 10000 steps"),
+    ],
+)
+def test_commands_as_people_type_them(capsys, tmp_path, monkeypatch, command, picture, says):
+    monkeypatch.chdir(tmp_path)
+    assert funcopt_cli.run(command.split()) == 0
+    printed = capsys.readouterr().out
+    assert says in printed
+    assert f"picture: funcopt-out/{picture}" in printed
+    assert (tmp_path / "funcopt-out" / picture).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_every_schedule_without_a_metric_can_be_drawn(capsys, tmp_path):

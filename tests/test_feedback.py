@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,15 +19,23 @@ PARAMS = {"w": jnp.ones(2), "b": jnp.zeros(())}
 GRADS = {"w": jnp.full(2, 0.5), "b": jnp.ones(())}
 
 
-def scales(schedule, values):
-    """The factor in force at every update, when each value is given to its update."""
-    tx = funcopt.sgd(1.0 * schedule)
+MOST = 40  # values of one run, so that runs of all lengths are one program
 
+
+@jax.jit
+def rates(tx, values):
     def step(state, value):
         _, state = tx.update(GRADS, state, PARAMS, value=value)
         return state, funcopt.current_lr(state)
 
-    return np.asarray(jax.lax.scan(step, tx.init(PARAMS), jnp.asarray(values, jnp.float32))[1])
+    return jax.lax.scan(step, tx.init(PARAMS), values)[1]
+
+
+def scales(schedule, values):
+    """The factor in force at every update, when each value is given to its update."""
+    padded = np.full(MOST, np.nan, np.float32)
+    padded[: len(values)] = values
+    return np.asarray(rates(funcopt.sgd(1.0 * schedule), padded))[: len(values)]
 
 
 def plateau(values, factor, patience, mode, rtol, atol, cooldown, min_scale, window):
@@ -50,7 +59,7 @@ def plateau(values, factor, patience, mode, rtol, atol, cooldown, min_scale, win
 
 
 METRICS = st.lists(
-    st.integers(-8, 8).map(float) | st.just(math.nan) | st.just(math.inf), min_size=1, max_size=40
+    st.integers(-8, 8).map(float) | st.just(math.nan) | st.just(math.inf), min_size=1, max_size=MOST
 )
 
 
@@ -155,6 +164,134 @@ def test_abel_acts_when_the_norm_has_turned_twice():
     )
 
 
+def abel(norms, factor, total_steps, low):
+    last, change, reached_minimum, scale, out = math.inf, 0.0, False, 1.0, []
+    for t, norm in enumerate(norms):
+        if math.isfinite(norm):
+            new = norm - last if math.isfinite(last) else 0.0
+            if new * change < 0:
+                if reached_minimum:
+                    scale = max(scale * factor, min(scale, low))
+                reached_minimum = not reached_minimum
+            last, change = norm, new or change
+        over = total_steps is not None and t >= math.floor(0.85 * total_steps + 1e-9)
+        out.append(max(scale * factor, min(scale, low)) if over else scale)
+    return out
+
+
+@settings(max_examples=40)
+@given(METRICS, st.sampled_from([None, 7, 20, 39, 40]))
+def test_abel(values, total_steps):
+    schedule = funcopt.on_abel(0.5, total_steps, min_scale=0.2)
+    expected = abel(values, 0.5, total_steps, 0.2)
+    np.testing.assert_allclose(scales(schedule, values), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("total_steps", [1, 19, 20, 21, 100, 16_777_217, 2**31 - 1])
+def test_the_last_decay_of_abel_comes_at_its_step(total_steps):
+    schedule, boundary = funcopt.on_abel(0.1, total_steps), 17 * total_steps // 20
+    before, at = (float(schedule.at(jnp.int32(boundary + i), schedule.init())) for i in (-1, 0))
+    assert (before, at) == (1.0, np.float32(0.1))
+
+
+def autodrop(angles, factor, threshold, wait, most, low):
+    last, waited, scale, out = math.inf, 0, 1.0, []
+    for angle in angles:
+        if math.isfinite(angle):
+            if waited or abs(angle - last) < threshold:
+                waited += 1
+            if waited == wait:
+                scale, waited = max(scale * factor, min(scale, low)), 0
+                threshold = min(threshold / factor, most)
+            last = angle
+        out.append(scale)
+    return out
+
+
+@settings(max_examples=40)
+@given(METRICS, st.sampled_from([0.5, 1.5]), st.integers(1, 3))
+def test_autodrop(values, threshold, wait):
+    schedule = funcopt.on_autodrop(0.5, threshold, wait, max_threshold=2.5, min_scale=0.1)
+    expected = autodrop(values, 0.5, threshold, wait, 2.5, 0.1)
+    np.testing.assert_allclose(scales(schedule, values), expected, rtol=1e-6)
+
+
+def angle_in_float64(x, y, z):
+    x, y, z = (np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(p)]) for p in (x, y, z))
+    u, v = x.astype(np.float64) - y, y.astype(np.float64) - z
+    return np.degrees(np.arccos(np.clip(u @ v / np.linalg.norm(u) / np.linalg.norm(v), -1, 1)))
+
+
+def test_angular_velocity():
+    draw = np.random.default_rng(0).standard_normal
+    points = [
+        {"w": draw((4, 3)).astype(np.float32), "b": draw(5).astype(np.float32)} for _ in "xyz"
+    ]
+    angle = float(funcopt.angular_velocity(*points))
+    np.testing.assert_allclose(angle, angle_in_float64(*points), rtol=1e-5)
+
+    at = lambda *point: jnp.asarray(point, jnp.float32)  # noqa: E731
+    straight = funcopt.angular_velocity(at(3.0, 0.0), at(1.0, 0.0), at(0.0, 0.0))
+    back = funcopt.angular_velocity(at(0.0, 0.0), at(1.0, 0.0), at(0.0, 0.0))
+    assert (float(straight), float(back)) == (0.0, 180.0)
+    tiny, huge = np.float32(1e-30), np.float32(1e30)
+    for unit in (tiny, huge):  # whose squares float32 does not hold
+        turned = funcopt.angular_velocity(at(unit, unit), at(unit, 0.0), at(0.0, 0.0))
+        assert float(turned) == 90.0
+    # A thousandth of a degree, which the arccosine of a float32 does not see.
+    slight = funcopt.angular_velocity(at(1.0, np.radians(1e-3)), at(0.0, 0.0), at(-1.0, 0.0))
+    np.testing.assert_allclose(float(slight), 1e-3, rtol=1e-5)
+    assert math.isnan(funcopt.angular_velocity(at(1.0, 0.0), at(1.0, 0.0), at(0.0, 0.0)))
+    half = [jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), p) for p in points]
+    wide = [jax.tree.map(lambda x: np.asarray(x, np.float32), p) for p in half]
+    np.testing.assert_allclose(
+        float(funcopt.angular_velocity(*half)), angle_in_float64(*wide), rtol=1e-5
+    )
+
+
+def test_autodrop_drops_where_the_direction_of_training_settles():
+    """Noisy descent on a quadratic: straight on at first, then to and fro around the minimum."""
+    epoch, goal = 20, jnp.full(50, 3.0)
+    tx = funcopt.sgd(0.05 * funcopt.on_autodrop(0.5, threshold=2.0, max_threshold=2.0))
+
+    def one(carry, key):
+        params, last, before, state, t = carry
+        ends = t % epoch == 0
+        angle = jnp.where(ends, funcopt.angular_velocity(params, last, before), jnp.nan)
+        last, before = (jnp.where(ends, new, old) for new, old in ((params, last), (last, before)))
+        grads = params - goal + jax.random.normal(key, goal.shape)
+        updates, state = tx.update(grads, state, params, value=angle)
+        carry = (optax.apply_updates(params, updates), last, before, state, t + 1)
+        return carry, (angle, funcopt.current_lr(state))
+
+    start = jnp.zeros(50)
+    begin = (start, start, start, tx.init(start), jnp.int32(0))
+    keys = jax.random.split(jax.random.key(0), 1000)
+    angles, rates = map(np.asarray, jax.jit(lambda: jax.lax.scan(one, begin, keys)[1])())
+    heard = np.flatnonzero(np.isfinite(angles))
+    assert heard.tolist() == list(range(2 * epoch, 1000, epoch))
+    expected = autodrop(angles, 0.5, 2.0, 1, 2.0, 0.0)
+    np.testing.assert_allclose(rates, 0.05 * np.asarray(expected), rtol=1e-6)
+    assert angles[heard[0]] < 45 < 80 < angles[heard[-1]]
+    assert rates[-1] < rates[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"factor": 1.0}, "on_autodrop: factor must be a number in"),
+        ({"threshold": 0.0}, "on_autodrop: threshold must be a finite number > 0"),
+        ({"threshold": 2.0}, "max_threshold=1.0 must be at least threshold=2.0"),
+        ({"threshold": jnp.array([0.5, 2.0])}, "max_threshold=1.0 must be at least"),
+        ({"min_scale": -0.1}, "on_autodrop: min_scale"),
+        ({"wait": 0}, "on_autodrop: wait must be an integer from 1"),
+    ],
+)
+def test_autodrop_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        funcopt.on_autodrop(**arguments)
+
+
 @pytest.mark.parametrize("shape", ["1-sqrt", "linear"])
 def test_cooldown_begins_on_the_plateau_and_ends_on_time(shape):
     values = [3.0, 2.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.25, 1.0, 1.0]
@@ -170,6 +307,8 @@ LISTENERS = [
     funcopt.on_bold_driver(),
     funcopt.on_greedy(),
     funcopt.on_abel(),
+    funcopt.on_abel(0.5, total_steps=1),
+    funcopt.on_autodrop(0.5, 0.5, wait=2),
     funcopt.cooldown_on_plateau(10),
     funcopt.cosine_decay_schedule(0.1, 50) * funcopt.on_plateau(0.5, 1),
     0.5 * funcopt.on_plateau().clipped(low=0.1) + 0.1,
@@ -224,6 +363,32 @@ def test_no_news_and_a_closed_gate_change_nothing(schedule):
     chex.assert_trees_all_equal(after, state)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (funcopt.on_plateau(0.5), funcopt.on_plateau(0.1, min_scale=0.2)),
+        (funcopt.on_newbob(0.5), funcopt.on_newbob(0.3, 0.1)),
+        (funcopt.on_bold_driver(), funcopt.on_bold_driver(1.1, 0.7)),
+        (funcopt.on_greedy(), funcopt.on_greedy(0.8, rtol=0.1)),
+        (funcopt.on_abel(0.5, 9), funcopt.on_abel(0.1, 9, min_scale=0.1)),
+        (funcopt.on_autodrop(), funcopt.on_autodrop(0.5, 0.2)),
+        (funcopt.cooldown_on_plateau(9), funcopt.cooldown_on_plateau(9, end_scale=0.1)),
+    ],
+    ids=lambda schedule: repr(schedule).partition("(")[0],
+)
+def test_other_numbers_are_the_same_program(one, other):
+    traced = []
+
+    @jax.jit
+    def start(tx):
+        traced.append(1)
+        return tx.update(GRADS, tx.init(PARAMS), PARAMS, value=1.0)
+
+    for schedule in (one, other, one * 1.0, other * 0.5):
+        start(funcopt.sgd(schedule))
+    assert len(traced) == 2  # the factor alone, and its product
+
+
 def test_one_object_wherever_a_number_can_stand():
     def half():
         return funcopt.on_plateau(0.5, patience=0)
@@ -241,6 +406,60 @@ def test_one_object_wherever_a_number_can_stand():
         for _ in range(3):
             _, state = each.update(GRADS, state, PARAMS, value=1.0)
         np.testing.assert_allclose(funcopt.current_lr(state), 0.1 / 4, rtol=1e-6)
+
+
+RATE = funcopt.warmup_cosine_decay_schedule(0.0, 0.1, 2, 20) * funcopt.on_plateau(0.5, 1)
+NEWS = np.array([[3, 2, 2, 2, 2, 2, 2, 2], [1, 2, 3, 4, 3, 2, 1, 0], [8, 7, 6, 5, 4, 3, 2, 1]])
+
+
+def expected_rates(values):
+    """`RATE` at each of the updates that hear `values`, in float64."""
+    step = np.arange(len(values))
+    cosine = 0.05 + 0.05 * np.cos(np.pi * (step - 2) / 18)
+    progress = np.where(step < 2, 0.1 * step / 2, cosine)
+    return progress * plateau(values, 0.5, 1, "min", 1e-4, 0.0, 0, 0.0, 1)
+
+
+@pytest.mark.default_promotion
+@pytest.mark.parametrize(
+    "tx",
+    [
+        funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(RATE)),
+        optax.partition(
+            {"vectors": funcopt.sgd(RATE), "scalars": optax.set_to_zero()},
+            {"w": "vectors", "b": "scalars"},
+        ),
+        optax.chain(optax.masked(funcopt.lion(RATE), {"w": True, "b": False})),
+    ],
+    ids=["chain", "partition", "masked"],
+)
+def test_progress_times_performance_in_a_scan_under_vmap(tx):
+    def run(values):
+        def step(carry, value):
+            params, state = carry
+            updates, state = tx.update(GRADS, state, params, value=value)
+            return (optax.apply_updates(params, updates), state), funcopt.current_lr(state)
+
+        return jax.lax.scan(step, (PARAMS, tx.init(PARAMS)), values)[1]
+
+    rates = jax.jit(jax.vmap(run))(jnp.asarray(NEWS, jnp.float32))
+    np.testing.assert_allclose(rates, [expected_rates(row) for row in NEWS], rtol=1e-5)
+
+
+def test_accumulated_micro_batches_are_one_step_of_warm_up_and_patience():
+    """The schedule hears the mean value of each step; in between nothing moves."""
+    tx = funcopt.accumulate(funcopt.sgd(RATE), every=3)
+    means = NEWS[0]
+    values = np.stack([means - 1, means + 3, means - 2], axis=1).ravel()
+
+    def step(state, value):
+        _, state = tx.update(GRADS, state, PARAMS, value=value)
+        return state, funcopt.current_lr(state)
+
+    rates = jax.lax.scan(step, tx.init(PARAMS), jnp.asarray(values, jnp.float32))[1]
+    np.testing.assert_allclose(rates[2::3], expected_rates(means), rtol=1e-5)
+    np.testing.assert_array_equal(rates[3::3], rates[2:-1:3])
+    np.testing.assert_array_equal(rates[4::3], rates[2:-1:3])
 
 
 @pytest.mark.default_promotion
@@ -264,6 +483,34 @@ def test_resumes_exactly():
     whole = run(tx.init(PARAMS), values)
     half = pickle.loads(pickle.dumps(run(tx.init(PARAMS), values[:5])))
     chex.assert_trees_all_equal(run(half, values[5:]), whole)
+
+
+def test_resumes_exactly_from_orbax(tmp_path):
+    """Every schedule that listens, in one rate, half-way through its counts."""
+    schedule = funcopt.on_plateau(0.5, 3, cooldown=2, window=2)
+    for other in LISTENERS[1:-3]:
+        schedule = schedule * other
+    tx = funcopt.sgd(0.1 * schedule, momentum=0.9)
+    values = jnp.asarray([3, 2, 2.5, 2, 2, 1, 1, 1.5, 1, 1, 2, 1], jnp.float32)
+
+    @jax.jit
+    def run(state, values):
+        def step(state, value):
+            _, state = tx.update(GRADS, state, PARAMS, value=value)
+            return state, funcopt.current_lr(state)
+
+        return jax.lax.scan(step, state, values)
+
+    half, _ = run(tx.init(PARAMS), values[:6])
+    whole, _ = run(half, values[6:])
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "checkpoint", half)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "checkpoint", jax.eval_shape(tx.init, PARAMS))
+    chex.assert_trees_all_equal_shapes_and_dtypes(restored, half)
+    resumed, rates = run(restored, values[6:])
+    chex.assert_trees_all_equal(resumed, whole)
+    assert len(set(rates.tolist())) > 3
 
 
 def test_arithmetic_of_pure_schedules():

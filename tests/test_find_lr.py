@@ -39,6 +39,8 @@ def test_every_convention_reads_a_clean_curve():
     assert found.by_convention["minimum/10"] == pytest.approx(smallest / 10, rel=0.2)
     for rate in found.by_convention.values():
         assert FALL / 100 < rate < RISE
+    assert found.constant == pytest.approx(found.suggestion / 2.7)
+    assert f"{found.constant:.2g} for a constant rate" in found.headline()
     first, last = 20, int(np.argmin(curve()))
     assert found.by_convention["valley"] == pytest.approx(RATES[(first + last) // 2], rel=0.2)
 
@@ -87,7 +89,7 @@ def test_noise_moves_the_answer_little():
 def test_a_flat_curve_is_refused(noise, seed):
     flat = 2.3 + noise * np.random.default_rng(seed).standard_normal(len(RATES))
     found = answers(flat)
-    assert found.suggestion is None
+    assert (found.suggestion, found.constant) == (None, None)
     assert found.reason == "the loss does not fall anywhere between the rates 1e-07 and 10"
     assert math.isnan(found.disagreement)
     assert found.headline().startswith("No suggestion: the loss does not fall")

@@ -1,5 +1,6 @@
 """Every other schedule driven by progress: its definition, its boundaries, optax and PyTorch."""
 
+import importlib.util
 import inspect
 import json
 import math
@@ -7,7 +8,7 @@ import pickle
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -984,6 +985,56 @@ def test_bad_arguments_are_refused_by_name(make, kind, words):
         make()
     for word in words:
         assert word in str(caught.value)
+
+
+def gallery():
+    """Every schedule that docs/make_gallery.py draws, as a value."""
+    place = Path(__file__).parents[1] / "docs" / "make_gallery.py"
+    spec = importlib.util.spec_from_file_location("make_gallery", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    entries = [entry for group in module.GALLERY for entry in group.entries]
+    return [eval(entry.calls[0], dict(vars(funcopt))) for entry in entries]
+
+
+def counts_of_steps(schedule):
+    """The arguments of a schedule that are numbers of steps."""
+    hints = inspect.get_annotations(schedule._call.factory, eval_str=True)
+    checks = {name: get_args(hint)[1:] for name, hint in hints.items()}
+    return [name for name, check in checks.items() if check and getattr(check[0], "integer", False)]
+
+
+def test_no_schedule_takes_a_number_of_steps_that_is_none():
+    """Below zero, a fraction, beyond an int32: refused by name where it is made."""
+    seen = 0
+    for schedule in gallery():
+        for name in counts_of_steps(schedule):
+            for bad in (-3, 2.5, 2**31, math.nan):
+                with pytest.raises(ValueError, match=f"{name} must be an integer from") as caught:
+                    schedule.replace(**{name: bad})
+                assert repr(bad) in str(caught.value)
+            seen += 1
+    assert seen > 40
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda warm: funcopt.warmup_cosine_decay_schedule(0.0, 1.0, warm, 30),
+        lambda warm: funcopt.warmup_stable_decay(0.0, 1.0, warm, 30, 5),
+        lambda warm: funcopt.knee_schedule(1.0, 5, 30, warm),
+        lambda warm: funcopt.sgdr_schedule(
+            [{**CYCLES[0], "decay_steps": 30, "warmup_steps": warm}]
+        ),
+    ],
+    ids=["warmup_cosine", "wsd", "knee", "sgdr"],
+)
+def test_a_warm_up_that_outlasts_the_run_is_refused(make):
+    """Also where only one setting of a sweep has it, which is an array of lengths then."""
+    make(20)
+    for warm in (31, np.array([20, 31])):
+        with pytest.raises(ValueError, match=r"warmup_steps=.*31.*30"):
+            make(warm)
 
 
 # -- the gallery ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def find_lr(
     lr_max: float = 10.0,
     steps: int = 100,
     seeds: int | Sequence[int] = 1,
-    smooth: float = 0.98,
+    smooth: float = 0.97,
     stop_factor: float = 4.0,
     convention: str = DEFAULT,
 ) -> RangeTest:
@@ -49,9 +49,10 @@ def find_lr(
       its best the loss may be.
     - `convention`: the answer, one of `minimum/10`, `valley`, `steepest`, `slide`.
 
-    The suggestion is the peak of a schedule that decays; a constant rate has to be smaller, because
-    the noise of minibatches stays. The record has all four conventions. `.suggestion` is None
-    where the loss never falls, has diverged at the start, or is not finite; `.reason` says which.
+    `.suggestion` is the peak of a schedule that decays to zero. A rate that stays constant has to
+    be smaller, because the noise of minibatches stays as well: `.constant`. The record has all four
+    conventions. Both are None where the loss never falls, has diverged at the start, or is not
+    finite; `.reason` says which.
 
     Raises `ValueError` and `TypeError` for arguments other than these.
 

@@ -147,10 +147,16 @@ CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "minimum/10": minimum,
     "slide": slide,
 }
-# The one that holds for SGD with momentum, Adam and Lion on the tasks of the lab, as the peak of a
-# cosine (tests/test_find_lr_tasks.py). `valley` counts the steps before the fall as well, while the
-# loss of a full batch decreases by very little, and is too small there by orders of magnitude.
+# The one that holds for SGD with momentum, Adam and Lion on the tasks of the lab
+# (tests/test_find_lr_tasks.py, benchmarks/find_lr.py). `valley` counts the steps before the fall
+# as well, while the loss of a full batch decreases by very little, and is too small there by orders
+# of magnitude.
 DEFAULT = "minimum/10"
+# How much smaller a rate has to be that stays constant: a cosine has half of its peak on average,
+# and what noise leaves behind in the end grows with the last rates. Lion is what decides: on the
+# digits its rate must not be larger, and with a full batch, where its steps have to cover the way
+# to the optimum, hardly smaller.
+CONSTANT = 2.7
 FEWEST = 8  # points of a curve that can be read
 
 
@@ -164,6 +170,8 @@ class RangeTest:
     - `suggestions[name][seed]`: by each convention, NaN where a seed's curve cannot be read, and
       `reasons[seed]` says why, "" where it can;
     - `convention`: the one that `suggestion` follows.
+
+    `suggestion` is the peak of a schedule that decays to zero, `constant` a rate that stays.
     """
 
     rates: np.ndarray
@@ -176,8 +184,13 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """The suggested learning rate: the median over seeds; None where there is no answer."""
+        """The peak of a schedule that decays: the median over seeds; None without an answer."""
         return self.by_convention[self.convention] if self.by_convention else None
+
+    @property
+    def constant(self) -> float | None:
+        """A rate that stays as it is: the suggestion divided by 2.7."""
+        return None if self.suggestion is None else self.suggestion / CONSTANT
 
     @property
     def reason(self) -> str:
@@ -212,8 +225,11 @@ class RangeTest:
         """The answer in one sentence."""
         if self.suggestion is None:
             return f"No suggestion: {self.reason}."
-        text = f"suggested learning rate {self.suggestion:.2g} ({self.convention})"
-        return f"{text}; the four conventions are {self.disagreement:.1f} decades apart"
+        return (
+            f"suggested learning rate {self.suggestion:.2g} for a schedule that decays, "
+            f"{self.constant:.2g} for a constant rate; by {self.convention}, where the four "
+            f"conventions are {self.disagreement:.1f} decades apart"
+        )
 
     def table(self):
         """The suggestions as a `rich.table.Table`."""
@@ -247,7 +263,7 @@ def read(
     rates: np.ndarray,
     losses: np.ndarray,
     *,
-    smooth: float = 0.98,
+    smooth: float = 0.97,
     stop_factor: float = 4.0,
     convention: str = DEFAULT,
 ) -> RangeTest:

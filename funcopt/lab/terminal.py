@@ -101,6 +101,7 @@ def run_lr(options: Any) -> int:
             "optimizer": options.optimizer,
             "task": options.task,
             "suggestion": found.suggestion,
+            "constant": found.constant,
             "reason": found.reason,
             "suggestions": found.by_convention,
             "disagreement_decades": found.disagreement,

@@ -6,6 +6,7 @@ from .arithmetic import shifted as shifted
 from .arithmetic import total as total
 from .compose import join_schedules as join_schedules
 from .compose import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from .cooldown_on_plateau import cooldown_on_plateau as cooldown_on_plateau
 from .cycles import cosine_onecycle_schedule as cosine_onecycle_schedule
 from .cycles import cosine_restarts as cosine_restarts
 from .cycles import cosine_wave as cosine_wave
@@ -13,12 +14,12 @@ from .cycles import cyclic_schedule as cyclic_schedule
 from .cycles import linear_onecycle_schedule as linear_onecycle_schedule
 from .cycles import onecycle_schedule as onecycle_schedule
 from .cycles import sgdr_schedule as sgdr_schedule
-from .feedback import cooldown_on_plateau as cooldown_on_plateau
-from .feedback import on_abel as on_abel
-from .feedback import on_bold_driver as on_bold_driver
-from .feedback import on_greedy as on_greedy
-from .feedback import on_newbob as on_newbob
-from .feedback import on_plateau as on_plateau
+from .on_abel import on_abel as on_abel
+from .on_autodrop import on_autodrop as on_autodrop
+from .on_bold_driver import on_bold_driver as on_bold_driver
+from .on_greedy import on_greedy as on_greedy
+from .on_newbob import on_newbob as on_newbob
+from .on_plateau import on_plateau as on_plateau
 from .points import multistep_decay as multistep_decay
 from .points import piecewise_interpolate_schedule as piecewise_interpolate_schedule
 from .points import schedule_from_points as schedule_from_points

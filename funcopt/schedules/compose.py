@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..value import MOST_STEPS, Constant, Offset, Positive, Steps, Within, is_tracer
+from .curves import above
 from .progress import cosine_weight, elapsed, line, share
 from .schedule import schedule
 
@@ -95,8 +96,7 @@ def warmup_cosine_decay_schedule(
     >>> [float(rate(step)) for step in (0, 1, 2, 4, 6)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    known = not (is_tracer(warmup_steps) or is_tracer(decay_steps))
-    if known and warmup_steps >= decay_steps:
+    if above(warmup_steps + 1, decay_steps):
         raise ValueError(
             f"warmup_cosine_decay_schedule: warmup_steps={warmup_steps} must be below "
             f"decay_steps={decay_steps}, which counts the warm-up too."

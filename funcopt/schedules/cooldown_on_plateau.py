@@ -1,0 +1,71 @@
+"""A cooldown that a plateau triggers."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..value import Choice, NonNegativeConstant, Offset, Steps
+from .feedback import Mode, number
+from .on_plateau import Plateau, PlateauState
+from .schedule import Listening, schedule
+
+
+class CooldownState(NamedTuple):
+    plateau: PlateauState
+    begun: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class _Cooldown(Listening):
+    plateau: Plateau
+    steps: int
+    end_scale: Any
+    shape: str
+
+    def init(self) -> CooldownState:
+        return CooldownState(self.plateau.init(), number(-1, jnp.int32))
+
+    def observe(self, state: CooldownState, value: Float[Array, ""], step: Array) -> CooldownState:
+        plateau = self.plateau.observe(state.plateau, value, step)
+        now = (state.begun < 0) & (plateau.scale < 1)
+        return CooldownState(plateau, jnp.where(now, jnp.asarray(step, jnp.int32), state.begun))
+
+    def at(self, step: Array, state: CooldownState) -> Array:
+        passed = jnp.clip(step - state.begun, 0, self.steps).astype(jnp.float32)
+        x = passed / jnp.asarray(self.steps, jnp.float32)
+        w = 1 - (jnp.sqrt(x) if self.shape == "1-sqrt" else x)
+        return jnp.where(state.begun < 0, 1.0, w + (1 - w) * self.end_scale)
+
+
+@schedule
+def cooldown_on_plateau(
+    cooldown_steps: Steps,
+    patience: Offset = 10,
+    *,
+    shape: Annotated[str, Choice(("1-sqrt", "linear"))] = "1-sqrt",
+    end_scale: NonNegativeConstant = 0.0,
+    mode: Mode = "min",
+    rtol: NonNegativeConstant = 1e-4,
+    atol: NonNegativeConstant = 0.0,
+    window: Steps = 1,
+):
+    """Stay until the metric stops improving, then cool down once: the end of a WSD run, by need.
+
+        1 until the plateau is found, then 1 − √x (or 1 − x) down to `end_scale`
+        x = progress through the cooldown, in [0, 1]
+
+    Args:
+        cooldown_steps: the length of the cooldown, at least 1.
+        patience, mode, rtol, atol, window: when the plateau is found, as in `on_plateau`.
+        shape: "1-sqrt" (the best in https://arxiv.org/abs/2405.18392) or "linear".
+        end_scale: where it ends.
+
+    >>> import funcopt
+    >>> rate = funcopt.linear_warmup(1e-3, 100) * funcopt.cooldown_on_plateau(1_000, patience=20)
+    >>> rate.listens
+    True
+    """
+    plateau = Plateau(0.5, patience, mode, rtol, atol, 0, 0.0, window)
+    return _Cooldown(plateau, cooldown_steps, end_scale, shape)

@@ -1,0 +1,74 @@
+"""NewBob, the rule of the speech toolkits."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..value import NonNegativeConstant, Offset
+from .feedback import Factor, lowered, number
+from .schedule import Listening, schedule
+
+
+class NewBobState(NamedTuple):
+    scale: Float[Array, ""]
+    last: Float[Array, ""]
+    bad: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class _NewBob(Listening):
+    factor: Any
+    threshold: Any
+    patience: int
+    min_scale: Any
+
+    def init(self) -> NewBobState:
+        return NewBobState(number(1), number(jnp.inf), number(0, jnp.int32))
+
+    def observe(self, state: NewBobState, value: Float[Array, ""], step: Array) -> NewBobState:
+        del step
+        known = jnp.isfinite(state.last)
+        gain = state.last - value
+        small = known & (gain < self.threshold * jnp.abs(state.last))
+        bad = jnp.where(small, state.bad + 1, state.bad)
+        act = bad > self.patience
+        lower = lowered(state.scale, self.factor, self.min_scale)
+        return NewBobState(
+            jnp.where(act, lower, state.scale), value, jnp.where(act, 0, bad).astype(jnp.int32)
+        )
+
+    def at(self, step: Array, state: NewBobState) -> Array:
+        del step
+        return state.scale
+
+
+@schedule
+def on_newbob(
+    factor: Factor = 0.5,
+    threshold: NonNegativeConstant = 0.0025,
+    patience: Offset = 0,
+    *,
+    min_scale: NonNegativeConstant = 0.0,
+):
+    """Multiply by `factor` when a metric improves by less than `threshold` on the one before.
+
+        small:  (last − value) < threshold |last|
+
+    The rule of the speech toolkits since QuickNet: it compares neighbours, where `on_plateau`
+    compares with the best. Give it one value an epoch and NaN in between.
+
+    Args:
+        factor: in (0, 1).
+        threshold: the relative improvement that counts, at least 0.
+        patience: how many small improvements are forgiven (in all since the last reduction).
+        min_scale: where it stops.
+
+    Source: SpeechBrain's NewBobScheduler.
+
+    >>> import funcopt
+    >>> funcopt.on_newbob(0.5)
+    on_newbob()
+    """
+    return _NewBob(factor, threshold, patience, min_scale)

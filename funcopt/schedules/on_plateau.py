@@ -1,0 +1,111 @@
+"""Reduce on plateau."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..value import NonNegativeConstant, Offset, Steps
+from .feedback import Factor, Mode, lowered, number
+from .schedule import Listening, schedule
+
+
+class PlateauState(NamedTuple):
+    scale: Float[Array, ""]
+    best: Float[Array, ""]
+    bad: Int[Array, ""]
+    resting: Int[Array, ""]
+    sum: Float[Array, ""]
+    heard: Int[Array, ""]
+
+
+@dataclass(frozen=True)
+class Plateau(Listening):
+    factor: Any
+    patience: int
+    mode: str
+    rtol: Any
+    atol: Any
+    cooldown: int
+    min_scale: Any
+    window: int
+
+    def init(self) -> PlateauState:
+        none = [number(0, jnp.int32) for _ in range(3)]
+        return PlateauState(number(1), number(jnp.inf), none[0], none[1], number(0), none[2])
+
+    def observe(self, state: PlateauState, value: Float[Array, ""], step: Array) -> PlateauState:
+        del step  # a plateau is flat whenever it comes
+        total = state.sum + (value if self.mode == "min" else -value)
+        heard = state.heard + 1
+        full = heard >= self.window
+        judged = self._judged(state, total / self.window)
+        waiting = PlateauState(
+            state.scale, state.best, state.bad, state.resting, sum=total, heard=heard
+        )
+        return jax.tree.map(lambda new, old: jnp.where(full, new, old), judged, waiting)
+
+    def _judged(self, state: PlateauState, value: Float[Array, ""]) -> PlateauState:
+        margin = self.rtol * jnp.abs(state.best) + self.atol
+        better = jnp.isinf(state.best) | (value < state.best - margin)
+        resting = jnp.maximum(state.resting - 1, 0)
+        bad = jnp.where(better | (state.resting > 0), 0, state.bad + 1)
+        flat = bad > self.patience
+        lower = lowered(state.scale, self.factor, self.min_scale)
+        return PlateauState(
+            scale=jnp.where(flat, lower, state.scale),
+            best=jnp.where(better, value, state.best),
+            bad=jnp.where(flat, 0, bad),
+            resting=jnp.where(flat, self.cooldown, resting),
+            sum=number(0),
+            heard=number(0, jnp.int32),
+        )
+
+    def at(self, step: Array, state: PlateauState) -> Array:
+        del step
+        return state.scale
+
+
+@schedule
+def on_plateau(
+    factor: Factor = 0.1,
+    patience: Offset = 10,
+    *,
+    mode: Mode = "min",
+    rtol: NonNegativeConstant = 1e-4,
+    atol: NonNegativeConstant = 0.0,
+    cooldown: Offset = 0,
+    min_scale: NonNegativeConstant = 0.0,
+    window: Steps = 1,
+):
+    """Multiply by `factor` when the metric has stopped improving.
+
+        better:  value < best − (rtol |best| + atol)        (above, in mode "max")
+        after more than `patience` values that are not better: scale ← max(factor scale, min_scale)
+
+    Args:
+        factor: in (0, 1).
+        patience: how many values in a row may fail to be better; the next one acts (as PyTorch
+            counts; optax acts on the last of them).
+        mode: "min" for a loss, "max" for an accuracy.
+        rtol: the improvement that counts, relative to the magnitude of the best value; right for
+            negative metrics too.
+        atol: the improvement that counts, absolute.
+        cooldown: how many values are not judged after a reduction.
+        min_scale: where it stops.
+        window: how many values are averaged before they are judged.
+
+    Source: PyTorch's ReduceLROnPlateau.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.sgd(0.1 * funcopt.on_plateau(0.5, patience=1))
+    >>> params = jnp.zeros(1)
+    >>> state = tx.init(params)
+    >>> for loss in (1.0, 1.0, 1.0, 1.0):
+    ...     _, state = tx.update(params, state, params, value=loss)
+    >>> funcopt.current_lr(state)
+    Array(0.05, dtype=float32)
+    """
+    return Plateau(factor, patience, mode, rtol, atol, cooldown, min_scale, window)
