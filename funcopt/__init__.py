@@ -148,6 +148,7 @@ from .wrappers.loss_scale import current_loss_scale as current_loss_scale
 from .wrappers.loss_scale import loss_scale as loss_scale
 from .wrappers.loss_scale import scale_loss as scale_loss
 from .wrappers.mechanic import mechanize as mechanize
+from .wrappers.partition import partition as partition
 from .wrappers.rollback import rollback as rollback
 from .wrappers.schedule_free import schedule_free as schedule_free
 from .wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw

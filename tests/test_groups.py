@@ -1,0 +1,134 @@
+"""Groups of parameters with transformations of their own, against each group alone and optax."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import funcopt
+
+PARAMS = {
+    "embed": jnp.ones((3, 2)),
+    "dense": {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.zeros(2)},
+    "scale": jnp.ones(2),
+}
+GRADS = jax.tree.map(lambda x: jnp.linspace(-1, 2, x.size).reshape(x.shape), PARAMS)
+KERNEL, BIAS = funcopt.adamw(0.1, weight_decay=0.1), funcopt.sgd(0.5, momentum=0.9)
+GROUPS = funcopt.partition({"kernel": KERNEL, "bias|scale": BIAS, "embed": None})
+
+
+def trained(tx, params, grads, steps=3, **extra):
+    def body(carry, _):
+        return funcopt.step(tx, grads, carry[1], carry[0], **extra), None
+
+    return jax.lax.scan(body, (params, tx.init(params)), length=steps)[0]
+
+
+def test_every_group_is_trained_as_it_would_be_alone():
+    params, _ = trained(GROUPS, PARAMS, GRADS)
+    kernel, _ = trained(KERNEL, PARAMS["dense"]["kernel"], GRADS["dense"]["kernel"])
+    rest = {"bias": PARAMS["dense"]["bias"], "scale": PARAMS["scale"]}
+    slopes = {"bias": GRADS["dense"]["bias"], "scale": GRADS["scale"]}
+    rest, _ = trained(BIAS, rest, slopes)
+    chex.assert_trees_all_equal(params["embed"], PARAMS["embed"])
+    chex.assert_trees_all_close(params["dense"]["kernel"], kernel, rtol=1e-6)
+    chex.assert_trees_all_close(params["dense"]["bias"], rest["bias"], rtol=1e-6)
+    chex.assert_trees_all_close(params["scale"], rest["scale"], rtol=1e-6)
+
+
+def labels(params):
+    return jax.tree.map(lambda x: "matrix" if x.ndim == 2 else "vector", params)
+
+
+@pytest.mark.default_promotion
+@pytest.mark.parametrize(
+    "param_labels",
+    [labels, labels(PARAMS), {"embed": "matrix", "dense": "vector", "scale": "vector"}],
+    ids=["function", "tree", "prefix"],
+)
+def test_labels_are_optax_s(param_labels):
+    def both(library):
+        return {"matrix": library.adam(0.1), "vector": library.sgd(0.5, momentum=0.9)}
+
+    ours, _ = trained(funcopt.partition(both(funcopt), param_labels), PARAMS, GRADS)
+    theirs, _ = trained(optax.partition(both(optax), param_labels), PARAMS, GRADS)
+    mixed, _ = trained(funcopt.partition(both(optax), param_labels), PARAMS, GRADS)
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-5)
+    chex.assert_trees_all_close(mixed, theirs, rtol=1e-6)
+
+
+def test_it_is_a_value():
+    assert eval(repr(GROUPS), vars(funcopt)) == GROUPS
+    assert jax.tree.leaves(GROUPS) == jax.tree.leaves((BIAS, KERNEL))
+    rates = jnp.array([0.1, 0.2])
+    several = funcopt.partition({"kernel": funcopt.sgd(rates), "": funcopt.sgd(0.5)})
+    run = jax.vmap(lambda tx: trained(tx, PARAMS, GRADS)[0], in_axes=(several.in_axes,))
+    kernels = run(several)["dense"]["kernel"]
+    one, _ = trained(funcopt.partition({"kernel": funcopt.sgd(0.2), "": None}), PARAMS, GRADS)
+    np.testing.assert_allclose(kernels[1], one["dense"]["kernel"], rtol=1e-6)
+    slopes = jax.grad(lambda tx: jnp.sum(trained(tx, PARAMS, GRADS)[0]["scale"]))(GROUPS)
+    assert all(np.isfinite(x) for x in jax.tree.leaves(slopes))
+
+
+def test_a_guard_around_it_changes_no_bit_on_a_bad_step():
+    tx = funcopt.guard(GROUPS)
+    params, state = trained(tx, PARAMS, GRADS)
+    bad = GRADS | {"scale": jnp.array([jnp.nan, 0.0])}
+    same, after = funcopt.step(tx, bad, state, params)
+    chex.assert_trees_all_equal(same, params)
+    chex.assert_trees_all_equal(after.inner, state.inner)
+    assert int(funcopt.metrics(after)["skipped_nonfinite"]) == 1
+
+
+def test_a_schedule_that_listens_in_one_group():
+    rate = 0.5 * funcopt.on_plateau(factor=0.5, patience=0)
+    tx = funcopt.partition({"kernel": funcopt.sgd(rate), "": funcopt.sgd(0.1)})
+    _, state = trained(tx, PARAMS, GRADS, steps=4, value=jnp.float32(1.0))
+    assert {name: float(x) for name, x in funcopt.metrics(state).items()} == {
+        "inner/lr": np.float32(0.1),
+        "inner/kernel/lr": 0.0625,
+    }
+    with pytest.raises(ValueError, match="value"):
+        tx.update(GRADS, tx.init(PARAMS), PARAMS)
+
+
+def test_averages_of_one_group_leave_the_others():
+    tx = funcopt.partition({"kernel": funcopt.schedule_free_sgd(0.5), "": funcopt.sgd(0.1)})
+    params, state = trained(tx, PARAMS, GRADS)
+    evaluated = funcopt.eval_params(tx, state, params)
+    chex.assert_trees_all_equal(evaluated["scale"], params["scale"])
+    assert not np.array_equal(evaluated["dense"]["kernel"], params["dense"]["kernel"])
+
+
+SGD = funcopt.sgd(0.1)
+
+
+@pytest.mark.parametrize(
+    ("transforms", "param_labels", "words"),
+    [
+        ({"kernel": SGD}, None, "'dense/bias' is in no group"),
+        ({"dense": SGD, "kernel": SGD, "": SGD}, None, "is in 2 groups: 'dense', 'kernel'"),
+        ({"kernle": SGD, "": SGD}, None, "'kernle' matches no parameter"),
+        ({"a": SGD}, {"embed": "a", "dense": "b", "scale": "a"}, "param_labels has 'b'"),
+        ({"a": SGD}, {"embed": "a"}, "does not fit"),
+    ],
+)
+def test_bad_groups(transforms, param_labels, words):
+    tx = funcopt.partition(transforms, param_labels)
+    with pytest.raises(ValueError, match=words):
+        tx.init(PARAMS)
+
+
+@pytest.mark.parametrize("transforms", [SGD, {}, {"kernel": funcopt.sgd}, {"kernel": 0.1}])
+def test_bad_transforms(transforms):
+    with pytest.raises(TypeError, match="transforms"):
+        funcopt.partition(transforms)
+
+
+def test_the_state_of_something_else():
+    with pytest.raises(ValueError, match="expected a PartitionState"):
+        GROUPS.update(GRADS, SGD.init(PARAMS), PARAMS)
