@@ -30,7 +30,7 @@ class ClipState(NamedTuple):
         return clip_metrics(self)
 
 
-def own(state: Any, numbers: Iterable[Any], fresh: Callable[[], S]) -> S:
+def own(state: Any, numbers: Iterable[Any], fresh: Callable[[], ClipState]) -> Any:
     """The state, or a fresh one in place of anything else where nothing in it is needed.
 
     It is needed where a schedule counts. So a clip can be called with an empty state, as optax's.

@@ -41,7 +41,7 @@ class PartitionState(NamedTuple):
 
 @dataclass(frozen=True)
 class _Partition:
-    transforms: dict[str, Any]
+    transforms: Mapping[str, Any]
     param_labels: Any
 
     @property
