@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import jax
@@ -135,6 +136,7 @@ class History(NamedTuple):
     state: Any
     finite: np.ndarray
     norm: np.ndarray
+    grads: Any
     loss: np.ndarray
     metrics: dict[str, np.ndarray]
 
@@ -153,7 +155,10 @@ def _run(tx: Any, params: Any, course: Course) -> Any:
         params, state = carry
         loss, grads = jax.value_and_grad(loss_of)(params, row.x, row.y)
         value, grads = struck(row, loss, grads)
-        all_of_them = jnp.concatenate([g.astype(jnp.float32).ravel() for g in jax.tree.leaves(grads)])
+        all_of_them = jnp.concatenate(
+            [g.astype(jnp.float32).ravel() for g in jax.tree.leaves(grads)]
+        )
+        told = grads
         finite = jnp.isfinite(jnp.sum(all_of_them**2)) & jnp.isfinite(value)
         largest = jnp.maximum(jnp.max(jnp.abs(all_of_them)), jnp.finfo(jnp.float32).tiny)
         norm = largest * jnp.sqrt(jnp.sum((all_of_them / largest) ** 2))
@@ -162,11 +167,11 @@ def _run(tx: Any, params: Any, course: Course) -> Any:
             grads = jax.tree.map(lambda g: (g.astype(jnp.float32) * scale).astype(g.dtype), grads)
         carry = funcopt.step(tx, grads, state, params, value=value)
         said = funcopt.metrics(carry[1])
-        return carry, (*carry, finite, norm, loss, said)
+        return carry, (*carry, finite, norm, told, loss, said)
 
-    _, (*after, finite, norm, loss, said) = jax.lax.scan(step, start, course)
+    _, (*after, finite, norm, told, loss, said) = jax.lax.scan(step, start, course)
     whole = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), start, tuple(after))
-    return (*whole, finite, norm, loss, said)
+    return (*whole, finite, norm, told, loss, said)
 
 
 def _has_loss_scale(state: Any) -> bool:
@@ -253,3 +258,47 @@ def faults(
 
 def finite_parts(tree: Any) -> list[np.ndarray]:
     return [np.isfinite(np.asarray(x, np.float64)) for x in jax.tree.leaves(tree)]
+
+
+class Rollback:
+    """Which steps the parameters of `rollback(guard(...))` are made of, as its docstring tells."""
+
+    def __init__(self, every: int, patience: int, judge: Judge):
+        self.every, self.patience = every, patience
+        self.steps: list[int] = []
+        self.judge = judge
+        self.snapshot = [], deepcopy(judge)
+        self.age = self.bad = self.landing = self.returns = 0
+
+    def take(self, step: int, finite: bool, norm: float, there: bool) -> None:
+        """One step; `there` says whether the parameters are those of the snapshot."""
+        returning = self.bad >= self.patience and self.age > 0
+        missed = self.landing > 0 and not there
+        self.landing = 3 if returning else self.landing - 1 if missed else 0
+        self.returns += returning
+        if returning or missed:
+            self.steps, self.judge = list(self.snapshot[0]), deepcopy(self.snapshot[1])
+            self.age = self.bad = 0
+            return
+        if self.age >= self.every and self.bad == 0:
+            self.snapshot, self.age = (list(self.steps), deepcopy(self.judge)), 0
+        if not finite or self.judge.refuses(True, norm):
+            self.bad += 1
+            return
+        self.steps.append(step)
+        self.age, self.bad = self.age + 1, 0
+
+
+def rounds(history: History, every: int, judge: Judge) -> list[list[int] | None]:
+    """For each round of micro-batches the good ones, or None where there is no update."""
+    found: list[list[int] | None] = []
+    for first in range(0, len(history.finite) - every + 1, every):
+        good = [step for step in range(first, first + every) if history.finite[step]]
+        mean = [
+            np.mean([np.asarray(g[step], np.float64) for step in good], axis=0)
+            for g in jax.tree.leaves(history.grads)
+            if good
+        ]
+        norm = math.sqrt(sum(float(np.sum(x**2)) for x in mean))
+        found.append(good if good and not judge.refuses(True, norm) else None)
+    return found

@@ -158,7 +158,9 @@ def _chosen(flag: Bool[Array, ""], this: Any, other: Any) -> Any:
 
 def _way(here: Array, there: Array) -> Array:
     wide = common_dtype(jnp.float32, here)
-    return there.astype(wide) - here.astype(wide)
+    way = there.astype(wide) - here.astype(wide)
+    # Only minus zero leaves minus zero as it is.
+    return jnp.where(here == there, -jnp.zeros_like(way), way)
 
 
 def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> Bool[Array, ""]:
