@@ -436,7 +436,7 @@ def test_healthy_norms_raise_no_alarm_and_a_spike_among_them_does():
     spiked = plain.copy()
     spiked[:, WHERE] = 1e3 * np.median(plain[:, WHERE - 50 : WHERE], axis=1)
     spiked[:, WHERE + 10] = spiked[:, WHERE]  # F6
-    outliers, rebased, _, _ = map(np.asarray, judged(np.concatenate([plain, spiked]))[:3] + (0,))
+    outliers, rebased = map(np.asarray, judged(np.concatenate([plain, spiked]))[:2])
     assert not outliers[: len(plain)].any()
     assert not rebased.any()
     for name, found in zip(runs, outliers[len(plain) :], strict=True):
@@ -467,10 +467,8 @@ def test_protected_from_the_second_step_on():
     """The first norm may be anything; the second must be within a factor of exp(6)."""
     norms = np.ones((3, 4), np.float32)
     norms[0, 1], norms[1, 1], norms[2, 0] = np.exp(6.01), np.exp(5.99), np.exp(50.0)
-    assert np.asarray(judged(norms)[0]).tolist() == [
-        [False, True, False, False],
-        *[[False] * 4] * 2,
-    ]
+    refused = np.argwhere(np.asarray(judged(norms)[0]))
+    assert refused.tolist() == [[0, 1]]
 
 
 REPLICAS = 3
@@ -558,7 +556,7 @@ def test_nan_of_the_optimizer_itself():
     params, state = trajectory(tx, grads, HALF)
     assert np.isfinite(params).all()
     assert torture.is_finite(state)
-    assert state.nonfinite == 2 == state.skipped + 2
+    assert (state.nonfinite, state.skipped) == (4, False)
     assert (params[-1] != params[0]).all()
 
 
@@ -612,9 +610,9 @@ def test_odd_trees(wrap):
         assert jax.tree.structure(kept) == jax.tree.structure(params)
         assert torture.is_finite(jax.tree.map(jnp.abs, kept))
         assert params == {} or kept["b"] < 1.0
+    whole = {"layer": {"steps": jnp.array([1])}}
     with pytest.raises(TypeError, match=r"layer/steps.*int32"):
-        params = {"layer": {"steps": jnp.array([1])}}
-        tx.update(params, tx.init(params), params)
+        tx.init(whole)
 
 
 def test_rollback_counts_only_what_a_guard_inside_has_looked_at():
@@ -636,15 +634,16 @@ def test_rollback_counts_only_what_a_guard_inside_has_looked_at():
 
 def test_rollback_does_not_hide_a_new_level_from_a_guard():
     """Going back once is enough; then the guard runs out of patience, and training goes on."""
-    grads = np.ones((80, 4), np.float32) * np.where(np.arange(80) < 40, 1.0, 100.0)[:, None]
+    grads = np.where(np.arange(80) < 45, 1.0, 100.0)[:, None] * np.ones(4)
     tx = funcopt.rollback(funcopt.guard(funcopt.sgd(1e-4)), every=10, patience=5)
     params, state = trajectory(tx, grads.astype(np.float32))
     assert int(state.rollbacks) == 1
-    assert int(state.inner.rebased) == 1
     moves = np.diff(params[:, 0])
-    assert (moves[:40] < 0).all()
+    assert (moves[:45] < 0).all()
+    assert (moves[45:50] == 0).all()
+    assert params[51, 0] == params[40, 0]
+    assert 0 < (moves[51:] == 0).sum() <= 8
     assert (moves[-20:] < -5e-3).all()
-    assert (moves == 0).sum() == 5 + 8
 
 
 def test_healthy_runs_are_optax_s():
