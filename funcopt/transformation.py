@@ -142,7 +142,8 @@ class _Gated:
     ) -> tuple[Updates, OptState]:
         body = optax.with_extra_args_support(self.body)
         new_updates, new = body.update(updates, state, params, **extra_args)
-        new = jax.tree.map(_in_type_of, state, new)
+        if jax.tree.structure(new) == jax.tree.structure(state):
+            new = jax.tree.map(_in_type_of, state, new)
         if gate is None:
             return new_updates, new
         kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, state)

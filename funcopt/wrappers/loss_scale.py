@@ -1,7 +1,7 @@
 """Loss scaling: lift float16 gradients out of the range in which they round to zero.
 
     gradients of (scale · loss), divided by scale in float32
-    an overflow:                     the step is skipped, scale ← backoff_factor · scale
+    an overflow, of g or g²:         the step is skipped, scale ← backoff_factor · scale
     growth_interval good steps:      scale ← growth_factor · scale
 
 Micikevicius et al., 2018, section 3.2 (https://arxiv.org/abs/1710.03740), with the constants of
