@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -658,3 +661,41 @@ def test_healthy_runs_are_optax_s():
     theirs, _ = trajectory(optax.apply_if_finite(optax.adam(schedule), 9), grads)
     np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6)
     assert int(state.nonfinite) == 10
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np, funcopt
+tx = funcopt.rollback(
+    funcopt.accumulate(funcopt.guard(funcopt.adam(0.1), axis_name="data"), 2, axis_name="data"),
+    every=2, patience=2, axis_name="data",
+)
+
+def train(values):
+    params = jnp.ones(3)
+    def step(carry, value):
+        return funcopt.step(tx, carry[0], carry[1], carry[0], value=value[0]), None
+    return jax.lax.scan(step, (params, tx.init(params)), values)[0][0][None]
+
+values = np.ones((8, 4), np.float32)
+values[3, 1] = np.nan
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("data",))
+by_device = jax.sharding.PartitionSpec("data")
+mapped = jax.shard_map(
+    train, mesh=mesh, in_specs=jax.sharding.PartitionSpec(None, "data"), out_specs=by_device
+)
+found = np.asarray(jax.jit(mapped)(values))
+assert (found == found[0]).all() and (found < 1).all(), found
+"""
+
+
+def test_devices_decide_together():
+    """F15 under shard_map, which also checks that no decision is that of one device."""
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-c", SHARDED],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | flags,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -114,6 +114,8 @@ class _Accumulate:
         leaves, structure = gradients_beside(updates, params, slots)
         grads = [leaf.grad for leaf in leaves]
         squares = square_sum([x for x in grads if jnp.size(x)])
+        if value is not None and self.axis_name is not None:
+            value = jax.lax.pmean(jnp.asarray(value), self.axis_name)
         ok = jnp.isfinite(squares) & _finite(value if self.check_value else None)
         ok = everywhere(ok, self.axis_name)
         first, last = state.micro == 0, state.micro + 1 == self.every
@@ -207,7 +209,7 @@ def accumulate(inner: Base, every: Steps, *, check_value: Flag = True, axis_name
             inside judges the mean.
         every: how many micro-batches make a step, at least 1, which keeps no buffer.
         check_value: whether a `value` that is not finite drops its micro-batch.
-        axis_name: mapped axes over which that is decided together.
+        axis_name: mapped axes over which that is decided together, and `value` is averaged.
 
     The `value` that arrives inside is the mean of those that came. Reports `micro_step`, the number
     of micro-batches `dropped`, and `noise_scale` in micro-batches, see `funcopt.metrics`.
