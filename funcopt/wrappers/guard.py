@@ -147,14 +147,13 @@ class _Guard:
 def _land_finite(updates: Updates, params: Params | None) -> Bool[Array, ""]:
     """Whether updates are finite, and add up to finite numbers with finite parameters."""
     leaves, _ = gradients_beside(updates, params, ())
-    fine = [jnp.isfinite(leaf.grad).all() for leaf in leaves]
-    if params is not None:
-        landed = apply_updates([x.param for x in leaves], [x.grad for x in leaves])
-        fine += [
-            (jnp.isfinite(new) | ~jnp.isfinite(leaf.param)).all()
-            for new, leaf in zip(landed, leaves, strict=True)
-        ]
-    return jnp.stack([jnp.ones([], bool), *fine]).all()
+    fine = [jnp.ones([], bool)]
+    for update, param, _ in leaves:
+        fine.append(jnp.isfinite(update).all())
+        if param is not None:
+            landed = jnp.asarray(apply_updates(param, update))
+            fine.append((jnp.isfinite(landed) | ~jnp.isfinite(param)).all())
+    return jnp.stack(fine).all()
 
 
 def _kept(gate: Bool[Array, ""], new: GuardState, old: GuardState) -> GuardState:
