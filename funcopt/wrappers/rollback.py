@@ -2,7 +2,8 @@
 
     bad step:                       a loss or gradient that is not finite, or one that a guard
                                     inside has skipped
-    `every` good steps, none bad since: the parameters and inner state become the snapshot
+    `every` good steps, and no bad one after them:
+                                    the parameters and the inner state become the snapshot
     `patience` bad steps in a row:  parameters and inner state become the snapshot again, unless
                                     no step was good since they did
 
