@@ -214,7 +214,71 @@ def torch_schedulers() -> str:
     return f"{table(head, rows)}\nFrozen with {frozen['made_with']}.\n"
 
 
+def torture_report() -> dict:
+    return json.loads((RESULTS / "torture.json").read_text())
+
+
+def torture() -> str:
+    """What each way of dealing with bad steps made of all faults of benchmarks/torture.py."""
+    report = torture_report()
+    rows = []
+    for name, cases in report["results"].items():
+        found = list(cases.values())
+        bad = [case for what, case in cases.items() if what != report["shift"]]
+        recovered = [case["recovered_after"] for case in bad]
+        never = recovered.count(None)
+        rows.append(
+            [
+                f"`{name}`" if "(" in name and "σ" not in name else name,
+                *(f"{sum(case[key] for case in found)} of {len(found)}" for key in FINITE),
+                f"in {sum(case['let_through'] for case in bad)} of {len(bad)}",
+                f"{max(case['good_lost'] for case in found)}",
+                f"never, in {never} of {len(bad)}" if never else f"{max(recovered)}",
+            ]
+        )
+    head = [
+        f"in {report['steps']} steps",
+        "parameters finite at the end",
+        "state finite",
+        "bad steps let through",
+        "good updates lost",
+        "steps to recover",
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    return f"{table(head, rows)}\nMeasured on {report['date']} with {versions}.\n"
+
+
+FINITE = ("params_finite", "state_finite")
+
+
+def torture_cases() -> str:
+    """One row for each way, one column for each fault."""
+    results = torture_report()["results"]
+    faults = list(next(iter(results.values())))
+    rows = [[name, *(fate(cases[fault]) for fault in faults)] for name, cases in results.items()]
+    return table(["", *faults], rows)
+
+
+def fate(case: dict) -> str:
+    if not case["params_finite"]:
+        return "**NaN**"
+    if not case["state_finite"]:
+        return "**stuck**"
+    lost = f"{case['good_lost']} lost" if case["good_lost"] else ""
+    return ", ".join(filter(None, ["let through" if case["let_through"] else "", lost])) or "ok"
+
+
+def smallest_spikes() -> str:
+    """From which factor on a norm is a spike, after so many steps."""
+    found = torture_report()["smallest_spikes"]
+    head = ["steps before", *found]
+    return table(head, [["times the usual norm", *(f"{x:.3g}" for x in found.values())]])
+
+
 REGIONS = {
+    "torture": torture,
+    "torture_cases": torture_cases,
+    "smallest_spikes": smallest_spikes,
     "signatures": signatures,
     "catalogue": catalogue,
     "step_time": step_time,

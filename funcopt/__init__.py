@@ -143,6 +143,7 @@ from .wrappers.accumulate import accumulate as accumulate
 from .wrappers.accumulate import microbatched as microbatched
 from .wrappers.evaluation import eval_params as eval_params
 from .wrappers.guard import guard as guard
+from .wrappers.guard import skip_nonfinite as skip_nonfinite
 from .wrappers.hypergradient import hypergradient as hypergradient
 from .wrappers.loss_scale import current_loss_scale as current_loss_scale
 from .wrappers.loss_scale import loss_scale as loss_scale

@@ -120,7 +120,11 @@ class _Chain:
 
 @dataclass(frozen=True)
 class _Gated:
-    """A transformation that knows no gate, such as optax's: what it did is selected afterwards."""
+    """A transformation that knows no gate, such as optax's: what it did is selected afterwards.
+
+    Its state keeps the types that it began with, which optax's does not where gradients are wider
+    than parameters.
+    """
 
     body: optax.GradientTransformation
 
@@ -138,10 +142,17 @@ class _Gated:
     ) -> tuple[Updates, OptState]:
         body = optax.with_extra_args_support(self.body)
         new_updates, new = body.update(updates, state, params, **extra_args)
+        if jax.tree.structure(new) == jax.tree.structure(state):
+            new = jax.tree.map(_in_type_of, state, new)
         if gate is None:
             return new_updates, new
         kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, state)
         return where_open(gate, new_updates), kept
+
+
+def _in_type_of(old: Any, new: Any) -> Any:
+    wanted, got = getattr(old, "dtype", None), getattr(new, "dtype", None)
+    return new if wanted is None or wanted == got else jnp.asarray(new).astype(wanted)
 
 
 def gated(tx: optax.GradientTransformation) -> Any:

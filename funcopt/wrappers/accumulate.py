@@ -32,7 +32,8 @@ from ..math.moments import ema
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..tree.tree_math import ratio
-from ..value import Base, Flag, Steps
+from ..value import AxisName, Base, Flag, Steps
+from .agreement import everywhere
 from .loss_scale import refuse_loss_scale
 
 NOISE_DECAY = 0.9
@@ -72,6 +73,7 @@ class _Accumulate:
     inner: Any
     every: int
     check_value: bool
+    axis_name: Any
 
     def init(self, params: Params) -> AccumulateState:
         arrays, structure = parameters(params)
@@ -112,7 +114,10 @@ class _Accumulate:
         leaves, structure = gradients_beside(updates, params, slots)
         grads = [leaf.grad for leaf in leaves]
         squares = square_sum([x for x in grads if jnp.size(x)])
+        if value is not None and self.axis_name is not None:
+            value = jax.lax.pmean(jnp.asarray(value), self.axis_name)
         ok = jnp.isfinite(squares) & _finite(value if self.check_value else None)
+        ok = everywhere(ok, self.axis_name)
         first, last = state.micro == 0, state.micro + 1 == self.every
         good = jnp.where(first, 0, state.good) + ok.astype(jnp.int32)
 
@@ -192,7 +197,7 @@ def _mean(old: Array, new: Any, ok: Array, first: Array, good: Array) -> Array:
 
 
 @transformation
-def accumulate(inner: Base, every: Steps, *, check_value: Flag = True):
+def accumulate(inner: Base, every: Steps, *, check_value: Flag = True, axis_name: AxisName = None):
     """Update once for every `every` micro-batches, with the mean of their gradients.
 
     In between, updates change no parameter, and nothing inside moves: schedules and moments count
@@ -204,6 +209,7 @@ def accumulate(inner: Base, every: Steps, *, check_value: Flag = True):
             inside judges the mean.
         every: how many micro-batches make a step, at least 1, which keeps no buffer.
         check_value: whether a `value` that is not finite drops its micro-batch.
+        axis_name: mapped axes over which that is decided together, and `value` is averaged.
 
     The `value` that arrives inside is the mean of those that came. Reports `micro_step`, the number
     of micro-batches `dropped`, and `noise_scale` in micro-batches, see `funcopt.metrics`.
@@ -221,7 +227,7 @@ def accumulate(inner: Base, every: Steps, *, check_value: Flag = True):
     [0.]
     [-2.]
     """
-    return _Accumulate(gated(inner), every, check_value)
+    return _Accumulate(gated(inner), every, check_value, axis_name)
 
 
 def microbatched(

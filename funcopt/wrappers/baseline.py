@@ -6,7 +6,9 @@
 
 The first number is the first mean, with a σ of 1 that counts as much as `PRIOR_WEIGHT` numbers: the
 second one is judged already, by whether it is more than exp(threshold) times the first. The
-logarithm makes it the same at every scale, and lets it follow a norm that decays.
+logarithm makes it the same at every scale, and lets it follow a norm that decays. While a and a'
+are still large, outliers enter with their last value, 1 − decay: two at the start would otherwise
+make a third one look usual.
 """
 
 from typing import Any, NamedTuple
@@ -60,8 +62,10 @@ def judge(
     outlier = above & ~rebased
 
     near = jnp.clip(residual, -WINSORISED_AT * sigma, WINSORISED_AT * sigma)
-    weight = jnp.maximum(1 - decay, 1 / (old.seen + 1))
-    weight_of_square = jnp.maximum(1 - decay, 1 / (old.seen + PRIOR_WEIGHT))
+    young = jnp.where(above, 0, 1 / (old.seen + 1))
+    young_of_square = jnp.where(above, 0, 1 / (old.seen + PRIOR_WEIGHT))
+    weight = jnp.maximum(1 - decay, young)
+    weight_of_square = jnp.maximum(1 - decay, young_of_square)
     first = rebased | (old.seen == 0)
     new = Baseline(
         mean=jnp.where(first, y, old.mean + weight * near),

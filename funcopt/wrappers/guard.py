@@ -17,15 +17,19 @@ from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside
-from ..transformation import gated, metrics, transformation, where_open
+from ..transformation import apply_updates, gated, metrics, transformation, where_open
 from ..tree.norm import norm_of, square_sum
 from ..value import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
+from .agreement import everywhere
 from .baseline import Baseline, judge, no_baseline
 from .loss_scale import refuse_loss_scale
 
 
 class GuardState(NamedTuple):
-    """`grad_norm`, `z` and `skipped` are of the last step that was looked at."""
+    """`z` and `skipped` are of the last step looked at, `grad_norm` of the last finite one.
+
+    Nothing here is ever NaN or infinite, but in a state inside that began so.
+    """
 
     inner: OptState
     baseline: Baseline
@@ -94,7 +98,7 @@ class _Guard:
         grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
         squares = square_sum(grads)
         # Squares that overflow would overflow in every second moment too.
-        finite = self._everywhere(jnp.isfinite(squares) & self._value_is_finite(value))
+        finite = everywhere(jnp.isfinite(squares) & self._value_is_finite(value), self.axis_name)
         norm = self._largest(norm_of(grads, squares).astype(jnp.float32))
         judged = judge(
             state.baseline,
@@ -111,8 +115,7 @@ class _Guard:
             updates, state.inner, params, gate=counts, **given, **extra_args
         )
         if self.check_updates:
-            whole = [jnp.isfinite(x).all() for x in jax.tree.leaves(new_updates)]
-            finite &= self._everywhere(jnp.stack([*whole, jnp.array(True)]).all())
+            finite &= everywhere(_land_finite(new_updates, params), self.axis_name)
             taken &= finite
             inner = jax.tree.map(lambda a, b: jnp.where(taken, a, b), inner, state.inner)
             new_updates = where_open(taken, new_updates)
@@ -123,7 +126,7 @@ class _Guard:
         new = GuardState(
             inner=inner,
             baseline=judged.baseline,
-            grad_norm=norm,
+            grad_norm=jnp.where(jnp.isfinite(norm), norm, state.grad_norm),
             z=judged.z,
             skipped=~taken,
             nonfinite=counted(state.nonfinite, ~finite),
@@ -137,13 +140,20 @@ class _Guard:
             return jnp.ones([], bool)
         return jnp.isfinite(jnp.asarray(value)).all()
 
-    def _everywhere(self, flag: Bool[Array, ""]) -> Bool[Array, ""]:
-        if self.axis_name is None:
-            return flag
-        return jax.lax.pmin(flag.astype(jnp.int32), self.axis_name).astype(bool)
-
     def _largest(self, norm: Float[Array, ""]) -> Float[Array, ""]:
         return norm if self.axis_name is None else jax.lax.pmax(norm, self.axis_name)
+
+
+def _land_finite(updates: Updates, params: Params | None) -> Bool[Array, ""]:
+    """Whether updates are finite, and add up to finite numbers with finite parameters."""
+    leaves, _ = gradients_beside(updates, params, ())
+    fine = [jnp.ones([], bool)]
+    for update, param, _ in leaves:
+        fine.append(jnp.isfinite(update).all())
+        if param is not None:
+            landed = jnp.asarray(apply_updates(param, update))
+            fine.append((jnp.isfinite(landed) | ~jnp.isfinite(param)).all())
+    return jnp.stack(fine).all()
 
 
 def _kept(gate: Bool[Array, ""], new: GuardState, old: GuardState) -> GuardState:
@@ -182,13 +192,15 @@ def guard(
         decay: of the baseline, in [0, 1). Outliers enter it cut off at 3 standard deviations.
         check_value: whether a `value` that is not finite makes the step one to skip. Turn it off
             where `value` is a metric that is evaluated rarely, and NaN in between.
-        check_updates: whether updates that are not finite do so too. They are known only after the
-            step, which is then selected against the old state, at the cost of a pass over both.
+        check_updates: whether updates that are not finite do so too, and those that take a finite
+            parameter out of the range of its type. They are known only after the step, which is
+            then selected against the old state, at the cost of a pass over both.
         axis_name: mapped axes over which the decision is made together: a step that is bad on one
             device is skipped on all.
 
     Reports `skipped` (the last step, 0 or 1), `skipped_nonfinite` and `skipped_spikes` (how many so
-    far), `rebased`, `grad_norm` and `grad_norm_z`, see `funcopt.metrics`.
+    far), `rebased`, `grad_norm` (the last that was finite) and `grad_norm_z`, see
+    `funcopt.metrics`.
 
     Raises:
         ValueError: an argument is out of its range, or a `loss_scale` is inside, where it would
@@ -205,3 +217,32 @@ def guard(
     1
     """
     return _Guard(gated(inner), spike, patience, decay, check_value, check_updates, axis_name)
+
+
+@transformation
+def skip_nonfinite(
+    inner: Base,
+    *,
+    check_value: Flag = True,
+    check_updates: Flag = False,
+    axis_name: AxisName = None,
+):
+    """Take no step whose loss or gradients are not finite: a `guard` that minds no spikes.
+
+    However many come in a row, none is taken. Its arguments, its state and what it reports are
+    those of `guard`.
+
+    Raises:
+        ValueError: a `loss_scale` is inside, where it would never see an overflow.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.skip_nonfinite(funcopt.sgd(1.0))
+    >>> params, state = jnp.array([1.0]), tx.init(jnp.array([1.0]))
+    >>> for grad in (jnp.inf, 0.5):
+    ...     params, state = funcopt.step(tx, jnp.array([grad]), state, params)
+    ...     print(params)
+    [1.]
+    [0.5]
+    """
+    never = float("inf")
+    return _Guard(gated(inner), never, 1, 0.99, check_value, check_updates, axis_name)

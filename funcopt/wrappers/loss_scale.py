@@ -1,7 +1,7 @@
 """Loss scaling: lift float16 gradients out of the range in which they round to zero.
 
     gradients of (scale · loss), divided by scale in float32
-    an overflow:                     the step is skipped, scale ← backoff_factor · scale
+    an overflow, of g or g²:         the step is skipped, scale ← backoff_factor · scale
     growth_interval good steps:      scale ← growth_factor · scale
 
 Micikevicius et al., 2018, section 3.2 (https://arxiv.org/abs/1710.03740), with the constants of
@@ -20,8 +20,9 @@ from optax import OptState, Params, Updates
 from ..leaves import gradients_beside
 from ..math.dtypes import common_dtype
 from ..transformation import gated, transformation
-from ..tree.norm import global_norm
+from ..tree.norm import square_sum
 from ..value import AxisName, Base, OptionalSteps, Positive, Steps
+from .agreement import everywhere
 
 
 class LossScaleState(NamedTuple):
@@ -71,9 +72,9 @@ class _LossScale:
             )
         leaves, structure = gradients_beside(updates, None, ())
         grads = [_unscaled(leaf.grad, state.scale) for leaf in leaves]
-        finite = jnp.isfinite(global_norm(grads))
-        if self.axis_name is not None:
-            finite = jax.lax.pmin(finite.astype(jnp.int32), self.axis_name).astype(bool)
+        # Squares that overflow would overflow in every second moment too.
+        squares = square_sum([x for x in grads if jnp.size(x)])
+        finite = everywhere(jnp.isfinite(squares), self.axis_name)
 
         taken = finite if gate is None else finite & gate
         new_updates, inner = self.inner.update(

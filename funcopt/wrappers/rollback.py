@@ -1,15 +1,22 @@
 """Going back: after several bad steps in a row, return to where training was healthy.
 
-    bad step:                      a loss or gradient that is not finite, or one that a guard
-                                   inside has skipped
-    `every` steps, the last good:  the parameters and the inner state become the snapshot
-    `patience` bad steps in a row: parameters and inner state become the snapshot again
+    bad step:                       a loss or gradient that is not finite, or one that a guard
+                                    inside has skipped
+    `every` good steps, and no bad one after them:
+                                    the parameters and the inner state become the snapshot
+    `patience` bad steps in a row:  parameters and inner state become the snapshot again, unless
+                                    no step was good since they did
+
+The last condition leaves a guard inside the patience that it needs to accept a new level of norms:
+going back would take its count of spikes back too.
 
 The batches have moved on by then, so this is the restart from an earlier checkpoint with other
 batches that Chowdhery et al., 2022, section 5.1 (https://arxiv.org/abs/2204.02311) did by hand.
 
 An update is added to the parameters, so going back adds the difference. Its rounding can miss the
-snapshot where the parameters were far away; the next call looks, and goes the rest of the way.
+snapshot where the parameters were far away; the next call looks, and goes the rest of the way. No
+addition brings back a parameter that is infinite or NaN: only a `guard(check_updates=True)` inside
+sees updates that would make one.
 """
 
 from dataclasses import dataclass
@@ -18,14 +25,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, parameters
 from ..math.dtypes import common_dtype
 from ..transformation import gated, metrics, transformation
 from ..tree.norm import square_sum
-from ..value import Base, Flag, Steps
+from ..value import AxisName, Base, Flag, Steps
+from .agreement import everywhere
 from .loss_scale import refuse_loss_scale
 
 MOST_LANDINGS = 3
@@ -33,7 +41,7 @@ MOST_LANDINGS = 3
 
 
 class RollbackState(NamedTuple):
-    """`age` of the snapshot in steps; `bad` steps in a row; `landing` attempts left.
+    """`age` of the snapshot in good steps; `bad` steps in a row; `landing` attempts left.
 
     The inner state is kept without its names, so that a search for `mu` or `lr` finds one.
     """
@@ -56,6 +64,7 @@ class _Rollback:
     every: int
     patience: int
     check_value: bool
+    axis_name: Any
 
     def init(self, params: Params) -> RollbackState:
         arrays, structure = parameters(params)
@@ -94,7 +103,7 @@ class _Rollback:
         there = [leaf.slots[0] for leaf in leaves]
         here = [jnp.asarray(leaf.param) for leaf in leaves]
 
-        returning = state.bad >= self.patience
+        returning = (state.bad >= self.patience) & (state.age > 0)
         missed = _missed(state.landing, here, there)
         back = returning | missed
         save = (state.age >= self.every) & (state.bad == 0) & ~back
@@ -117,10 +126,12 @@ class _Rollback:
             for a, b, u in zip(here, there, jax.tree.leaves(new_updates), strict=True)
         ]
 
-        bad = ~finite | _skipped(inner)
+        bad = ~finite | (_refusals(inner) > _refusals(before))
+        # A guard that waits for micro-batches to be put together has not said yet.
+        good = ~bad & ~_refusing(inner)
         new = {
-            "age": jnp.where(save, 1, jnp.where(back, 0, state.age + 1)),
-            "bad": jnp.where(back | ~bad, 0, state.bad + 1),
+            "age": jnp.where(save | back, 0, state.age) + (~bad & ~back).astype(jnp.int32),
+            "bad": jnp.where(back | good, 0, state.bad + bad.astype(jnp.int32)),
             "landing": jnp.where(returning, MOST_LANDINGS, jnp.where(missed, state.landing - 1, 0)),
             "rollbacks": state.rollbacks + returning.astype(jnp.int32),
         }
@@ -132,9 +143,9 @@ class _Rollback:
 
     def _finite(self, grads: list[Array], value: ArrayLike | None) -> Bool[Array, ""]:
         finite = jnp.isfinite(square_sum([x for x in grads if jnp.size(x)]))
-        if value is None or not self.check_value:
-            return finite
-        return finite & jnp.isfinite(jnp.asarray(value)).all()
+        if value is not None and self.check_value:
+            finite &= jnp.isfinite(jnp.asarray(value)).all()
+        return everywhere(finite, self.axis_name)
 
 
 def _nameless(state: Any) -> Any:
@@ -148,7 +159,9 @@ def _chosen(flag: Bool[Array, ""], this: Any, other: Any) -> Any:
 
 def _way(here: Array, there: Array) -> Array:
     wide = common_dtype(jnp.float32, here)
-    return there.astype(wide) - here.astype(wide)
+    way = there.astype(wide) - here.astype(wide)
+    # Only minus zero leaves minus zero as it is.
+    return jnp.where(here == there, -jnp.zeros_like(way), way)
 
 
 def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> Bool[Array, ""]:
@@ -161,14 +174,30 @@ def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> B
     return jax.lax.cond(landing > 0, differ, lambda here, there: jnp.zeros([], bool), here, there)
 
 
-def _skipped(inner: OptState) -> Bool[Array, ""]:
-    """Whether a guard inside has skipped this step."""
-    flags = [x for name, x in metrics(inner).items() if name.split("/")[-1] == "skipped"]
-    return jnp.stack([jnp.zeros([], jnp.float32), *flags]).any()
+def _said(inner: OptState, *names: str) -> Array:
+    found = [x for name, x in metrics(inner).items() if name.split("/")[-1] in names]
+    return jnp.stack([jnp.zeros([], jnp.float32), *found])
+
+
+def _refusals(inner: OptState) -> Float[Array, ""]:
+    """How many steps guards inside have refused so far."""
+    return _said(inner, "skipped_nonfinite", "skipped_spikes").sum()
+
+
+def _refusing(inner: OptState) -> Bool[Array, ""]:
+    """Whether a guard inside has refused the last step that it looked at."""
+    return _said(inner, "skipped").any()
 
 
 @transformation
-def rollback(inner: Base, *, every: Steps = 100, patience: Steps = 5, check_value: Flag = True):
+def rollback(
+    inner: Base,
+    *,
+    every: Steps = 100,
+    patience: Steps = 5,
+    check_value: Flag = True,
+    axis_name: AxisName = None,
+):
     """Return to a snapshot of parameters and state after `patience` bad steps in a row.
 
     Bad steps are skipped, as `guard` skips them: those whose loss (`value=`) or gradients are not
@@ -178,9 +207,12 @@ def rollback(inner: Base, *, every: Steps = 100, patience: Steps = 5, check_valu
     Args:
         inner: the transformation that is rolled back. All of its state returns to the snapshot,
             counts and schedules too.
-        every: steps between snapshots, at least 1. A snapshot is taken only after a good step.
-        patience: bad steps in a row, at least 1, after which the next step goes back.
+        every: good steps between snapshots, at least 1. None is taken after a bad one.
+        patience: bad steps in a row, at least 1, after which the next step goes back. Where no step
+            was good since the last time, there is nothing to go back from.
         check_value: whether a `value` that is not finite makes a step bad.
+        axis_name: mapped axes over which the decision is made together; a guard inside needs it
+            too.
 
     Keeps a copy of the parameters and of the inner state. Reports `rollbacks` and `bad_in_a_row`,
     see `funcopt.metrics`. The step that goes back uses no gradient.
@@ -202,4 +234,4 @@ def rollback(inner: Base, *, every: Steps = 100, patience: Steps = 5, check_valu
 
     Source: https://arxiv.org/abs/2204.02311, section 5.1.
     """
-    return _Rollback(gated(inner), every, patience, check_value)
+    return _Rollback(gated(inner), every, patience, check_value, axis_name)
