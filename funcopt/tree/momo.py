@@ -26,10 +26,17 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema, seen
+from ..rule import Signed
+from ..rules.moment_slots import Moments
+from ..storage import Storage, check_slots
 from ..transformation import transformation
 from ..value import DecayRate, Flag, NonNegative, Positive, Rate, Real
 from .tree_math import Column, abs_sum, ratio, square_norm, vdot
 from .turn import Start, Turn, loss_value
+
+
+class MomoSlots(NamedTuple):
+    mu: Signed
 
 
 class MomoState(NamedTuple):
@@ -106,8 +113,9 @@ class _Momo:
     weight_decay: Any
     adapt_lower_bound: bool
     bias_correction: bool
+    storage: Any
 
-    static: ClassVar = ("adapt_lower_bound", "bias_correction")
+    static: ClassVar = ("adapt_lower_bound", "bias_correction", "storage")
 
     def init(self, params: Params) -> MomoState:
         h, start = Start.of(self, params)
@@ -117,7 +125,7 @@ class _Momo:
             loss_average=start.scalar(0.0),
             gamma=start.scalar(0.0),
             lower_bound=start.scalar(h.lower_bound),
-            mu=start.zeros(),
+            **start.slots(MomoSlots, self.storage, mu=start.zeros()),
             feedback=start.feedback,
         )
 
@@ -168,6 +176,7 @@ def momo(
     adapt_lower_bound: Flag = False,
     *,
     bias_correction: Flag = False,
+    storage: Storage = None,
 ):
     """SGD with momentum at a Polyak-like rate. `update` needs the loss as `value=`.
 
@@ -179,6 +188,7 @@ def momo(
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
         bias_correction: begin averages with zero and correct for it, instead of beginning with
             the first batch.
+        storage: how the mean is kept between steps, see `funcopt.storage`.
 
     Raises:
         ValueError: `update` was called without `value`, or with one that is no scalar.
@@ -198,7 +208,10 @@ def momo(
 
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
-    return _Momo(learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound, bias_correction)
+    check_slots(storage, [MomoSlots])
+    return _Momo(
+        learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound, bias_correction, storage
+    )
 
 
 @dataclass(frozen=True)
@@ -210,8 +223,9 @@ class _MomoAdam:
     lower_bound: Any
     weight_decay: Any
     adapt_lower_bound: bool
+    storage: Any
 
-    static: ClassVar = ("adapt_lower_bound",)
+    static: ClassVar = ("adapt_lower_bound", "storage")
 
     def init(self, params: Params) -> MomoAdamState:
         h, start = Start.of(self, params)
@@ -221,8 +235,7 @@ class _MomoAdam:
             loss_average=start.scalar(0.0),
             gamma=start.scalar(0.0),
             lower_bound=start.scalar(h.lower_bound),
-            mu=start.zeros(),
-            nu=start.zeros(real=True),
+            **start.slots(Moments, self.storage, mu=start.zeros(), nu=start.zeros(real=True)),
             feedback=start.feedback,
         )
 
@@ -277,6 +290,8 @@ def momo_adam(
     lower_bound: Real = 0.0,
     weight_decay: NonNegative = 0.0,
     adapt_lower_bound: Flag = False,
+    *,
+    storage: Storage = None,
 ):
     """Adam at a Polyak-like rate. `update` needs the loss as `value=`.
 
@@ -288,6 +303,7 @@ def momo_adam(
         lower_bound: a lower bound of the loss; 0 suits most losses.
         weight_decay: λ of (λ/2) ‖x‖² in the norm of the step, taken as a proximal step.
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
+        storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
         ValueError: `update` was called without `value`, or with one that is no scalar.
@@ -307,4 +323,7 @@ def momo_adam(
 
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
-    return _MomoAdam(learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound)
+    check_slots(storage, [Moments])
+    return _MomoAdam(
+        learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound, storage
+    )

@@ -23,6 +23,7 @@ from ..math.moments import zeros_real
 from ..partition import marked
 from ..rule import Clock
 from ..schedules.listening import begin, hear, spoken
+from ..storage import Storage, kept_dtype
 from ..value import number_at
 from .tree_math import Column
 
@@ -87,6 +88,14 @@ class Start:
     def copies(self) -> Params:
         """The parameters in buffers of their own, so that they can be donated."""
         return self.tree([jnp.array(x, copy=True) for x in self.arrays])
+
+    def slots(self, kind: type, storage: Storage, **trees: Params | None) -> dict[str, Any]:
+        """The slots that `kind` declares, in the dtypes in which they are kept."""
+
+        def kept(name: str, tree: Params | None) -> Any:
+            return jax.tree.map(lambda x: x.astype(kept_dtype(storage, kind, name, x.dtype)), tree)
+
+        return {name: kept(name, tree) for name, tree in trees.items()}
 
     @property
     def wide(self) -> Column:
