@@ -16,18 +16,9 @@ import optax
 import pytest
 
 import funcopt
+from tests import reference
 from tests.golden import HERE, load
-from tests.reference import (
-    cocob,
-    dadapt,
-    dog,
-    hypergradient,
-    mechanic,
-    momo,
-    polyak,
-    prodigy,
-    schedule_free,
-)
+from tests.reference.schedule_free import rectification
 
 STEPS = 40
 SHAPES = {"a": (3,), "b": (2, 2), "c": ()}
@@ -81,37 +72,37 @@ def sf(name: str, factory: Callable, step: Callable, rate: Any, **kwargs: Any) -
 SECOND = {"d0": 1e-2, "weight_decay": 0.05}
 OURS = {"estim_lr0": 1e-2, "weight_decay": 0.05}
 ROWS = (
-    Row("dog", funcopt.dog(), dog.dog, average="average"),
+    Row("dog", funcopt.dog(), reference.dog, average="evaluated"),
     Row(
         "dog-distance",
         funcopt.dog(0.5, ("distance", 0.1), weight_decay=0.05, average_gamma=2.0),
-        dog.dog,
+        reference.dog,
         {"kind": "distance", "start": 0.1, "weight_decay": 0.05, "gamma": 2.0},
         0.5,
-        average="average",
+        average="evaluated",
     ),
     Row(
         "dog-rate",
         funcopt.dog(init_step=("learning_rate", 0.01), eps=1e-3),
-        dog.dog,
+        reference.dog,
         {"kind": "learning_rate", "start": 0.01, "eps": 1e-3},
-        average="average",
+        average="evaluated",
     ),
     Row(
         "dowg",
         funcopt.dowg(average_gamma=8.0),
-        dog.dowg,
-        average="average",
+        reference.dowg,
+        average="evaluated",
     ),
     Row(
         "dowg-start",
         funcopt.dowg(0.5, 0.01, 1e-3, 0.05),
-        dog.dowg,
+        reference.dowg,
         {"start": 0.01, "eps": 1e-3, "weight_decay": 0.05},
         0.5,
     ),
     # Its first estimates are of ways of a few units in float32's last place.
-    Row("prodigy", funcopt.prodigy(), prodigy.prodigy, float32=0.05),
+    Row("prodigy", funcopt.prodigy(), reference.prodigy, float32=0.05),
     Row(
         "prodigy-guarded",
         funcopt.prodigy(
@@ -124,11 +115,11 @@ ROWS = (
             estim_lr_coef=0.5,
             **OURS,
         ),
-        prodigy.prodigy,
+        reference.prodigy,
         {
             "b1": 0.8,
             "b2": 0.99,
-            "b3": 0.9,
+            "beta3": 0.9,
             "bias_correction": True,
             "safeguard_warmup": True,
             "growth_rate": 1.2,
@@ -137,45 +128,45 @@ ROWS = (
         },
         0.5,
     ),
-    Row("dadapt-sgd", funcopt.dadapt_sgd(), dadapt.dadapt_sgd),
+    Row("dadapt-sgd", funcopt.dadapt_sgd(), reference.dadapt_sgd),
     Row(
         "dadapt-sgd-momentum",
         funcopt.dadapt_sgd(0.5, 0.8, growth_rate=1.1, **OURS),
-        dadapt.dadapt_sgd,
+        reference.dadapt_sgd,
         {"momentum": 0.8, "growth_rate": 1.1, **SECOND},
         0.5,
     ),
-    Row("dadapt-adagrad", funcopt.dadapt_adagrad(), dadapt.dadapt_adagrad),
+    Row("dadapt-adagrad", funcopt.dadapt_adagrad(), reference.dadapt_adagrad),
     Row(
         "dadapt-adagrad-momentum",
         funcopt.dadapt_adagrad(0.5, 0.8, 1e-3, 1e-4, growth_rate=1.1, **OURS),
-        dadapt.dadapt_adagrad,
+        reference.dadapt_adagrad,
         {"momentum": 0.8, "initial": 1e-3, "eps": 1e-4, "growth_rate": 1.1, **SECOND},
         0.5,
     ),
-    Row("dadapt-adamw", funcopt.dadapt_adamw(), dadapt.dadapt_adamw),
+    Row("dadapt-adamw", funcopt.dadapt_adamw(), reference.dadapt_adamw),
     Row(
         "dadapt-adamw-decay",
         funcopt.dadapt_adamw(0.5, (0.8, 0.99), bias_correction=True, growth_rate=1.3, **OURS),
-        dadapt.dadapt_adamw,
+        reference.dadapt_adamw,
         {"b1": 0.8, "b2": 0.99, "bias_correction": True, "growth_rate": 1.3, **SECOND},
         0.5,
     ),
-    sf("sf-sgd", funcopt.schedule_free_sgd, schedule_free.schedule_free_sgd, 0.25),
+    sf("sf-sgd", funcopt.schedule_free_sgd, reference.schedule_free_sgd, 0.25),
     sf(
         "sf-sgd-warm",
         funcopt.schedule_free_sgd,
-        schedule_free.schedule_free_sgd,
+        reference.schedule_free_sgd,
         0.25,
         warmup_steps=7,
         b1=0.8,
         weight_decay=0.05,
     ),
-    sf("sf-adamw", funcopt.schedule_free_adamw, schedule_free.schedule_free_adamw, 0.05),
+    sf("sf-adamw", funcopt.schedule_free_adamw, reference.schedule_free_adamw, 0.05),
     sf(
         "sf-adamw-warm",
         funcopt.schedule_free_adamw,
-        schedule_free.schedule_free_adamw,
+        reference.schedule_free_adamw,
         0.05,
         warmup_steps=5,
         b1=0.95,
@@ -185,27 +176,27 @@ ROWS = (
     sf(
         "sf-radam",
         funcopt.schedule_free_radam,
-        schedule_free.schedule_free_radam,
+        reference.schedule_free_radam,
         0.05,
         b2=0.98,
         weight_decay=0.05,
     ),
-    sf("sf-radam-long", funcopt.schedule_free_radam, schedule_free.schedule_free_radam, 0.05),
-    Row("polyak", funcopt.polyak_sgd(0.3), polyak.polyak_sgd, rate=0.3, value=True),
+    sf("sf-radam-long", funcopt.schedule_free_radam, reference.schedule_free_radam, 0.05),
+    Row("polyak", funcopt.polyak_sgd(0.3), reference.polyak_sgd, rate=0.3, value=True),
     Row(
         "polyak-plus",
         funcopt.polyak_sgd(0.3, 0.5, 0.4, 0.1, "sps+"),
-        polyak.polyak_sgd,
+        reference.polyak_sgd,
         {"scaling": 0.5, "f_min": 0.4, "eps": 0.1, "positive": True},
         0.3,
         value=True,
         floor=0.4,
     ),
-    Row("momo", funcopt.momo(), momo.momo, value=True),
+    Row("momo", funcopt.momo(), reference.momo, value=True),
     Row(
         "momo-bound",
         funcopt.momo(0.3, 0.8, -1.0, 0.05, True, bias_correction=True),
-        momo.momo,
+        reference.momo,
         {
             "beta": 0.8,
             "lower_bound": -1.0,
@@ -216,11 +207,11 @@ ROWS = (
         0.3,
         value=True,
     ),
-    Row("momo-adam", funcopt.momo_adam(0.1), momo.momo_adam, rate=0.1, value=True),
+    Row("momo-adam", funcopt.momo_adam(0.1), reference.momo_adam, rate=0.1, value=True),
     Row(
         "momo-adam-bound",
         funcopt.momo_adam(0.1, 0.8, 0.9, 1e-4, -1.0, 0.05, True),
-        momo.momo_adam,
+        reference.momo_adam,
         {
             "b1": 0.8,
             "b2": 0.9,
@@ -232,25 +223,25 @@ ROWS = (
         0.1,
         value=True,
     ),
-    Row("cocob", funcopt.cocob(), cocob.cocob),
+    Row("cocob", funcopt.cocob(), reference.cocob),
     Row(
         "cocob-part",
         funcopt.cocob(0.5, 10.0, 1e-3, 0.05),
-        cocob.cocob,
+        reference.cocob,
         {"alpha": 10.0, "eps": 1e-3, "weight_decay": 0.05},
         0.5,
     ),
     Row(
         "mechanic",
         funcopt.mechanize(funcopt.sgd(0.5)),
-        mechanic.mechanic_sgd,
+        reference.mechanic_sgd,
         rate=0.5,
         based=lambda rate: funcopt.mechanize(funcopt.sgd(rate)),
     ),
     Row(
         "mechanic-decay",
         mechanized(0.5),
-        mechanic.mechanic_sgd,
+        reference.mechanic_sgd,
         {"weight_decay": 0.1, "s_init": 1e-3, "eps": 1e-6},
         0.5,
         based=mechanized,
@@ -258,14 +249,14 @@ ROWS = (
     Row(
         "hypergradient",
         funcopt.hypergradient(funcopt.identity(), 0.01),
-        hypergradient.hypergradient_sgd,
+        reference.hypergradient_sgd,
         rate=0.01,
         fixed=True,
     ),
     Row(
         "hypergradient-additive",
         funcopt.hypergradient(funcopt.identity(), 0.1, 1e-3, "additive"),
-        hypergradient.hypergradient_sgd,
+        reference.hypergradient_sgd,
         {"hyper_rate": 1e-3, "additive": True},
         0.1,
         fixed=True,
@@ -664,7 +655,7 @@ def test_rectification_in_float32(b2):
         state = state._replace(base_optimizer_state=(inner._replace(count=jnp.int32(t - 1)),))
         _, state = rate.update(jnp.ones(()), state, jnp.zeros(()))
         lr = float(funcopt.current_lr(state))
-        assert lr == pytest.approx(schedule_free.rectification(t, b2), rel=2e-5)
+        assert lr == pytest.approx(rectification(t, b2), rel=2e-5)
 
 
 @each
@@ -693,7 +684,8 @@ def test_it_works(row):
     [
         pytest.param(row, id=row.name)
         for row in ROWS
-        if row.step in (dog.dog, prodigy.prodigy, dadapt.dadapt_adagrad, mechanic.mechanic_sgd)
+        if row.step
+        in (reference.dog, reference.prodigy, reference.dadapt_adagrad, reference.mechanic_sgd)
     ],
 )
 def test_gradient_with_respect_to_the_transformation_is_finite(row):

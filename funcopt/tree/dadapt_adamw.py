@@ -109,15 +109,16 @@ class _DAdaptAdamw:
         )
         g, v, s, real = now.grads, now.column(state.nu), now.column(state.grad_sum), now.real
         root_b2 = h.b2**0.5
+        fresh = (1 - h.b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits
 
         corrected = bias_correction(h.b1, h.b2, now.clock.t, real) if self.bias_correction else 1.0
         lr = state.d * h.learning_rate * corrected
         scaled = [a / (jnp.sqrt(b) + h.eps) for a, b in zip(s, v, strict=True)]
-        n = ema(state.numerator, lr * vdot(g, scaled, real), root_b2)
+        n = root_b2 * state.numerator + fresh * lr * vdot(g, scaled, real)
         m = [ema(a, lr * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(b), h.b2) for a, b in zip(v, g, strict=True)]
-        s = [ema(a, lr * b, root_b2) for a, b in zip(s, g, strict=True)]
-        d_hat = ratio(n, (1 - root_b2) * abs_sum(s, real))
+        s = [root_b2 * a + fresh * lr * b for a, b in zip(s, g, strict=True)]
+        d_hat = ratio(n, fresh * abs_sum(s, real))
         d = raised(state.d, d_hat, h.growth_rate)
 
         decay = now.decay(h.weight_decay, self.mask)

@@ -135,7 +135,7 @@ class ScheduleFree:
         ]
         x, z = axpy(1, x_step, x), new_z
         if state.x is not None:
-            steps = [h.b1 * a + (1 - h.b1) * b - c for a, b, c in zip(x, z, y, strict=True)]
+            steps = axpy(h.b1, minus(x, y), [(1 - h.b1) * each for each in minus(z, y)])
 
         new = {} if state.x is None else {"x": x}
         b1 = jnp.asarray(h.b1, now.real)
