@@ -104,18 +104,20 @@ class _DAdaptAdagrad:
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
 
         lr = state.d * h.learning_rate
-        a = axpy(1, [abs_sq(each) for each in g], now.column(state.sum_of_squares))
-        root = [jnp.sqrt(each) + h.eps for each in a]
-        s = axpy(lr, g, now.column(state.grad_sum))
+        state = now.renew(
+            sum_of_squares=axpy(1, [abs_sq(x) for x in g], now.column(state.sum_of_squares)),
+            grad_sum=axpy(lr, g, now.column(state.grad_sum)),
+        )
+        root = [jnp.sqrt(each) + h.eps for each in now.column(state.sum_of_squares)]
+        s = now.column(state.grad_sum)
         n = state.numerator + lr**2 * _over(g, root, real)
         d_hat = ratio(_over(s, root, real) - n, abs_sum(s, real))
         # A step of rate 0 proves nothing.
         d_hat = jnp.where(lr > 0, d_hat, state.d)
         d = raised(state.d, d_hat, h.growth_rate)
 
-        state = now.renew(lr=lr, d=d, numerator=n, grad_sum=s, sum_of_squares=a)
-        s, a = now.column(state.grad_sum), now.column(state.sum_of_squares)
-        s = [b / (jnp.sqrt(c) + h.eps) for b, c in zip(s, a, strict=True)]
+        state = now.renew(state, lr=lr, d=d, numerator=n)
+        s = [b / c for b, c in zip(s, root, strict=True)]
         return now.leave(towards(x, x0, s, h.momentum)), state
 
 

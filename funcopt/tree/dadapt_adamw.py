@@ -118,11 +118,12 @@ class _DAdaptAdamw:
         m = [ema(a, lr * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(b), h.b2) for a, b in zip(v, g, strict=True)]
         s = [root_b2 * a + fresh * lr * b for a, b in zip(s, g, strict=True)]
-        d_hat = ratio(n, fresh * abs_sum(s, real))
+        state = now.renew(mu=m, nu=v, grad_sum=s)
+        d_hat = ratio(n, fresh * abs_sum(now.column(state.grad_sum), real))
         d = raised(state.d, d_hat, h.growth_rate)
 
         decay = now.decay(h.weight_decay, self.mask)
-        state = now.renew(lr=lr, d=d, numerator=n, mu=m, nu=v, grad_sum=s)
+        state = now.renew(state, lr=lr, d=d, numerator=n)
         m, v = now.column(state.mu), now.column(state.nu)
         steps = [-(a / (jnp.sqrt(b) + h.eps) + lr * c) for a, b, c in zip(m, v, decay, strict=True)]
         return now.leave(steps), state

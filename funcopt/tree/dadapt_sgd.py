@@ -111,11 +111,12 @@ class _DAdaptSgd:
         g0 = jnp.where(state.grad_norm > 0, state.grad_norm, norm(now.grads, real))
         lr = ratio(state.d * h.learning_rate, g0)
         n = state.numerator + lr * vdot(g, s, real)
-        s = axpy(lr, g, s)
+        state = now.renew(grad_sum=axpy(lr, g, s))
+        s = now.column(state.grad_sum)
         d = raised(state.d, 2 * ratio(n, norm(s, real)), h.growth_rate)
 
-        state = now.renew(lr=lr, d=d, grad_norm=g0, numerator=n, grad_sum=s)
-        return now.leave(towards(x, x0, now.column(state.grad_sum), h.momentum)), state
+        state = now.renew(state, lr=lr, d=d, grad_norm=g0, numerator=n)
+        return now.leave(towards(x, x0, s, h.momentum)), state
 
 
 @transformation

@@ -153,6 +153,8 @@ class _Momo:
             beta, rho = jnp.where(state.count == 0, 0, jnp.asarray(h.beta, real)), 1.0
 
         m = [ema(a, b, beta) for a, b in zip(now.column(state.mu), g, strict=True)]
+        state = now.renew(mu=m)
+        m = now.column(state.mu)
         mean = ema(state.loss_average, f, beta)
         gamma = ema(state.gamma, vdot(g, x, real), beta)
         model = _Model(alpha, decay, rho, mean, gamma, vdot(m, x, real), square_norm(m, real))
@@ -163,8 +165,8 @@ class _Momo:
         if self.adapt_lower_bound:
             bound = model.bound(tau, h.lower_bound)
 
-        state = now.renew(lr=tau, loss_average=mean, gamma=gamma, lower_bound=bound, mu=m)
-        return now.leave(_towards(x, now.column(state.mu), tau, alpha, decay)), state
+        state = now.renew(state, lr=tau, loss_average=mean, gamma=gamma, lower_bound=bound)
+        return now.leave(_towards(x, m, tau, alpha, decay)), state
 
 
 @transformation
@@ -264,9 +266,11 @@ class _MomoAdam:
 
         m = [ema(a, b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(b), h.b2) for a, b in zip(now.column(state.nu), g, strict=True)]
+        state = now.renew(mu=m, nu=v)
+        m, D = now.column(state.mu), root(now.column(state.nu))
         mean = ema(state.loss_average, f, h.b1)
         gamma = ema(state.gamma, vdot(g, x, real), h.b1)
-        square = abs_sum([abs_sq(a) / b for a, b in zip(m, root(v), strict=True)], real)
+        square = abs_sum([abs_sq(a) / b for a, b in zip(m, D, strict=True)], real)
         model = _Model(alpha, decay, rho, mean, gamma, vdot(m, x, real), square)
         bound = state.lower_bound
         if self.adapt_lower_bound:
@@ -275,9 +279,8 @@ class _MomoAdam:
         if self.adapt_lower_bound:
             bound = model.bound(tau, h.lower_bound)
 
-        state = now.renew(lr=tau, loss_average=mean, gamma=gamma, lower_bound=bound, mu=m, nu=v)
-        m, v = now.column(state.mu), now.column(state.nu)
-        u = [a / b for a, b in zip(m, root(v), strict=True)]
+        state = now.renew(state, lr=tau, loss_average=mean, gamma=gamma, lower_bound=bound)
+        u = [a / b for a, b in zip(m, D, strict=True)]
         return now.leave(_towards(x, u, tau, alpha, decay)), state
 
 

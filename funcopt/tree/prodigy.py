@@ -128,15 +128,14 @@ class _Prodigy:
         m = [ema(a, d * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(d * b), h.b2) for a, b in zip(now.column(state.nu), g, strict=True)]
 
-        d_hat = h.estim_lr_coef * ratio(r, abs_sum(s, real))
+        state = now.renew(mu=m, nu=v, grad_sum=s)
+        d_hat = h.estim_lr_coef * ratio(r, abs_sum(now.column(state.grad_sum), real))
         d_max = jnp.maximum(state.d_max, d_hat)
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)
         d = jnp.minimum(d_max, grown(start, h.growth_rate))
 
-        state = now.renew(
-            lr=lr, d=d, d_max=d_max, numerator=r, mu=m, nu=v, grad_sum=s
-        )  # fmt: skip
+        state = now.renew(state, lr=lr, d=d, d_max=d_max, numerator=r)
         m, v = now.column(state.mu), now.column(state.nu)
         u = [a / (jnp.sqrt(b) + d * h.eps) for a, b in zip(m, v, strict=True)]
         u = axpy(1, u, now.decay(h.weight_decay, self.mask))

@@ -182,16 +182,18 @@ class Turn:
             for each, flag in zip(x, flags, strict=True)
         ]
 
-    def renew(self, **new: Any) -> Any:
+    def renew(self, state: Any = None, **new: Any) -> Any:
         """The state with `new` scalars and columns, or as it was when the gate is closed.
 
-        Compute updates from what this returns, so that XLA writes slots in place.
+        Compute updates, and sums over the tree, from the columns that this returns, so that XLA
+        writes slots in place. `state` is what an earlier call returned: columns first, then the
+        scalars that follow from them.
         """
         old = self.state._asdict()
         kept = {name: self._kept(x, old[name]) for name, x in new.items()}
         kept["count"] = self.clock.choose(self.clock.t, old["count"])
         kept["feedback"] = jax.tree.map(self.clock.choose, self.feedback, old["feedback"])
-        return type(self.state)(**{**old, **kept})
+        return type(self.state)(**{**(state or self.state)._asdict(), **kept})
 
     def _kept(self, new: Any, old: Any) -> Any:
         if not isinstance(new, list):

@@ -108,38 +108,40 @@ class ScheduleFree:
             self, updates, state, params, kind=ScheduleFreeState, slots=("z",), value=value,
             gate=gate,
         )  # fmt: skip
-        y, z, old_b1 = now.params, now.column(state.z), state.b1.astype(now.real)
-        if state.x is None:
-            x = [_recovered(a, b, old_b1) for a, b in zip(y, z, strict=True)]
-        else:
-            x = now.column(state.x)
-
+        y, z = now.params, now.column(state.z)
         given = {"value": value, "gate": gate}
         extra_args |= {name: each for name, each in given.items() if each is not None}
         at_y = jax.tree.unflatten(now.structure, y)
         base_updates, base_state = self.base.update(
             updates, state.base_optimizer_state, at_y, **extra_args
         )
-        base_step = now.column(base_updates)
+        u = now.column(base_updates)
 
         lr = self._rate(h, base_state, now.real)
         max_lr = jnp.maximum(state.max_lr, lr)
         weight = max_lr**h.weight_lr_power
         weight_sum = state.weight_sum + weight
-        new_z = axpy(1, base_step, z)
-        x_step = [ratio(weight, weight_sum) * each for each in minus(new_z, x)]
-        # As a sum of small steps, which is 0 at a rate of 0; beside a kept x, y follows it.
-        steps = [
-            h.b1 * dx + (1 - h.b1) * dz + (h.b1 - old_b1) * (a - b)
-            for dx, dz, a, b in zip(x_step, base_step, x, z, strict=True)
-        ]
-        x, z = axpy(1, x_step, x), new_z
-        if state.x is not None:
-            steps = axpy(h.b1, minus(x, y), [(1 - h.b1) * each for each in minus(z, y)])
+        c = ratio(weight, weight_sum)
+        b1, old_b1 = jnp.asarray(h.b1, now.real), state.b1.astype(now.real)
 
-        new = {} if state.x is None else {"x": x}
-        b1 = jnp.asarray(h.b1, now.real)
-        state = now.renew(lr=lr, b1=b1, max_lr=max_lr, weight_sum=weight_sum, z=z, **new)
+        new = {"z": axpy(1, u, z)}
+        if state.x is not None:
+            x = now.column(state.x)
+            new["x"] = axpy(c, minus(new["z"], x), x)
+        state = now.renew(lr=lr, b1=b1, max_lr=max_lr, weight_sum=weight_sum, **new)
+        z = now.column(state.z)
+        if state.x is None:
+            # z - x and x - z before this step, from what is there after it: nothing is copied.
+            ahead = [(a - b - (1 - old_b1) * d) / old_b1 for a, b, d in zip(z, y, u, strict=True)]
+            apart = [(b - a + d) / old_b1 for a, b, d in zip(z, y, u, strict=True)]
+            # As a sum of small steps, which is 0 at a rate of 0.
+            steps = [
+                h.b1 * c * a + (1 - h.b1) * d + (h.b1 - old_b1) * b
+                for a, b, d in zip(ahead, apart, u, strict=True)
+            ]
+        else:
+            x = now.column(state.x)
+            steps = axpy(h.b1, minus(x, y), [(1 - h.b1) * each for each in minus(z, y)])
         state = ScheduleFreeState(**{**state._asdict(), "base_optimizer_state": base_state})
         return now.leave(steps), state
 

@@ -53,13 +53,14 @@ def dadapt_adamw(
     zero = np.zeros_like(p)
     old = slots or {"mu": zero, "nu": np.abs(zero), "grad_sum": zero, "d": d0, "n": 0.0}
     root = np.sqrt(b2)
+    fresh = (1 - b2) / (1 + root)  # 1 - root, to the last digit
     step = old["d"] * lr * (np.sqrt(1 - b2**t) / (1 - b1**t) if bias_correction else 1.0)
     inner = np.vdot(g, old["grad_sum"] / (np.sqrt(old["nu"]) + eps)).real
-    n = root * old["n"] + (1 - root) * step * inner
+    n = root * old["n"] + fresh * step * inner
     m = b1 * old["mu"] + (1 - b1) * step * g
     v = b2 * old["nu"] + (1 - b2) * np.abs(g) ** 2
-    s = root * old["grad_sum"] + (1 - root) * step * g
-    length = (1 - root) * np.sum(np.abs(s))
+    s = root * old["grad_sum"] + fresh * step * g
+    length = fresh * np.sum(np.abs(s))
     d = max(old["d"], min(n / length if length > 0 else 0.0, old["d"] * growth_rate))
     new = p - m / (np.sqrt(v) + eps) - weight_decay * step * p
     return new, {"mu": m, "nu": v, "grad_sum": s, "d": d, "n": n}
