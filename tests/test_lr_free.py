@@ -58,11 +58,13 @@ def mechanized(rate: Any) -> Any:
     return funcopt.mechanize(funcopt.sgd(rate), 0.1, 1e-6, 1e-3)
 
 
-def sf(name: str, factory: Callable, step: Callable, rate: Any, **kwargs: Any) -> Row:
-    tx = factory(rate, **kwargs)
-    return Row(name, tx, step, kwargs, rate, average="x", float64=1e-6)
+def sf(
+    name: str, factory: Callable, step: Callable, rate: Any, float64: float = 1e-12, **kwargs: Any
+) -> Row:
+    return Row(name, factory(rate, **kwargs), step, kwargs, rate, average="x", float64=float64)
 
 
+SCHEDULED = 2e-7  # a rate that a schedule gives is in float32 always
 SECOND = {"d0": 1e-2, "weight_decay": 0.05}
 OURS = {"estim_lr0": 1e-2, "weight_decay": 0.05}
 ROWS = (
@@ -154,6 +156,7 @@ ROWS = (
         funcopt.schedule_free_sgd,
         reference.schedule_free_sgd,
         0.25,
+        float64=SCHEDULED,
         warmup_steps=7,
         b1=0.8,
         weight_decay=0.05,
@@ -164,6 +167,7 @@ ROWS = (
         funcopt.schedule_free_adamw,
         reference.schedule_free_adamw,
         0.05,
+        float64=SCHEDULED,
         warmup_steps=5,
         b1=0.95,
         b2=0.9,
@@ -174,10 +178,13 @@ ROWS = (
         funcopt.schedule_free_radam,
         reference.schedule_free_radam,
         0.05,
+        float64=SCHEDULED,
         b2=0.98,
         weight_decay=0.05,
     ),
-    sf("sf-radam-long", funcopt.schedule_free_radam, reference.schedule_free_radam, 0.05),
+    sf(
+        "sf-radam-long", funcopt.schedule_free_radam, reference.schedule_free_radam, 0.05, SCHEDULED
+    ),
     Row("polyak", funcopt.polyak_sgd(0.3), reference.polyak_sgd, rate=0.3, value=True),
     Row(
         "polyak-plus",
