@@ -128,7 +128,7 @@ from .tree.dog import dog as dog
 from .tree.dowg import dowg as dowg
 from .tree.global_clip import clip_by_global_norm as clip_by_global_norm
 from .tree.momo import momo as momo
-from .tree.momo import momo_adam as momo_adam
+from .tree.momo_adam import momo_adam as momo_adam
 from .tree.noise import add_noise as add_noise
 from .tree.norm import global_norm as global_norm
 from .tree.normalize import normalize_by_update_norm as normalize_by_update_norm
