@@ -336,7 +336,7 @@ def test_is_its_paper_s_in_float64(row):
         assert deviation(evaluated, averages) < row.float64
 
 
-@each
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS if not row.kwargs])
 def test_is_its_paper_s_in_float32(row):
     path, _, _ = run(row.tx, np.float32)
     theirs, _ = transcribed(row, np.float32)
@@ -413,7 +413,7 @@ def test_is_its_authors(case):
     "row",
     [
         pytest.param(row, id=row.name)
-        for row in catalog.ROWS  # test_feedback.py has chains of rules
+        for row in catalog.ROWS[::3]  # test_feedback.py has chains of rules
         if (row.acts_on == "tree" or row.wraps) and not row.fixed_rate
     ],
 )
