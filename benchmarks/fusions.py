@@ -10,6 +10,8 @@ gate that says whether the norm is finite. A gate is free when it adds no array 
 
 import json
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,36 +34,38 @@ SHAPES = {f"w{i:02d}": (1024, 1024) for i in range(24)}
 LEAF_BYTES = 4 * 1024 * 1024
 
 
-def plain(tx: Any, params: Any, state: Any, grads: Any, gate: Any) -> tuple[Any, Any]:
+def plain(update: Any, params: Any, state: Any, grads: Any, gate: Any) -> tuple[Any, Any]:
     del gate  # every form takes the same arguments
-    updates, state = tx.update(grads, state, params)
+    updates, state = update(grads, state, params)
     return funcopt.apply_updates(params, updates), state
 
 
-def gated(tx: Any, params: Any, state: Any, grads: Any, gate: Any) -> tuple[Any, Any]:
-    updates, state = tx.update(grads, state, params, gate=gate)
+def gated(update: Any, params: Any, state: Any, grads: Any, gate: Any) -> tuple[Any, Any]:
+    updates, state = update(grads, state, params, gate=gate)
     return funcopt.apply_updates(params, updates), state
 
 
-def clipped_and_guarded(tx: Any, params: Any, state: Any, grads: Any, gate: Any) -> tuple[Any, Any]:
+def clipped_and_guarded(
+    update: Any, params: Any, state: Any, grads: Any, gate: Any
+) -> tuple[Any, Any]:
     del gate
     norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(grads)))
     scale = jnp.minimum(1.0, 1.0 / norm)
     grads = jax.tree.map(lambda g: scale * g, grads)
-    return gated(tx, params, state, grads, jnp.isfinite(norm))
+    return gated(update, params, state, grads, jnp.isfinite(norm))
 
 
 FORMS = {"plain": plain, "gated": gated, "clipped_and_guarded": clipped_and_guarded}
 
 
-def program(tx: Any, form: str) -> Program:
-    """The compiled step of one optimizer in one form."""
+def program(tx: Any, form: str, extra: Mapping[str, Any]) -> Program:
+    """The compiled step of one optimizer in one form, its `update` given `extra` arguments."""
     params = abstract(SHAPES)
     state = jax.eval_shape(tx.init, params)
     gate = jax.ShapeDtypeStruct((), jnp.bool_)
 
     def step(params, state, grads, gate):
-        return FORMS[form](tx, params, state, grads, gate)
+        return FORMS[form](partial(tx.update, **extra), params, state, grads, gate)
 
     traced = jax.jit(step, donate_argnums=(0, 1)).trace(params, state, params, gate)
     return describe(traced, traced.lower().compile())
@@ -84,7 +88,7 @@ def main(
         view.add_column(form, justify="right")
     report = circumstances("funcopt", "optax") | {"rows": []}
     for row in rows:
-        programs = {form: program(row.factory(rate), form) for form in FORMS}
+        programs = {form: program(row.factory(rate), form, row.extra) for form in FORMS}
         report["rows"].append(
             {"optimizer": row.name} | {form: p._asdict() for form, p in programs.items()}
         )

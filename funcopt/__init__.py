@@ -15,6 +15,7 @@ from .optimizer import lift as lift
 from .optimizer import optimizer as optimizer
 from .rule import Accumulator as Accumulator
 from .rule import Clock as Clock
+from .rule import Exact as Exact
 from .rule import Rule as Rule
 from .rule import Signed as Signed
 from .rule import rule as rule
@@ -122,14 +123,14 @@ from .tree.clip import clip as clip
 from .tree.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
 from .tree.clip_by_block_rms import clip_update_rms as clip_update_rms
 from .tree.clip_by_norm import clip_by_norm as clip_by_norm
-from .tree.dadapt import dadapt_adagrad as dadapt_adagrad
-from .tree.dadapt import dadapt_adamw as dadapt_adamw
-from .tree.dadapt import dadapt_sgd as dadapt_sgd
+from .tree.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
+from .tree.dadapt_adamw import dadapt_adamw as dadapt_adamw
+from .tree.dadapt_sgd import dadapt_sgd as dadapt_sgd
 from .tree.dog import dog as dog
-from .tree.dog import dowg as dowg
+from .tree.dowg import dowg as dowg
 from .tree.global_clip import clip_by_global_norm as clip_by_global_norm
 from .tree.momo import momo as momo
-from .tree.momo import momo_adam as momo_adam
+from .tree.momo_adam import momo_adam as momo_adam
 from .tree.noise import add_noise as add_noise
 from .tree.norm import global_norm as global_norm
 from .tree.normalize import normalize_by_update_norm as normalize_by_update_norm
@@ -152,8 +153,8 @@ from .wrappers.mechanic import mechanize as mechanize
 from .wrappers.partition import partition as partition
 from .wrappers.rollback import rollback as rollback
 from .wrappers.schedule_free import schedule_free as schedule_free
-from .wrappers.schedule_free import schedule_free_adamw as schedule_free_adamw
-from .wrappers.schedule_free import schedule_free_radam as schedule_free_radam
-from .wrappers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from .wrappers.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
+from .wrappers.schedule_free_radam import schedule_free_radam as schedule_free_radam
+from .wrappers.schedule_free_sgd import schedule_free_sgd as schedule_free_sgd
 
 __version__ = "0.1.0"

@@ -11,6 +11,8 @@ Signed = Annotated[Array, "signed"]
 """A slot whose elements may be negative."""
 Accumulator = Annotated[Array, "nonnegative"]
 """A slot whose elements are never negative: a sum or running mean of magnitudes."""
+Exact = Annotated[Array, "exact"]
+"""A slot of which every digit counts: a starting point, or a sum that outgrows its summands."""
 
 S = TypeVar("S", bound=tuple)
 
@@ -80,7 +82,7 @@ def rule(
         acts_on: what one output element may depend on: the same `"element"` of the inputs, the
             whole `"array"`, or the last two axes as a `"matrix"`.
         slots: the NamedTuple class of what is remembered, its fields annotated `Signed` or
-            `Accumulator`.
+            `Accumulator` or `Exact`.
         needs_params: whether `update` reads the parameter.
 
     Fields annotated `bool` or `str` choose the algorithm and are static; all others are numbers

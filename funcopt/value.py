@@ -147,6 +147,7 @@ Real = Annotated[Number, Within(-math.inf, math.inf, "()")]
 OptionalDecayRate = Annotated[Number, Within(0, 1, "[)", optional=True)]
 Constant = Annotated[Number, Within(-math.inf, math.inf, "()", schedule=False)]
 """A finite number that no schedule may replace."""
+OptionalNonNegative = Annotated[Number, Within(0, math.inf, "[)", optional=True)]
 NonNegativeConstant = Annotated[Number, Within(0, math.inf, "[)", schedule=False)]
 Positive = Annotated[Number, Within(0, math.inf, "()", schedule=False)]
 ConstantThreshold = Annotated[Number, Within(0, math.inf, "(]", schedule=False)]

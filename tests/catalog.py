@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import optax
 import pytest
+from optax import contrib
 
 import funcopt
 from tests import reference
@@ -43,6 +44,13 @@ class Row:
         acts_on: what one element of the update may depend on; "tree" is all leaves.
         complex: whether complex parameters are allowed.
         needs_params: whether `update` must be given the parameters.
+        needs_value: whether `update` must be given the loss as `value`.
+        own_rate: whether the rate in force is computed, not the number that was given.
+        fixed_rate: whether no schedule may replace the rate, because only its start is given.
+        looks_back: whether steps depend on the way from the start, in which the rounding of
+            parameters counts; a reference is then compared with at rounded parameters.
+        silent_steps: how many updates are 0 at first, whatever the gradients.
+        wraps: whether the state holds that of an optimizer inside, with its own count and rate.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
         keeps_moving: whether a zero gradient after another one still moves them.
         masked: whether there is a `mask` that limits a weight decay.
@@ -52,6 +60,7 @@ class Row:
         optax_differs: why there is none, or when the two part.
         optax_rounds: the float32 deviation that optax's own rounding causes, or None.
         float32, float64: tolerances over 50 steps, relative to the largest parameter.
+        way_float32, way_float64: the same for the sum of updates, relative to the largest.
         slots_float32: the same for slots, relative to the largest that an element has been.
     """
 
@@ -65,6 +74,12 @@ class Row:
     acts_on: Literal["element", "array", "matrix", "tree"] = "element"
     complex: bool = True
     needs_params: bool = False
+    needs_value: bool = False
+    own_rate: bool = False
+    fixed_rate: bool = False
+    looks_back: bool = False
+    silent_steps: int = 0
+    wraps: bool = False
     moves_on_zero_gradient: bool = False
     keeps_moving: bool = False
     masked: bool = False
@@ -75,6 +90,8 @@ class Row:
     optax_rounds: float | None = None
     float32: float = 8e-7
     float64: float = 1e-13
+    way_float32: float = 1e-6
+    way_float64: float = 1e-12
     slots_float32: float = 2e-6
 
     @property
@@ -99,6 +116,21 @@ class Row:
     def descent_rate(self) -> float:
         """The learning rate of `descending()`."""
         return 0.05 if self.rate is None else self.rate
+
+    @property
+    def rate_name(self) -> str:
+        """What the factory calls the learning rate."""
+        return next(iter(inspect.signature(self.algorithm).parameters))
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """What `update` must be given beside gradients, state and parameters."""
+        return {"value": 2.0} if self.needs_value else {}
+
+    @property
+    def halved(self) -> tuple[str, ...]:
+        """The slots that may be kept in half precision: directions, no sums and no magnitudes."""
+        return tuple(name for name in self.slots if name in ("mu", "trace", "last_direction"))
 
     @property
     def accepts(self) -> set[str]:
@@ -156,12 +188,38 @@ def normed(p, g, slots, t, lr, max_norm):
     return p - lr * g * (1 if norm <= max_norm else max_norm / norm), slots
 
 
+def mechanized_sgd(
+    learning_rate: Any,
+    weight_decay: Any = 1e-2,
+    eps: Any = 1e-8,
+    s_init: Any = 1e-6,
+    num_betas: int = 6,
+    storage: Any = None,
+) -> Any:
+    base = funcopt.sgd(learning_rate)
+    return funcopt.mechanize(base, weight_decay, eps, s_init, num_betas, storage=storage)
+
+
+def hypergradient_sgd(
+    learning_rate: Any,
+    hyper_rate: Any = 0.02,
+    variant: str = "multiplicative",
+    storage: Any = None,
+) -> Any:
+    return funcopt.hypergradient(
+        funcopt.identity(), learning_rate, hyper_rate, variant, storage=storage
+    )
+
+
 MOMENTS = ("mu", "nu")
 BETAS = {"b1": (0.9, 0.6), "b2": (0.999, 0.95)}
 ADAM = {**BETAS, "eps": (1e-8, 1e-3), "eps_root": (0.0, 1e-4)}
 DECAY = {"weight_decay": (0.0, 0.2)}
 DECAYING = {"needs_params": True, "moves_on_zero_gradient": True, "keeps_moving": True}
 OTHER = {"b1": 0.7, "b2": 0.95, "eps": 1e-4, "eps_root": 1e-5}
+TREE = {"acts_on": "tree", "needs_params": True}
+# Sums over the tree are rounded, and a rate that is estimated from them hands that on to the way.
+OWN_RATE = {**TREE, "own_rate": True, "float32": 2e-6, "way_float32": 1e-5, "slots_float32": 5e-6}
 # optax raises decay rates to powers in float32: 1 - 0.999^t is 6e-6 off at the first step.
 POWERS = 1e-5
 
@@ -550,6 +608,212 @@ ROWS: tuple[Row, ...] = (
         scheduled={**BETAS, "eps": (1e-8, 1e-3), "gamma1": (0.7, 0.9), **DECAY},
         optax_differs="optax has no such optimizer",
         **DECAYING,
+    ),
+    Row(
+        "dog",
+        funcopt.dog,
+        {"init_step": ("heuristic", 1e-3)},
+        reference=reference.dog,
+        reference_kwargs={"start": 1e-3},
+        rate=1.0,
+        slots=("init_params", "average"),
+        looks_back=True,
+        masked=True,
+        scheduled=DECAY,
+        optax=contrib.dog,
+        **OWN_RATE,
+    ),
+    Row(
+        "dowg",
+        funcopt.dowg,
+        reference=reference.dowg,
+        rate=1.0,
+        slots=("init_params",),
+        looks_back=True,
+        masked=True,
+        scheduled=DECAY,
+        optax=contrib.dowg,
+        **OWN_RATE,
+    ),
+    Row(
+        "prodigy",
+        funcopt.prodigy,
+        {"estim_lr0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
+        reference=reference.prodigy,
+        reference_kwargs={"d0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
+        rate=1.0,
+        slots=(*MOMENTS, "grad_sum", "init_params"),
+        looks_back=True,
+        masked=True,
+        scheduled={"beta3": (0.99, 0.9), **DECAY},
+        optax=contrib.prodigy,
+        optax_kwargs={"estim_lr0": 1e-3, "safeguard_warmup": True},
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        **OWN_RATE,
+    ),
+    Row(
+        "dadapt-sgd",
+        funcopt.dadapt_sgd,
+        {"estim_lr0": 1e-2, "growth_rate": 1.1},
+        reference=reference.dadapt_sgd,
+        reference_kwargs={"d0": 1e-2, "growth_rate": 1.1},
+        rate=1.0,
+        slots=("grad_sum", "init_params"),
+        looks_back=True,
+        masked=True,
+        scheduled={"momentum": (0.0, 0.9), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **OWN_RATE,
+    ),
+    Row(
+        "dadapt-adagrad",
+        funcopt.dadapt_adagrad,
+        {"estim_lr0": 1e-2, "growth_rate": 1.1},
+        reference=reference.dadapt_adagrad,
+        reference_kwargs={"d0": 1e-2, "growth_rate": 1.1},
+        rate=1.0,
+        slots=("grad_sum", "sum_of_squares", "init_params"),
+        looks_back=True,
+        masked=True,
+        scheduled={"momentum": (0.0, 0.9), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **OWN_RATE,
+    ),
+    Row(
+        "dadapt-adamw",
+        funcopt.dadapt_adamw,
+        {"estim_lr0": 1e-3, "bias_correction": True},
+        reference=reference.dadapt_adamw,
+        reference_kwargs={"d0": 1e-3, "bias_correction": True},
+        rate=1.0,
+        slots=(*MOMENTS, "grad_sum"),
+        masked=True,
+        scheduled=DECAY,
+        optax=contrib.dadapt_adamw,
+        optax_kwargs={"estim_lr0": 1e-3},
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        optax_rounds=1e-4,  # as above, and what the estimate makes of it
+        **OWN_RATE,
+    ),
+    Row(
+        "momo",
+        funcopt.momo,
+        reference=reference.momo,
+        rate=1.0,
+        slots=("mu",),
+        needs_value=True,
+        scheduled={"beta": (0.9, 0.6), "lower_bound": (0.0, 0.5), **DECAY},
+        optax=contrib.momo,
+        **OWN_RATE,
+    ),
+    Row(
+        "momo-adam",
+        funcopt.momo_adam,
+        reference=reference.momo_adam,
+        rate=0.1,
+        slots=MOMENTS,
+        needs_value=True,
+        scheduled={**BETAS, "lower_bound": (0.0, 0.5), **DECAY},
+        optax=contrib.momo_adam,
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        optax_rounds=POWERS,
+        **OWN_RATE,
+    ),
+    Row(
+        "polyak-sgd",
+        funcopt.polyak_sgd,
+        reference=reference.polyak_sgd,
+        rate=1.0,
+        acts_on="tree",
+        needs_value=True,
+        own_rate=True,
+        scheduled={"scaling": (1.0, 0.5), "f_min": (0.0, 0.5), "eps": (0.0, 0.1)},
+        optax=optax.polyak_sgd,
+    ),
+    Row(
+        "schedule-free-sgd",
+        funcopt.schedule_free_sgd,
+        reference=reference.schedule_free_sgd,
+        rate=0.0625,
+        slots=("z",),
+        needs_params=True,
+        wraps=True,
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), **DECAY},
+        optax=contrib.schedule_free_sgd,
+        way_float32=5e-6,  # the average is recovered from the parameters, of which it is 9/10
+    ),
+    Row(
+        "schedule-free-adamw",
+        funcopt.schedule_free_adamw,
+        {"weight_decay": 0.05},
+        reference=reference.schedule_free_adamw,
+        rate=0.0625,
+        slots=("z", "nu"),
+        wraps=True,
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), "b2": (0.999, 0.95), "eps": (1e-8, 1e-3), **DECAY},
+        optax=contrib.schedule_free_adamw,
+        optax_rounds=POWERS,
+        **DECAYING,
+    ),
+    Row(
+        "schedule-free-radam",
+        funcopt.schedule_free_radam,
+        {"b2": 0.98},
+        reference=reference.schedule_free_radam,
+        rate=0.0625,
+        slots=("z", "nu"),
+        needs_params=True,
+        own_rate=True,
+        silent_steps=4,
+        wraps=True,
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), **DECAY},
+        optax_differs="optax has no such optimizer",
+        way_float32=5e-6,
+        float64=1e-6,  # the rectification is a schedule, which is in float32 always
+        way_float64=1e-6,
+    ),
+    Row(
+        "cocob",
+        funcopt.cocob,
+        reference=reference.cocob,
+        rate=1.0,
+        slots=("init_particles", "cumulative_gradients", "scale", "subgradients", "reward"),
+        needs_params=True,
+        looks_back=True,
+        masked=True,
+        scheduled={"alpha": (100.0, 10.0), **DECAY},
+        optax=contrib.cocob,
+        optax_differs="for complex parameters: optax's rewards are complex",
+        way_float32=2e-6,
+        slots_float32=2e-5,  # the reward is a difference of what was won and lost
+    ),
+    Row(
+        "mechanic",
+        mechanized_sgd,
+        {"s_init": 1e-3},
+        reference=reference.mechanic_sgd,
+        rate=0.5,
+        slots=("x0", "delta"),
+        wraps=True,
+        looks_back=True,
+        scheduled={"weight_decay": (0.0, 0.2)},
+        way_float32=5e-6,
+        optax_differs="optax recomputes the base optimizer's way from the parameters",
+        **TREE,
+    ),
+    Row(
+        "hypergradient",
+        hypergradient_sgd,
+        reference=reference.hypergradient_sgd,
+        rate=0.01,
+        slots=("last_direction",),
+        wraps=True,
+        fixed_rate=True,
+        optax_differs="optax has no such optimizer",
+        **OWN_RATE,
     ),
 )
 

@@ -453,5 +453,9 @@ FUNCOPT = Library(funcopt, as_arrays)
 
 
 def funcopt_rows() -> list[tuple[str, Factory]]:
-    """Every algorithm of the catalogue."""
-    return [(row.name, row.factory) for row in catalog.ROWS]
+    """The algorithms of the catalogue that step by the rate they are given, as optax's above do."""
+    return [
+        (row.name, row.factory)
+        for row in catalog.ROWS
+        if not (row.own_rate or row.looks_back or row.wraps)
+    ]

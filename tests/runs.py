@@ -17,6 +17,10 @@ STEPS = 50
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (3, 4), "block": (2, 3, 2)}
 
 
+# What steps that need a loss are given, whatever the gradients: exact in float32.
+LOSSES = (2 + np.cos(np.arange(STEPS))).astype(np.float32)
+
+
 class Problem(NamedTuple):
     """Starting parameters and one gradient per step for each leaf, exact in float32."""
 
@@ -28,6 +32,12 @@ class Problem(NamedTuple):
 
     def only(self, *leaves: str) -> Problem:
         return Problem(*({leaf: part[leaf] for leaf in leaves} for part in self))
+
+    def joined(self) -> Problem:
+        """All leaves as one vector, called `""`."""
+        p0 = np.concatenate([p.ravel() for p in self.p0.values()])
+        grads = np.concatenate([g.reshape(len(g), -1) for g in self.grads.values()], axis=1)
+        return Problem({"": p0}, {"": grads})
 
     def astype(self, dtype: Any) -> Problem:
         return Problem(*(jax.tree.map(lambda x: np.asarray(x, dtype), part) for part in self))
@@ -67,18 +77,21 @@ class Path(NamedTuple):
 def run(tx: Any, given: Problem, slots: tuple[str, ...] = ()) -> Path:
     """Every step of `tx`, compiled as one loop."""
 
-    def body(carry, grads):
-        params, state = carry
-        updates, state = tx.update(grads, state, params)
+    def body(carry, now):
+        (params, state), (grads, loss) = carry, now
+        updates, state = tx.update(grads, state, params, value=loss)
         params = funcopt.apply_updates(params, updates)
         kept = {name: optax.tree.get(state, name) for name in slots}
         return (params, state), (params, updates, kept)
 
     @jax.jit
-    def loop(params, grads):
-        return jax.lax.scan(body, (params, tx.init(params)), grads)[1]
+    def loop(params, grads, losses):
+        return jax.lax.scan(body, (params, tx.init(params)), (grads, losses))[1]
 
-    params, updates, kept = jax.tree.map(np.asarray, loop(*jax.tree.map(jnp.asarray, tuple(given))))
+    losses = LOSSES[: len(next(iter(given.grads.values())))]
+    params, updates, kept = jax.tree.map(
+        np.asarray, loop(*jax.tree.map(jnp.asarray, (*given, losses)))
+    )
     # In float64, where the sum adds no rounding to that of the updates.
     way = {leaf: np.cumsum(u.astype(wide(u)), axis=0) for leaf, u in updates.items()}
     return Path(params, way, kept)
@@ -94,7 +107,15 @@ Number = float | Callable[[int], float]
 def transcribed(
     row: Row, given: Problem, lr: Number | None = None, hyper: Mapping[str, Any] | None = None
 ) -> Path:
-    """The same by the row's reference. `hyper` may have functions of the 0-based step."""
+    """The same by the row's reference. `hyper` may have functions of the 0-based step.
+
+    What acts on the tree is given all of its leaves as one vector. What looks back at where it came
+    from is given its parameters in the precision in which they are kept.
+    """
+    if row.acts_on == "tree" and list(given.p0) != [""]:
+        whole = transcribed(row, given.joined(), lr, hyper)
+        slots = {name: parted(slot[""], given) for name, slot in whole.slots.items()}
+        return Path(parted(whole.params[""], given), parted(whole.way[""], given), slots)
     assert row.reference is not None
     lr = row.descent_rate if lr is None else lr
     hyper = row.transcribed() if hyper is None else hyper
@@ -104,19 +125,33 @@ def transcribed(
     for leaf, p in given.p0.items():
         p = p.astype(wide(p))
         old: dict[str, np.ndarray] = {}
-        path, kept = [], {name: [] for name in row.slots}
+        path, steps, kept = [], [], {name: [] for name in row.slots}
         for index, g in enumerate(given.grads[leaf].astype(p.dtype)):
             numbers = {name: x(index) if callable(x) else x for name, x in hyper.items()}
+            if row.needs_value:
+                numbers["value"] = float(LOSSES[index])
             rate = lr(index) if callable(lr) else lr
-            p, old = row.reference(p, g, old, index + 1, rate, **numbers)
+            new, old = row.reference(p, g, old, index + 1, rate, **numbers)
+            steps.append(new - p)
+            p = new.astype(given.p0[leaf].dtype).astype(p.dtype) if row.looks_back else new
             path.append(p)
             for name in row.slots:
                 kept[name].append(old[name])
         params[leaf] = np.stack(path)
-        way[leaf] = params[leaf] - given.p0[leaf].astype(p.dtype)
+        way[leaf] = np.cumsum(np.stack(steps), axis=0)
         for name in row.slots:
             slots[name][leaf] = np.stack(kept[name])
     return Path(params, way, slots)
+
+
+def parted(path: np.ndarray, like: Problem) -> dict[str, np.ndarray]:
+    """A path of vectors, leaf by leaf."""
+    ends = np.cumsum([p.size for p in like.p0.values()])[:-1]
+    parts = np.split(path, ends, axis=1)
+    return {
+        leaf: part.reshape(len(path), *p.shape)
+        for (leaf, p), part in zip(like.p0.items(), parts, strict=True)
+    }
 
 
 def deviation(ours: np.ndarray, theirs: np.ndarray, scale: Any) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import chex
@@ -63,7 +63,8 @@ def traces():
 @cache
 def trained(name: str) -> tuple[Any, Any]:
     """Parameters and state after two steps of a row, which most laws compare with."""
-    return steps(BY_NAME[name].descending())
+    row = BY_NAME[name]
+    return steps(row.descending(), **row.extra)
 
 
 def close(a: Any, b: Any, rtol: float = ROUNDED) -> None:
@@ -96,7 +97,8 @@ def test_leaves_are_the_numeric_hyperparameters(row):
     rate = () if row.rate is None else (row.rate,)
     bound = inspect.signature(row.algorithm).bind(*rate, **row.kwargs)
     bound.apply_defaults()
-    numbers = [x for x in bound.arguments.values() if type(x) is float]  # integers count steps
+    arguments = jax.tree.leaves(list(bound.arguments.values()))
+    numbers = [x for x in arguments if type(x) is float]  # integers count steps
     assert jax.tree.leaves(row.make()) == numbers
 
 
@@ -117,7 +119,7 @@ def test_equality_and_hash(row):
     leaves, structure = jax.tree.flatten(tx)
     assert jax.tree.unflatten(structure, leaves) == tx
     for i in range(len(leaves)):
-        other = [x / 2 + 0.001 if i == j else x for j, x in enumerate(leaves)]
+        other = [min(x, 1.0) / 2 + 0.001 if i == j else x for j, x in enumerate(leaves)]
         assert jax.tree.unflatten(structure, other) != tx
 
 
@@ -137,7 +139,7 @@ def test_copies_are_equal_and_work(row):
         chex.assert_trees_all_equal(twin.init(params_of()), tx.init(params_of()))
 
 
-@each(ROWS)
+@each(ROWS, where=lambda row: not row.fixed_rate)
 def test_value_of_schedules_and_arguments_that_are_no_numbers(row):
     """A schedule inside is part of the value: it prints, compares, hashes and pickles with it."""
     schedule = funcopt.warmup_cosine_decay_schedule(0.0, 1e-3, 10, 100, end_value=1e-5)
@@ -161,7 +163,7 @@ def test_three_settings_compile_once(row):
     @jax.jit
     @chex.assert_max_traces(n=1)
     def compiled(tx):
-        return steps(tx)
+        return steps(tx, **row.extra)
 
     tx = row.descending()
     for factor in (0.9, 0.95, 1.0):
@@ -177,23 +179,24 @@ def test_vmap_over_32_settings_is_32_runs(row):
     assert jax.tree.leaves(tx.in_axes, is_leaf=lambda x: x is None) == [0] + [None] * (
         len(leaves) - 1
     )
-    together, _ = jax.vmap(steps, in_axes=(tx.in_axes,))(tx)
+    run = partial(steps, **row.extra)
+    together, _ = jax.vmap(run, in_axes=(tx.in_axes,))(tx)
     for i, number in enumerate(batch):
-        alone, _ = steps(jax.tree.unflatten(structure, [jnp.asarray(number), *leaves[1:]]))
+        alone, _ = run(jax.tree.unflatten(structure, [jnp.asarray(number), *leaves[1:]]))
         close(jax.tree.map(lambda x, i=i: x[i], together), alone, TRACED)
 
 
 @each(ROWS)
 def test_vmap_over_a_rate_that_is_closed_over(row):
     rates = jnp.array([0.5, 1.0], jnp.float32) * row.rate
-    together = jax.vmap(lambda rate: steps(row.make(rate))[0])(rates)
+    together = jax.vmap(lambda rate: steps(row.make(rate), **row.extra)[0])(rates)
     close(jax.tree.map(lambda x: x[1], together), trained(row.name)[0])
 
 
 @each(tuple(WITH_NUMBERS))
 def test_gradient_with_respect_to_the_transformation_is_finite(row):
     def loss(tx):
-        params, _ = steps(tx)
+        params, _ = steps(tx, 2 + row.silent_steps, **row.extra)
         return sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
 
     with jax.disable_jit():
@@ -224,10 +227,31 @@ def test_zero_gradients(row, dtype):
     zero = jax.tree.map(jnp.zeros_like, params)
     state = tx.init(params)
     for _ in range(2):
-        updates, state = tx.update(zero, state, params)
+        updates, state = tx.update(zero, state, params, **row.extra)
         chex.assert_tree_all_finite((updates, state))
     moved = any(bool(jnp.any(u != 0)) for u in jax.tree.leaves(updates))
     assert moved == row.moves_on_zero_gradient
+
+
+@each(ROWS, where=lambda row: not row.fixed_rate)
+def test_a_first_rate_of_zero(row):
+    """A warm-up from 0 moves nothing at first and breaks nothing later, zero gradients or not."""
+    tx = row.make(funcopt.linear_warmup(row.rate, 3, init_value=0.0))
+    params = params_of("bfloat16")
+    state = tx.init(params)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    step = jax.jit(partial(funcopt.step, tx))
+    for i, grads in enumerate((zero, grads_of("bfloat16"), zero, grads_of("bfloat16", 1))):
+        before = params
+        params, state = step(grads, state, params, **row.extra)
+        chex.assert_tree_all_finite((params, state))
+        if i == 0:
+            assert row.moves_on_zero_gradient or float(funcopt.current_lr(state)) == 0
+            chex.assert_trees_all_equal(params, before)
+    alone = tx.init(before)
+    moved, alone = step(grads_of("bfloat16"), alone, before, **row.extra)
+    chex.assert_trees_all_equal(moved, before)
+    assert float(funcopt.current_lr(alone)) == 0
 
 
 MIXED = [
@@ -249,7 +273,8 @@ def test_types_are_fixed_at_init(row):
         params = jax.eval_shape(lambda param=param: params_of(param))
         grads = jax.eval_shape(lambda grad=grad: grads_of(grad))
         state = jax.eval_shape(tx.init, params)
-        updates, after = jax.eval_shape(tx.update, grads, state, params)
+        update = partial(tx.update, **row.extra)
+        updates, after = jax.eval_shape(update, grads, state, params)
         chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
         chex.assert_trees_all_equal_structs(after, state)
         assert avals(after) == avals(state)
@@ -266,7 +291,7 @@ def test_one_compilation_scan_and_donation(row):
 
     @chex.assert_max_traces(n=1)
     def step(params, state, grads):
-        return funcopt.step(tx, grads, state, params)
+        return funcopt.step(tx, grads, state, params, **row.extra)
 
     compiled = jax.jit(step, donate_argnums=(0, 1))
     params = params_of("bfloat16")
@@ -277,7 +302,7 @@ def test_one_compilation_scan_and_donation(row):
     chex.assert_tree_all_finite((params, state))
 
     def body(carry, g):
-        return funcopt.step(tx, g, carry[1], carry[0]), None
+        return funcopt.step(tx, g, carry[1], carry[0], **row.extra), None
 
     stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *grads)
     start = params_of("bfloat16")
@@ -292,6 +317,23 @@ def test_mu_dtype_keeps_mu_and_nothing_else(row):
     for name in row.slots:
         want = "bfloat16" if name == "mu" else "float32"
         assert {x.dtype.name for x in jax.tree.leaves(optax.tree.get(state, name))} == {want}
+
+
+@each(ROWS + BLOCKS, where=lambda row: row.slots and "storage" in row.accepts)
+def test_storage_keeps_directions_in_half_and_the_rest_in_full(row):
+    """Wherever the half-precision slots lead is near to where float32 leads."""
+    tx = row.descending(storage="bfloat16")
+    params, state = steps(tx, count=6, **row.extra)
+    for name in row.slots:
+        want = "bfloat16" if name in row.halved else "float32"
+        assert {x.dtype.name for x in jax.tree.leaves(optax.tree.get(state, name))} == {want}
+    assert avals(state) == avals(tx.init(params))
+    full, _ = steps(row.descending(), count=6, **row.extra)
+    for x, y, start in zip(*map(jax.tree.leaves, (params, full, params_of())), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=0.03 * float(jnp.abs(y - start).max()))
+    for name in set(row.slots) - set(row.halved):
+        with pytest.raises(ValueError, match=rf"storage\['{name}'\] = 'bfloat16'.*float32"):
+            row.make(storage={name: "bfloat16"})
 
 
 # --- state ---------------------------------------------------------------------------------------
@@ -338,7 +380,7 @@ def test_nested_trees_none_and_empty_leaves(row):
     grads = tree(jnp.array([0.5, -3.0]), jnp.array(2.0), jnp.zeros((0, 3)))
     state = tx.init(params)
     for _ in range(2):
-        updates, state = tx.update(grads, state, params)
+        updates, state = tx.update(grads, state, params, **row.extra)
         chex.assert_trees_all_equal_structs(updates, params)
         chex.assert_trees_all_equal_shapes_and_dtypes(updates, params)
         params = funcopt.apply_updates(params, updates)
@@ -352,7 +394,7 @@ def test_empty_tree(row):
     tx = row.descending()
     for empty in ({}, (), {"a": [None]}):
         state = tx.init(empty)
-        updates, state = tx.update(empty, state, empty)
+        updates, state = tx.update(empty, state, empty, **row.extra)
         chex.assert_trees_all_equal_structs(updates, empty)
         assert all(int(x) == 1 for _, x in optax.tree.get_all_with_path(state, "count"))
 
@@ -363,8 +405,8 @@ def test_other_containers_at_update_than_at_init(row):
     tx, params = row.descending(), params_of()
     wrapped = {name: {"value": x} for name, x in params.items()}
     state = tx.init(wrapped)
-    updates, state = tx.update(grads_of(), state, params)
-    expected, _ = tx.update(grads_of(), tx.init(params), params)
+    updates, state = tx.update(grads_of(), state, params, **row.extra)
+    expected, _ = tx.update(grads_of(), tx.init(params), params, **row.extra)
     chex.assert_trees_all_equal(updates, expected)
     chex.assert_trees_all_equal_structs(state, tx.init(wrapped))
 
@@ -373,7 +415,7 @@ def test_other_containers_at_update_than_at_init(row):
 def test_unknown_extra_arguments_are_ignored(row):
     """Also under jit, where they may be functions: `update` is never jitted as a whole."""
     tx = row.descending()
-    extra = {"value": 1.0, "value_fn": lambda params: 0.0, "words": "any"}
+    extra = {"value": 2.0, "value_fn": lambda params: 0.0, "words": "any"}
     chex.assert_trees_all_equal(steps(tx, **extra), trained(row.name))
     jax.jit(lambda: steps(tx, **extra)).trace()
 
@@ -383,7 +425,8 @@ class JitOrNot(chex.TestCase):
     @parameterized.named_parameters((row.name, row) for row in ALL)
     def test_same_numbers(self, row):
         """jit == no jit."""
-        close(self.variant(lambda: steps(row.descending()))(), trained(row.name))
+        run = self.variant(lambda: steps(row.descending(), **row.extra))
+        close(run(), trained(row.name))
 
 
 @others
@@ -420,10 +463,11 @@ def test_inside_masked(row):
     with jax.disable_jit():
         tx = optax.masked(row.descending(), {"kernel": True, "bias": False})
         params = params_of()
-        updates, state = tx.update(grads_of(), tx.init(params), params)
+        updates, state = tx.update(grads_of(), tx.init(params), params, **row.extra)
         alone = {"kernel": params["kernel"]}
         inner = row.descending()
-        expected, _ = inner.update({"kernel": grads_of()["kernel"]}, inner.init(alone), alone)
+        kernel = {"kernel": grads_of()["kernel"]}
+        expected, _ = inner.update(kernel, inner.init(alone), alone, **row.extra)
     close(updates["kernel"], expected["kernel"])
     chex.assert_trees_all_equal(updates["bias"], grads_of()["bias"])
     for name in row.slots:
@@ -439,7 +483,7 @@ def test_inside_multi_steps(row):
         params = params_of()
         state = tx.init(params)
         for i in (0, 0, 1, 1):
-            updates, state = tx.update(grads_of(step=i), state, params)
+            updates, state = tx.update(grads_of(step=i), state, params, **row.extra)
             params = optax.apply_updates(params, updates)
     close(params, trained(row.name)[0])
 
@@ -453,7 +497,7 @@ def test_inside_apply_if_finite(row):
         state = tx.init(params)
         broken = jax.tree.map(lambda g: g * jnp.nan, grads_of())
         for grads in (grads_of(step=0), broken, grads_of(step=1)):
-            updates, state = tx.update(grads, state, params)
+            updates, state = tx.update(grads, state, params, **row.extra)
             params = optax.apply_updates(params, updates)
     close(params, trained(row.name)[0])
     assert int(state.total_notfinite) == 1
@@ -464,9 +508,9 @@ def test_inside_apply_if_finite(row):
 def test_inside_inject_hyperparams(row):
     with jax.disable_jit():
         tx = optax.inject_hyperparams(row.factory)(row.rate)
-        params, state = steps(tx)
+        params, state = steps(tx, **row.extra)
     close(params, trained(row.name)[0], TRACED)
-    assert float(state.hyperparams["learning_rate"]) == pytest.approx(row.rate)
+    assert float(state.hyperparams[row.rate_name]) == pytest.approx(row.rate)
 
 
 @others
@@ -475,9 +519,13 @@ def test_inside_partition(row):
     labels = {"kernel": "trained", "bias": "frozen"}
     with jax.disable_jit():
         tx = optax.partition({"trained": row.make(), "frozen": optax.set_to_zero()}, labels)
-        params, _ = steps(tx)
-        alone = steps(funcopt.chain(row.make()))[0]
-    close(params["kernel"], alone["kernel"], TRACED)
+        params, _ = steps(tx, **row.extra)
+        inner, kernel = row.make(), {"kernel": params_of()["kernel"]}
+        state = inner.init(kernel)
+        for i in range(2):
+            grads = {"kernel": grads_of(step=i)["kernel"]}
+            kernel, state = funcopt.step(inner, grads, state, kernel, **row.extra)
+    close(params["kernel"], kernel["kernel"], TRACED)
     chex.assert_trees_all_equal(params["bias"], params_of()["bias"])
 
 
@@ -485,10 +533,11 @@ def test_inside_partition(row):
 @each(ROWS)
 def test_chains_both_ways(row):
     with jax.disable_jit():
-        ours = steps(funcopt.chain(optax.scale(2.0), row.make(), optax.scale(0.5)))[0]
-        theirs = steps(optax.chain(optax.scale(2.0), row.make(), optax.scale(0.5)))[0]
+        run = partial(steps, **row.extra)
+        ours = run(funcopt.chain(optax.scale(2.0), row.make(), optax.scale(0.5)))[0]
+        theirs = run(optax.chain(optax.scale(2.0), row.make(), optax.scale(0.5)))[0]
         inner = funcopt.chain(optax.chain(optax.scale(2.0), row.make()))
-        nested = steps(funcopt.chain(inner, optax.scale(0.5)))[0]
+        nested = run(funcopt.chain(inner, optax.scale(0.5)))[0]
     chex.assert_trees_all_equal(ours, theirs)
     chex.assert_trees_all_equal(ours, nested)
 
@@ -531,15 +580,19 @@ def nestings(row: Row) -> dict[str, Any]:
 @others
 @each(ROWS)
 def test_current_lr_through_every_nesting(row):
+    first = float(funcopt.current_lr(row.make().init(params_of())))
+    assert row.own_rate or first == pytest.approx(row.rate)
     with jax.disable_jit():
         for tx in nestings(row).values():
             rate = funcopt.current_lr(tx.init(params_of()))
             assert rate.dtype == jnp.float32
-            assert float(rate) == pytest.approx(row.rate)
+            assert float(rate) == pytest.approx(first)
     _, state = trained(row.name)
-    assert float(funcopt.current_lr(state)) == pytest.approx(row.rate)
-    assert float(jax.jit(funcopt.current_lr)(state)) == pytest.approx(row.rate)
-    assert float(optax.tree.get(state, "lr")) == pytest.approx(row.rate)
+    rate = float(funcopt.current_lr(state))
+    assert np.isfinite(rate) if row.own_rate else rate == pytest.approx(row.rate)
+    assert float(jax.jit(funcopt.current_lr)(state)) == rate
+    if not row.wraps:
+        assert float(optax.tree.get(state, "lr")) == rate
 
 
 @each(ALL)

@@ -1,12 +1,14 @@
-"""Optimizers that choose their rate: against their papers, their authors' code, and bad inputs."""
+"""Optimizers that choose their rate: their settings against papers and authors, and bad inputs.
+
+The laws that they share with all others are in the catalogue's tests. Here is what needs a loss
+that follows from the parameters, and what only some of them have: averages, losses, schedules.
+"""
 
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,18 +18,9 @@ import optax
 import pytest
 
 import funcopt
+from tests import catalog, reference
 from tests.golden import HERE, load
-from tests.reference import (
-    cocob,
-    dadapt,
-    dog,
-    hypergradient,
-    mechanic,
-    momo,
-    polyak,
-    prodigy,
-    schedule_free,
-)
+from tests.reference.schedule_free import rectification
 
 STEPS = 40
 SHAPES = {"a": (3,), "b": (2, 2), "c": ()}
@@ -42,11 +35,11 @@ NOISE = (0.1 * RANDOM.standard_normal((STEPS, sum(SIZES)))).astype(np.float32).a
 class Row:
     """One setting: the transformation, and its reference with its arguments.
 
-    `based` makes it from a rate, where its first argument is no rate but a base optimizer; a
-    `fixed` rate is one that no schedule may replace. Below the loss `floor` it does not try to go.
+    Below the loss `floor` it does not try to go.
 
-    `float64` is the tolerance over `STEPS` steps in double precision: schedules, and so the rates
-    of schedule-free methods, are in single precision always.
+    `float64` is the tolerance over `STEPS` steps in double precision, where the rectification and
+    the warm-up of schedule-free methods are in single precision still: schedules always are.
+    `float32` is that in single precision, of a reference whose parameters are in it too.
     """
 
     name: str
@@ -56,62 +49,58 @@ class Row:
     rate: Any = 1.0
     value: bool = False
     average: str | None = None
-    based: Callable | None = None
-    fixed: bool = False
     floor: float = 0.0
-    float64: float = 1e-11
-    float32: float = 2e-4
-
-    def at(self, rate: Any) -> Any:
-        """The transformation at another rate."""
-        if self.based:
-            return self.based(rate)
-        return self.tx.replace(**{next(iter(self.tx.arguments)): rate})
+    float64: float = 1e-12
+    float32: float = 1e-6
 
 
 def mechanized(rate: Any) -> Any:
     return funcopt.mechanize(funcopt.sgd(rate), 0.1, 1e-6, 1e-3)
 
 
-def sf(name: str, factory: Callable, step: Callable, rate: Any, **kwargs: Any) -> Row:
-    tx = factory(rate, **kwargs)
-    return Row(name, tx, step, kwargs, rate, average="x", float64=1e-6)
+def sf(
+    name: str, factory: Callable, step: Callable, rate: Any, float64: float = 1e-12, **kwargs: Any
+) -> Row:
+    return Row(name, factory(rate, **kwargs), step, kwargs, rate, average="x", float64=float64)
 
 
+SCHEDULED = 2e-7  # a rate that a schedule gives is in float32 always
 SECOND = {"d0": 1e-2, "weight_decay": 0.05}
 OURS = {"estim_lr0": 1e-2, "weight_decay": 0.05}
 ROWS = (
-    Row("dog", funcopt.dog(), dog.dog, average="average"),
+    Row("dog", funcopt.dog(), reference.dog, average="evaluated"),
     Row(
         "dog-distance",
         funcopt.dog(0.5, ("distance", 0.1), weight_decay=0.05, average_gamma=2.0),
-        dog.dog,
+        reference.dog,
         {"kind": "distance", "start": 0.1, "weight_decay": 0.05, "gamma": 2.0},
         0.5,
-        average="average",
+        average="evaluated",
     ),
     Row(
         "dog-rate",
         funcopt.dog(init_step=("learning_rate", 0.01), eps=1e-3),
-        dog.dog,
+        reference.dog,
         {"kind": "learning_rate", "start": 0.01, "eps": 1e-3},
-        average="average",
+        average="evaluated",
     ),
     Row(
         "dowg",
         funcopt.dowg(average_gamma=8.0),
-        dog.dowg,
-        average="average",
+        reference.dowg,
+        average="evaluated",
+        float32=2e-6,
     ),
     Row(
         "dowg-start",
         funcopt.dowg(0.5, 0.01, 1e-3, 0.05),
-        dog.dowg,
+        reference.dowg,
         {"start": 0.01, "eps": 1e-3, "weight_decay": 0.05},
         0.5,
     ),
-    # Its first estimates are of ways of a few units in float32's last place.
-    Row("prodigy", funcopt.prodigy(), prodigy.prodigy, float32=0.05),
+    # Its first steps, and D-Adapted Adam's below, are a few units in the last place of parameters:
+    # where one is rounded the other way, what is seen of it is another by percents.
+    Row("prodigy", funcopt.prodigy(), reference.prodigy, float32=2e-5),
     Row(
         "prodigy-guarded",
         funcopt.prodigy(
@@ -124,11 +113,11 @@ ROWS = (
             estim_lr_coef=0.5,
             **OURS,
         ),
-        prodigy.prodigy,
+        reference.prodigy,
         {
             "b1": 0.8,
             "b2": 0.99,
-            "b3": 0.9,
+            "beta3": 0.9,
             "bias_correction": True,
             "safeguard_warmup": True,
             "growth_rate": 1.2,
@@ -137,46 +126,48 @@ ROWS = (
         },
         0.5,
     ),
-    Row("dadapt-sgd", funcopt.dadapt_sgd(), dadapt.dadapt_sgd),
+    Row("dadapt-sgd", funcopt.dadapt_sgd(), reference.dadapt_sgd),
     Row(
         "dadapt-sgd-momentum",
         funcopt.dadapt_sgd(0.5, 0.8, growth_rate=1.1, **OURS),
-        dadapt.dadapt_sgd,
+        reference.dadapt_sgd,
         {"momentum": 0.8, "growth_rate": 1.1, **SECOND},
         0.5,
     ),
-    Row("dadapt-adagrad", funcopt.dadapt_adagrad(), dadapt.dadapt_adagrad),
+    Row("dadapt-adagrad", funcopt.dadapt_adagrad(), reference.dadapt_adagrad),
     Row(
         "dadapt-adagrad-momentum",
         funcopt.dadapt_adagrad(0.5, 0.8, 1e-3, 1e-4, growth_rate=1.1, **OURS),
-        dadapt.dadapt_adagrad,
+        reference.dadapt_adagrad,
         {"momentum": 0.8, "initial": 1e-3, "eps": 1e-4, "growth_rate": 1.1, **SECOND},
         0.5,
     ),
-    Row("dadapt-adamw", funcopt.dadapt_adamw(), dadapt.dadapt_adamw),
+    Row("dadapt-adamw", funcopt.dadapt_adamw(), reference.dadapt_adamw, float32=1e-5),
     Row(
         "dadapt-adamw-decay",
         funcopt.dadapt_adamw(0.5, (0.8, 0.99), bias_correction=True, growth_rate=1.3, **OURS),
-        dadapt.dadapt_adamw,
+        reference.dadapt_adamw,
         {"b1": 0.8, "b2": 0.99, "bias_correction": True, "growth_rate": 1.3, **SECOND},
         0.5,
     ),
-    sf("sf-sgd", funcopt.schedule_free_sgd, schedule_free.schedule_free_sgd, 0.25),
+    sf("sf-sgd", funcopt.schedule_free_sgd, reference.schedule_free_sgd, 0.25),
     sf(
         "sf-sgd-warm",
         funcopt.schedule_free_sgd,
-        schedule_free.schedule_free_sgd,
+        reference.schedule_free_sgd,
         0.25,
+        float64=SCHEDULED,
         warmup_steps=7,
         b1=0.8,
         weight_decay=0.05,
     ),
-    sf("sf-adamw", funcopt.schedule_free_adamw, schedule_free.schedule_free_adamw, 0.05),
+    sf("sf-adamw", funcopt.schedule_free_adamw, reference.schedule_free_adamw, 0.05),
     sf(
         "sf-adamw-warm",
         funcopt.schedule_free_adamw,
-        schedule_free.schedule_free_adamw,
+        reference.schedule_free_adamw,
         0.05,
+        float64=SCHEDULED,
         warmup_steps=5,
         b1=0.95,
         b2=0.9,
@@ -185,27 +176,30 @@ ROWS = (
     sf(
         "sf-radam",
         funcopt.schedule_free_radam,
-        schedule_free.schedule_free_radam,
+        reference.schedule_free_radam,
         0.05,
+        float64=SCHEDULED,
         b2=0.98,
         weight_decay=0.05,
     ),
-    sf("sf-radam-long", funcopt.schedule_free_radam, schedule_free.schedule_free_radam, 0.05),
-    Row("polyak", funcopt.polyak_sgd(0.3), polyak.polyak_sgd, rate=0.3, value=True),
+    sf(
+        "sf-radam-long", funcopt.schedule_free_radam, reference.schedule_free_radam, 0.05, SCHEDULED
+    ),
+    Row("polyak", funcopt.polyak_sgd(0.3), reference.polyak_sgd, rate=0.3, value=True),
     Row(
         "polyak-plus",
         funcopt.polyak_sgd(0.3, 0.5, 0.4, 0.1, "sps+"),
-        polyak.polyak_sgd,
+        reference.polyak_sgd,
         {"scaling": 0.5, "f_min": 0.4, "eps": 0.1, "positive": True},
         0.3,
         value=True,
         floor=0.4,
     ),
-    Row("momo", funcopt.momo(), momo.momo, value=True),
+    Row("momo", funcopt.momo(), reference.momo, value=True),
     Row(
         "momo-bound",
         funcopt.momo(0.3, 0.8, -1.0, 0.05, True, bias_correction=True),
-        momo.momo,
+        reference.momo,
         {
             "beta": 0.8,
             "lower_bound": -1.0,
@@ -216,11 +210,11 @@ ROWS = (
         0.3,
         value=True,
     ),
-    Row("momo-adam", funcopt.momo_adam(0.1), momo.momo_adam, rate=0.1, value=True),
+    Row("momo-adam", funcopt.momo_adam(0.1), reference.momo_adam, rate=0.1, value=True),
     Row(
         "momo-adam-bound",
         funcopt.momo_adam(0.1, 0.8, 0.9, 1e-4, -1.0, 0.05, True),
-        momo.momo_adam,
+        reference.momo_adam,
         {
             "b1": 0.8,
             "b2": 0.9,
@@ -232,49 +226,42 @@ ROWS = (
         0.1,
         value=True,
     ),
-    Row("cocob", funcopt.cocob(), cocob.cocob),
+    Row("cocob", funcopt.cocob(), reference.cocob),
     Row(
         "cocob-part",
         funcopt.cocob(0.5, 10.0, 1e-3, 0.05),
-        cocob.cocob,
+        reference.cocob,
         {"alpha": 10.0, "eps": 1e-3, "weight_decay": 0.05},
         0.5,
     ),
     Row(
         "mechanic",
         funcopt.mechanize(funcopt.sgd(0.5)),
-        mechanic.mechanic_sgd,
+        reference.mechanic_sgd,
         rate=0.5,
-        based=lambda rate: funcopt.mechanize(funcopt.sgd(rate)),
     ),
     Row(
         "mechanic-decay",
         mechanized(0.5),
-        mechanic.mechanic_sgd,
+        reference.mechanic_sgd,
         {"weight_decay": 0.1, "s_init": 1e-3, "eps": 1e-6},
         0.5,
-        based=mechanized,
     ),
     Row(
         "hypergradient",
         funcopt.hypergradient(funcopt.identity(), 0.01),
-        hypergradient.hypergradient_sgd,
+        reference.hypergradient_sgd,
         rate=0.01,
-        fixed=True,
     ),
     Row(
         "hypergradient-additive",
         funcopt.hypergradient(funcopt.identity(), 0.1, 1e-3, "additive"),
-        hypergradient.hypergradient_sgd,
+        reference.hypergradient_sgd,
         {"hyper_rate": 1e-3, "additive": True},
         0.1,
-        fixed=True,
     ),
 )
 each = pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])
-rated = pytest.mark.parametrize(
-    "row", [pytest.param(row, id=row.name) for row in ROWS if not row.fixed]
-)
 listening = pytest.mark.parametrize(
     "row", [pytest.param(row, id=row.name) for row in ROWS if row.value]
 )
@@ -320,13 +307,15 @@ def run(tx: Any, dtype: Any, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray
     return flat(path, 1), flat(evaluated, 1), state
 
 
-def transcribed(row: Row) -> tuple[np.ndarray, np.ndarray]:
+def transcribed(row: Row, kept: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    """The same in float64, but for the parameters, which are rounded to `kept` after each step."""
     p, slots, path, averages = P0, {}, [], []
     for index, noise in enumerate(NOISE):
         g = DIAGONAL * (p - TARGET) + noise
         value = np.sum(DIAGONAL * (p - TARGET) ** 2) / 2
         loss = {"value": value} if row.value else {}
         p, slots = row.step(p, g, slots, index + 1, row.rate, **row.kwargs, **loss)
+        p = p.astype(kept).astype(np.float64)
         path.append(p)
         averages.append(slots[row.average] if row.average else p)
     return np.stack(path), np.stack(averages)
@@ -347,12 +336,21 @@ def test_is_its_paper_s_in_float64(row):
         assert deviation(evaluated, averages) < row.float64
 
 
-@each
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS if not row.kwargs])
 def test_is_its_paper_s_in_float32(row):
     path, _, _ = run(row.tx, np.float32)
-    reference, _ = transcribed(row)
-    scale = np.max(np.abs(reference))
-    assert np.max(np.abs(path - reference)) / scale < row.float32
+    theirs, _ = transcribed(row, np.float32)
+    assert np.max(np.abs(path - theirs)) < row.float32 * np.max(np.abs(theirs))
+
+
+def test_what_single_precision_costs_is_the_rounding_of_parameters():
+    """Prodigy begins with steps near the last place of a float32 parameter, and ends elsewhere.
+
+    In float64 arithmetic it does so too, if only the parameters are in float32.
+    """
+    row = next(row for row in ROWS if row.name == "prodigy")
+    exact, rounded = (transcribed(row, kept)[0] for kept in (np.float64, np.float32))
+    assert 1e-3 < deviation(rounded, exact) < 0.1
 
 
 FROZEN = load("lr_free")
@@ -361,8 +359,10 @@ EVALUATED = {
     for row in json.loads((HERE / "lr_free.json").read_text())["cases"]
     if row["funcopt"].get("evaluated")
 }
-# Authors' float32 runs round too, and what estimates a distance amplifies it.
-GOLDEN = {"float64": 2e-6, "float32": 2e-3}
+# In float32 both programs round, and what estimates a distance amplifies it.
+GOLDEN = {"float64": 1e-12, "float32": 1e-4}
+RECTIFIED = 5e-7  # schedules are in float32 always
+EXACT = {case.name: case.path for case in FROZEN if case.dtype == "float64"}
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in FROZEN])
@@ -398,126 +398,43 @@ def test_is_its_authors(case):
         ours = np.stack(path[leaf])
         assert ours.dtype == case.dtype
         scale = np.max(np.abs(theirs - case.inputs.p0[leaf]))
-        near = GOLDEN[case.dtype] * scale + np.finfo(case.dtype).eps * np.max(np.abs(theirs)) * 25
-        assert np.max(np.abs(ours - theirs)) <= near
+        tolerance = GOLDEN[case.dtype]
+        if case.factory == "schedule_free_radam":
+            tolerance = max(tolerance, RECTIFIED)
+        rounding = 2 * np.finfo(case.dtype).eps * np.max(np.abs(theirs))
+        assert np.max(np.abs(ours - theirs)) <= tolerance * scale + rounding
+        # In float32 as near as they are to what both mean.
+        exact = EXACT[case.name][leaf]
+        error, theirs_error = (np.max(np.abs(x - exact)) for x in (ours, theirs))
+        assert error <= 2 * theirs_error + 4 * rounding + RECTIFIED * scale
 
 
-@each
-def test_value_of_its_call(row):
-    tx = row.tx
-    assert eval(repr(tx), dict(vars(funcopt))) == tx == pickle.loads(pickle.dumps(tx))
-    assert hash(tx) == hash(pickle.loads(pickle.dumps(tx)))
-    assert all(isinstance(x, float) for x in jax.tree.leaves(tx))
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@each
-def test_zero_gradients_and_a_zero_first_rate_give_no_nan(row, dtype):
-    schedule = funcopt.linear_warmup(row.rate, 3, init_value=0.0)
-    tx = row.tx if row.fixed else row.at(schedule)
-    params = tree(P0, dtype)
-    types = jax.tree.map(lambda x: x.dtype, tx.init(params))
-    state = tx.init(params)
-    zero = jax.tree.map(jnp.zeros_like, params)
-    some = jax.tree.map(jnp.ones_like, params)
-    update = jax.jit(partial(funcopt.step, tx))
-    for grads in (zero, zero, some, zero, some, some):
-        params, state = update(grads, state, params, value=jnp.float32(0.5))
-        assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((params, state)))
-        assert jax.tree.map(lambda x: x.dtype, state) == types
-    assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
-    # What is half-precision is the parameters only.
-    assert all(x.dtype in (np.float32, np.int32) for x in jax.tree.leaves(state))
-    assert all(x.dtype == np.float32 and x.shape == () for x in funcopt.metrics(state).values())
-
-
-@rated
-def test_a_zero_first_rate_moves_nothing(row):
-    tx = row.at(0.0)
-    params = tree(P0, np.float32)
-    new, state = funcopt.step(
-        tx, jax.tree.map(jnp.ones_like, params), tx.init(params), params, value=jnp.float32(0.5)
-    )
-    np.testing.assert_allclose(flat(new), flat(params), rtol=2e-7)
-    assert float(funcopt.current_lr(state)) == 0
-
-
-@each
-def test_params_and_state_can_be_donated(row):
-    params = tree(P0, np.float32)
-    state = row.tx.init(params)
-    step = jax.jit(partial(funcopt.step, row.tx), donate_argnums=(1, 2))
-    for _ in range(2):
-        grads = jax.tree.map(jnp.ones_like, params)
-        params, state = step(grads, state, params, value=jnp.float32(0.5))
-    assert np.isfinite(flat(params)).all()
-
-
-@each
-def test_a_closed_gate_changes_no_bit(row):
-    def bits(x):
-        return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(x)]
-
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, id=row.name)
+        for row in catalog.ROWS[::3]  # test_feedback.py has chains of rules
+        if (row.acts_on == "tree" or row.wraps) and not row.fixed_rate
+    ],
+)
+def test_a_performance_schedule_is_its_rates(row):
+    """A rate that halves when the loss has stood still: the same as the rates that it had."""
+    on_plateau = row.rate * funcopt.on_plateau(factor=0.5, patience=1)
     params = tree(P0, np.float32)
     grads = jax.tree.map(jnp.ones_like, params)
-    loss = {"value": jnp.float32(0.5)}
-    _, state = funcopt.step(row.tx, grads, row.tx.init(params), params, **loss)
-    nan = jax.tree.map(lambda x: x * jnp.nan, grads)
-    closed = funcopt.step(row.tx, nan, state, params, gate=jnp.bool_(False), **loss)
-    assert bits(closed) == bits((params, state))
-    opened = funcopt.step(row.tx, grads, state, params, gate=jnp.bool_(True), **loss)
-    plain = funcopt.step(row.tx, grads, state, params, **loss)
-    for a, b in zip(jax.tree.leaves(opened), jax.tree.leaves(plain), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-9)
 
+    def along(tx):
+        def body(carry, _):
+            params, state = funcopt.step(tx, grads, carry[1], carry[0], value=jnp.float32(2.0))
+            return (params, state), funcopt.current_lr(state)
 
-@each
-def test_init_is_abstract_and_aliases_nothing(row):
-    params = tree(P0, np.float32)
-    state = row.tx.init(params)
-    ours = {x.unsafe_buffer_pointer() for x in jax.tree.leaves(state)}
-    assert not ours & {x.unsafe_buffer_pointer() for x in jax.tree.leaves(params)}
-    assert len(ours) == len(jax.tree.leaves(state))
-    abstract = jax.eval_shape(row.tx.init, params)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), abstract) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), state
-    )
+        return jax.jit(lambda: jax.lax.scan(body, (params, tx.init(params)), length=6))()
 
-
-@each
-def test_a_tree_is_one_vector(row):
-    """Where one leaf ends and the next begins does not matter."""
-
-    def go(params):
-        state = row.tx.init(params)
-        for _ in range(4):
-            gap = jax.tree.map(lambda p: p - 0.25, params)
-            params, state = funcopt.step(row.tx, gap, state, params, value=jnp.float32(2.0))
-        return params
-
-    whole = go(jnp.asarray(P0, jnp.float32))
-    np.testing.assert_allclose(flat(go(tree(P0, np.float32))), whole, rtol=1e-5, atol=1e-6)
-
-
-@rated
-def test_a_traced_rate_and_a_performance_schedule(row):
-    params = tree(P0, np.float32)
-    grads = jax.tree.map(jnp.ones_like, params)
-    rate = row.rate
-
-    def once(tx):
-        return funcopt.step(tx, grads, tx.init(params), params, value=jnp.float32(2.0))[0]
-
-    rates = jnp.float32([rate, rate / 2])
-    several = jax.vmap(lambda x: once(row.at(x)))(rates)
-    np.testing.assert_allclose(
-        np.asarray(several["a"][0]), np.asarray(once(row.tx)["a"]), rtol=1e-4, atol=1e-6
-    )
-    tx = row.at(rate * funcopt.on_plateau(factor=0.5, patience=1))
-    state, lower = tx.init(params), params
-    for _ in range(6):
-        lower, state = funcopt.step(tx, grads, state, lower, value=jnp.float32(2.0))
-    assert np.isfinite(flat(lower)).all()
+    _, rates = along(funcopt.sgd(on_plateau))
+    assert len(np.unique(rates)) > 2
+    (ours, _), _ = along(row.make(on_plateau))
+    (theirs, _), _ = along(row.make(lambda step: rates[step]))
+    np.testing.assert_allclose(flat(ours), flat(theirs), rtol=1e-6)
 
 
 @listening
@@ -558,6 +475,9 @@ def test_parameters_are_needed():
         (lambda: funcopt.schedule_free_sgd(warmup_steps=0), ValueError, "warmup_steps"),
         (lambda: funcopt.polyak_sgd(variant="sps-"), ValueError, "variant"),
         (lambda: funcopt.momo(beta=1.0), ValueError, "beta"),
+        (lambda: funcopt.prodigy(storage="float16"), ValueError, "Take bfloat16"),
+        (lambda: funcopt.dadapt_adamw(storage={"mu": "float16"}), ValueError, "Take bfloat16"),
+        (lambda: funcopt.dog(storage={"mu": "bfloat16"}), ValueError, "only init_params, average"),
     ],
 )
 def test_bad_arguments(make, kind, words):
@@ -581,17 +501,20 @@ def nestings(tx: Any) -> dict[str, Any]:
 def test_eval_params_through_every_nesting(row):
     params = tree(P0, np.float32)
     found = {}
-    for name, tx in nestings(row.tx).items():
-        new, state = params, tx.init(params)
-        for _ in range(3):
-            updates, state = tx.update(new, state, new)
-            new = optax.apply_updates(new, updates)
-        found[name] = flat(funcopt.eval_params(tx, state, new))
-        assert jax.tree.structure(funcopt.eval_params(tx, state, new)) == jax.tree.structure(new)
-        if row.tx.arguments.get("average_gamma", 0) is not None:
-            assert not np.array_equal(found[name], flat(new))
+    # Operation by operation, nothing is rounded differently inside another loop or branch.
+    with jax.disable_jit():
+        for name, tx in nestings(row.tx).items():
+            new, state = params, tx.init(params)
+            for _ in range(3):
+                updates, state = tx.update(new, state, new)
+                new = optax.apply_updates(new, updates)
+            evaluated = funcopt.eval_params(tx, state, new)
+            found[name] = flat(evaluated)
+            assert jax.tree.structure(evaluated) == jax.tree.structure(new)
+            if row.tx.arguments.get("average_gamma", 0) is not None:
+                assert not np.array_equal(found[name], flat(new))
     for x in found.values():
-        np.testing.assert_allclose(x, found["alone"], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(x, found["alone"])
 
 
 @pytest.mark.default_promotion
@@ -641,16 +564,17 @@ def test_schedule_free_in_bfloat16_averages_in_float32():
 
 def test_schedule_free_of_any_base():
     """An optax base does not tell its rate; given once more, it is the same."""
-    params = tree(P0, np.float32)
-    ours = funcopt.schedule_free(funcopt.rmsprop(0.1, 0.999, bias_correction=True))
-    theirs = funcopt.schedule_free(
-        optax.rmsprop(0.1, 0.999, bias_correction=True), learning_rate=0.1
-    )
-    a, _, _ = run(ours, np.float32, steps=10)
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        b, _, state = run(theirs, np.float32, steps=10)
-    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    kwargs = {"decay": 0.999, "bias_correction": True}
+    ours = funcopt.schedule_free(funcopt.rmsprop(0.1, **kwargs))
+    theirs = funcopt.schedule_free(optax.rmsprop(0.1, **kwargs), learning_rate=0.1)
+    # In float64, since optax takes 1 - 0.999^t in the parameters' type.
+    with jax.enable_x64(True):
+        a, _, _ = run(ours, np.float64, steps=10)
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            b, _, state = run(theirs, np.float64, steps=10)
+    assert deviation(a, b) < 1e-12
     assert float(funcopt.current_lr(state)) == np.float32(0.1)
+    params = tree(P0, np.float32)
     with pytest.raises(ValueError, match="give schedule_free its learning_rate"):
         funcopt.schedule_free(optax.sgd(0.1)).init(params)
 
@@ -664,7 +588,7 @@ def test_rectification_in_float32(b2):
         state = state._replace(base_optimizer_state=(inner._replace(count=jnp.int32(t - 1)),))
         _, state = rate.update(jnp.ones(()), state, jnp.zeros(()))
         lr = float(funcopt.current_lr(state))
-        assert lr == pytest.approx(schedule_free.rectification(t, b2), rel=2e-5)
+        assert lr == pytest.approx(rectification(t, b2), rel=2e-5)
 
 
 @each
@@ -686,26 +610,3 @@ def test_it_works(row):
     (last, state), _ = jax.lax.scan(body, (params, tx.init(params)), length=1000)
     above = float(loss(funcopt.eval_params(tx, state, last))) - row.floor
     assert above < 0.05 * float(loss(params))
-
-
-@pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(row, id=row.name)
-        for row in ROWS
-        if row.step in (dog.dog, prodigy.prodigy, dadapt.dadapt_adagrad, mechanic.mechanic_sgd)
-    ],
-)
-def test_gradient_with_respect_to_the_transformation_is_finite(row):
-    """Also where a distance or a sum of squares begins with 0, and growth is unlimited."""
-
-    def loss(tx):
-        params = tree(P0, np.float32)
-        state = tx.init(params)
-        for _ in range(2):
-            grads = jax.tree.map(lambda x: x - 0.25, params)
-            params, state = funcopt.step(tx, grads, state, params)
-        return sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
-
-    with jax.disable_jit():
-        assert all(np.isfinite(x) for x in jax.tree.leaves(jax.grad(loss)(row.tx)))

@@ -87,7 +87,7 @@ def range_program(loss_fn, params, batches, make, smooth, stop_factor):
             params, state, memory = carry
             step, rate = now
             loss, grads = jax.value_and_grad(loss_fn)(params, batch_at(step))
-            new = funcopt.step(make(rate), grads, state, params)
+            new = funcopt.step(make(rate), grads, state, params, value=loss)
             was_stopped = memory.stopped
             memory, _ = track(memory, loss, smooth, stop_factor)
             kept = jax.tree.map(

@@ -55,13 +55,15 @@ class Paper:
 
 
 ICLR = "International Conference on Learning Representations"
+ICML = "International Conference on Machine Learning"
+NEURIPS = "Advances in Neural Information Processing Systems"
 
 MOMENTUM = Paper(
     key="sutskever2013importance",
     authors="Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey",
     title="On the importance of initialization and momentum in deep learning",
     kind="inproceedings",
-    where="International Conference on Machine Learning",
+    where=ICML,
     year=2013,
     url="https://proceedings.mlr.press/v28/sutskever13.html",
 )
@@ -135,7 +137,7 @@ LION = Paper(
     "Le, Quoc V.",
     title="Symbolic Discovery of Optimization Algorithms",
     kind="inproceedings",
-    where="Advances in Neural Information Processing Systems",
+    where=NEURIPS,
     year=2023,
     url="https://arxiv.org/abs/2302.06675",
 )
@@ -144,9 +146,65 @@ COCOB = Paper(
     authors="Orabona, Francesco and Tommasi, Tatiana",
     title="Training Deep Networks without Learning Rates Through Coin Betting",
     kind="inproceedings",
-    where="Advances in Neural Information Processing Systems",
+    where=NEURIPS,
     year=2017,
     url="https://arxiv.org/abs/1705.07795",
+)
+D_ADAPTATION = Paper(
+    key="defazio2023learning",
+    authors="Defazio, Aaron and Mishchenko, Konstantin",
+    title="Learning-Rate-Free Learning by D-Adaptation",
+    kind="inproceedings",
+    where=ICML,
+    year=2023,
+    url="https://arxiv.org/abs/2301.07733",
+)
+DOG = Paper(
+    key="ivgi2023dog",
+    authors="Ivgi, Maor and Hinder, Oliver and Carmon, Yair",
+    title="DoG is SGD's Best Friend: A Parameter-Free Dynamic Step Size Schedule",
+    kind="inproceedings",
+    where=ICML,
+    year=2023,
+    url="https://arxiv.org/abs/2302.12022",
+)
+DOWG = Paper(
+    key="khaled2023dowg",
+    authors="Khaled, Ahmed and Mishchenko, Konstantin and Jin, Chi",
+    title="DoWG Unleashed: An Efficient Universal Parameter-Free Gradient Descent Method",
+    kind="inproceedings",
+    where=NEURIPS,
+    year=2023,
+    url="https://arxiv.org/abs/2305.16284",
+)
+PRODIGY = Paper(
+    key="mishchenko2024prodigy",
+    authors="Mishchenko, Konstantin and Defazio, Aaron",
+    title="Prodigy: An Expeditiously Adaptive Parameter-Free Learner",
+    kind="inproceedings",
+    where=ICML,
+    year=2024,
+    url="https://arxiv.org/abs/2306.06101",
+)
+MOMO = Paper(
+    key="schaipp2024momo",
+    authors="Schaipp, Fabian and Ohana, Ruben and Eickenberg, Michael and "
+    "Defazio, Aaron and Gower, Robert M.",
+    title="MoMo: Momentum Models for Adaptive Learning Rates",
+    kind="inproceedings",
+    where=ICML,
+    year=2024,
+    url="https://arxiv.org/abs/2305.07583",
+)
+SCHEDULE_FREE = Paper(
+    key="defazio2024road",
+    authors="Defazio, Aaron and Yang, Xingyu Alice and Mehta, Harsh and "
+    "Mishchenko, Konstantin and Khaled, Ahmed and Cutkosky, Ashok",
+    title="The Road Less Scheduled",
+    kind="inproceedings",
+    where=NEURIPS,
+    year=2024,
+    url="https://arxiv.org/abs/2405.15682",
 )
 
 PAPERS = {
@@ -162,4 +220,15 @@ PAPERS = {
     "amsgrad": AMSGRAD,
     "lion": LION,
     "cocob": COCOB,
+    "dadapt_adagrad": D_ADAPTATION,
+    "dadapt_adamw": D_ADAPTATION,
+    "dadapt_sgd": D_ADAPTATION,
+    "dog": DOG,
+    "dowg": DOWG,
+    "momo": MOMO,
+    "momo_adam": MOMO,
+    "prodigy": PRODIGY,
+    "schedule_free_adamw": SCHEDULE_FREE,
+    "schedule_free_radam": SCHEDULE_FREE,
+    "schedule_free_sgd": SCHEDULE_FREE,
 }

@@ -234,7 +234,7 @@ def response(ax: Axes, name: str) -> None:
 
     def one(carry, grad):
         param, state = carry
-        update, state = tx.update(grad, state, param)
+        update, state = tx.update(grad, state, param, value=1.0)  # some need a loss
         return (param + update, state), -update / rate
 
     start = jnp.zeros(())

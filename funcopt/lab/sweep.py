@@ -97,7 +97,7 @@ def training_program(task: Task, make: Callable[[Any], Any]):
     def one_step(carry, rate, batch):
         params, state = carry
         loss, grads = jax.value_and_grad(task.loss)(params, batch)
-        return funcopt.step(make(rate), grads, state, params), loss
+        return funcopt.step(make(rate), grads, state, params, value=loss), loss
 
     def one_seed(carry, key, rates, step):
         # The batch depends on the seed alone: every learning rate sees the same data.

@@ -18,7 +18,7 @@ from ..lift import where
 from ..math.moments import full_real, over, zeros_real
 from ..optimizer import optimizer
 from ..partition import Mask
-from ..rule import Accumulator, Clock, Rule, Signed, rule
+from ..rule import Accumulator, Clock, Exact, Rule, rule
 from ..storage import Storage
 from ..transformation import transformation
 from ..value import NonNegative, Positive, Rate
@@ -26,8 +26,8 @@ from .decay import Decay
 
 
 class CocobSlots(NamedTuple):
-    init_particles: Signed
-    cumulative_gradients: Signed
+    init_particles: Exact
+    cumulative_gradients: Exact
     scale: Accumulator
     subgradients: Accumulator
     reward: Accumulator

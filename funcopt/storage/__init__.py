@@ -8,7 +8,9 @@ Arithmetic is always in float32 or wider, and so are slots, unless a storage say
 
 Non-negative accumulators stay in float32. Rounded to the nearest bfloat16, a running mean of
 squares with decay 0.999 stops at half of its true value, because each increment is smaller than
-half a unit in the last place; the steps then come out 41 % too long.
+half a unit in the last place; the steps then come out 41 % too long. So do slots that are declared
+exact: sums of gradients, which stop in the same way, and starting points, of which what counts is
+a small difference.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,11 +22,13 @@ from jax.typing import DTypeLike
 REDUCED = ("bfloat16", "float16", "float32")
 
 
-def _checked(where: str, storage: Any) -> Any:
+def checked_storage(where: str, storage: Any) -> Any:
     if storage is None:
         return None
     if isinstance(storage, Mapping):
-        return {name: _checked(f"{where}[{name!r}]", dtype) for name, dtype in storage.items()}
+        return {
+            name: checked_storage(f"{where}[{name!r}]", dtype) for name, dtype in storage.items()
+        }
     try:
         name = jnp.dtype(storage).name
     except TypeError:
@@ -37,7 +41,7 @@ def _checked(where: str, storage: Any) -> Any:
     return name
 
 
-Storage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, _checked]
+Storage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, checked_storage]
 
 
 def with_slot(storage: Storage, slot: str, dtype: DTypeLike | None) -> Storage:
@@ -48,25 +52,39 @@ def with_slot(storage: Storage, slot: str, dtype: DTypeLike | None) -> Storage:
     return {**named, slot: dtype}
 
 
-def is_signed(slots: type, name: str) -> bool:
-    return "signed" in get_args(get_type_hints(slots, include_extras=True)[name])
+def part(storage: Storage, slots: type) -> Storage:
+    """What `storage` says of these slots, where it speaks of those of several."""
+    if not isinstance(storage, Mapping):
+        return storage
+    return {name: dtype for name, dtype in storage.items() if not name or name in slots._fields}
+
+
+def declared(slots: type, name: str) -> str:
+    """What a slot is declared to be: "signed", "nonnegative" or "exact"."""
+    return get_args(get_type_hints(slots, include_extras=True)[name])[-1]
+
+
+WHY_WIDE = {
+    "nonnegative": "accumulates magnitudes, and rounded to {} it would stop growing",
+    "exact": "is a sum or a starting point, of which {} would round away what counts",
+}
 
 
 def check_slots(storage: Storage, kinds: Iterable[type]) -> None:
     """Refuse a storage that names a slot nobody has, or one that it would break."""
     if not isinstance(storage, Mapping):
         return
-    signed = {name: is_signed(slots, name) for slots in kinds for name in slots._fields}
+    slots = {name: declared(kind, name) for kind in kinds for name in kind._fields}
     for name, dtype in storage.items():
-        if name and name not in signed:
+        if name and name not in slots:
             raise ValueError(
                 f"storage names the slot {name!r}, but there is "
-                + (f"only {', '.join(signed)}." if signed else "no slot to store.")
+                + (f"only {', '.join(slots)}." if slots else "no slot to store.")
             )
-        if name and not signed[name] and dtype in ("bfloat16", "float16"):
+        if name and slots[name] in WHY_WIDE and dtype in ("bfloat16", "float16"):
             raise ValueError(
-                f"storage[{name!r}] = {dtype!r}: {name} accumulates magnitudes, and rounded to "
-                f"{dtype} it would stop growing. Keep it in float32."
+                f"storage[{name!r}] = {dtype!r}: {name} {WHY_WIDE[slots[name]].format(dtype)}. "
+                "Keep it in float32."
             )
 
 
@@ -76,6 +94,6 @@ def kept_dtype(storage: Storage, slots: type, name: str, natural: DTypeLike) -> 
         kept = storage.get(name, storage.get(""))
     else:
         kept = storage
-    if kept is None or natural != jnp.float32 or not is_signed(slots, name):
+    if kept is None or natural != jnp.float32 or declared(slots, name) in WHY_WIDE:
         return natural
     return jnp.dtype(kept)

@@ -1,7 +1,8 @@
 """Averages of the parameters, kept beside them in float32 or wider."""
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,11 @@ from jaxtyping import Array, Float
 from optax import Params
 
 from ..math.dtypes import common_dtype
+from ..value import Within
+from .tree_math import axpy, minus
+from .turn import Turn
+
+Gamma = Annotated[Any, Within(0, math.inf, "[)", schedule=False, optional=True)]
 
 
 def mixed(params: Params, kept: Params, mix: Callable[[Array, Array, Any], Array]) -> Params:
@@ -41,3 +47,22 @@ def polynomial_weight(gamma: Any, t: Array, real: Any) -> Float[Array, ""]:
     Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824), section 4.
     """
     return (gamma + 1) / (gamma + jnp.maximum(t, 1).astype(real))
+
+
+def averaged(params: Params, average: Params | None, weight: Array) -> Params:
+    """The polynomial-decay average that takes in `params`; `params` where none is kept."""
+    if average is None:
+        return params
+    return mixed(params, average, lambda x, mean, real: mean + weight.astype(real) * (x - mean))
+
+
+def renewed_average(now: Turn, gamma: Any) -> dict[str, Any]:
+    """The average takes in the current point, and the next one will enter with the next weight."""
+    if now.state.average is None:
+        return {}
+    weight = now.state.average_weight.astype(now.real)
+    mean = now.column(now.state.average)
+    return {
+        "average": axpy(weight, minus(now.params, mean), mean),
+        "average_weight": polynomial_weight(gamma, now.clock.t, now.real),
+    }

@@ -1,16 +1,14 @@
-"""DoG and DoWG: the rate is the distance gone over the gradients met.
+"""DoG: the rate is the distance gone over the gradients met.
 
-    DoG                                            DoWG
-    r_t = max(r_{t-1}, ‖x_t − x_0‖)                r_t² = max(r_{t-1}², ‖x_t − x_0‖²)
-    G_t = G_{t-1} + ‖g_t‖²                         v_t = v_{t-1} + r_t² ‖g_t‖²
-    η_t = r_t / √(G_t + eps)                       η_t = r_t² / (√v_t + eps)
-    x_{t+1} = x_t − learning_rate η_t g_t          the same
+    r_t = max(r_{t-1}, ‖x_t − x_0‖)
+    G_t = G_{t-1} + ‖g_t‖²
+    η_t = r_t / √(G_t + eps)
+    x_{t+1} = x_t − learning_rate η_t g_t
 
     x̄_t = (1 − w_t) x̄_{t-1} + w_t x_t,  w_t = (1 + γ) / (t + γ)       the average to evaluate
 
-Ivgi, Hinder & Carmon, 2023 (https://arxiv.org/abs/2302.12022), eq. 2 and section 4; Khaled,
-Mishchenko & Jin, 2023 (https://arxiv.org/abs/2305.16284), algorithm 1; the average is that of
-Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824).
+Ivgi, Hinder & Carmon, 2023 (https://arxiv.org/abs/2302.12022), eq. 2 and section 4; the average is
+that of Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824).
 """
 
 import math
@@ -23,16 +21,15 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..partition import Mask
+from ..rule import Exact
+from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import NonNegative, Positive, Rate, Within
-from .average import mixed, polynomial_weight
+from ..value import NonNegative, OptionalNonNegative, Rate, Within
+from .average import Gamma, averaged, renewed_average
 from .tree_math import axpy, minus, norm, ratio, square_norm
 from .turn import Start, Turn
 
 STEP_KINDS = ("distance", "learning_rate", "heuristic")
-Gamma = Annotated[Any, Within(0, math.inf, "[)", schedule=False, optional=True)]
-OptionalDecay = Annotated[Any, Within(0, math.inf, "[)", optional=True)]
-OptionalPositive = Annotated[Any, Within(0, math.inf, "()", schedule=False, optional=True)]
 
 
 def _init_step(where: str, x: Any) -> Any:
@@ -45,6 +42,11 @@ def _init_step(where: str, x: Any) -> Any:
 
 
 InitStep = Annotated[tuple[str, ArrayLike], _init_step]
+
+
+class DogSlots(NamedTuple):
+    init_params: Exact
+    average: Exact
 
 
 class DogState(NamedTuple):
@@ -67,44 +69,7 @@ class DogState(NamedTuple):
         return {"lr": self.lr, "distance": self.max_dist}
 
     def eval_params(self, params: Params) -> Params:
-        return _averaged(params, self.average, self.average_weight)
-
-
-class DowgState(NamedTuple):
-    """`lr` is the rate in force; the rest as in `DogState`, of squared distances."""
-
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    estim_sq_dist: Float[Array, ""]
-    weighted_sq_norm_grads: Float[Array, ""]
-    init_params: Params
-    average_weight: Float[Array, ""]
-    average: Params | None
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "distance": jnp.sqrt(self.estim_sq_dist)}
-
-    def eval_params(self, params: Params) -> Params:
-        return _averaged(params, self.average, self.average_weight)
-
-
-def _averaged(params: Params, average: Params | None, weight: Array) -> Params:
-    if average is None:
-        return params
-    return mixed(params, average, lambda x, mean, real: mean + weight.astype(real) * (x - mean))
-
-
-def _renewed_average(now: Turn, gamma: Any) -> dict[str, Any]:
-    """The average takes in the current point, and the next one will enter with the next weight."""
-    if now.state.average is None:
-        return {}
-    weight = now.state.average_weight.astype(now.real)
-    mean = now.column(now.state.average)
-    return {
-        "average": axpy(weight, minus(now.params, mean), mean),
-        "average_weight": polynomial_weight(gamma, now.clock.t, now.real),
-    }
+        return averaged(params, self.average, self.average_weight)
 
 
 @dataclass(frozen=True)
@@ -116,8 +81,9 @@ class _Dog:
     weight_decay: Any
     mask: Any
     average_gamma: Any
+    storage: Any
 
-    static: ClassVar = ("init_kind", "mask")
+    static: ClassVar = ("init_kind", "mask", "storage")
 
     def init(self, params: Params) -> DogState:
         h, start = Start.of(self, params)
@@ -126,14 +92,14 @@ class _Dog:
             "heuristic": lambda: h.init_size * (1 + norm(start.wide, start.real)),
             "learning_rate": lambda: 0.0,
         }[self.init_kind]()
+        average = None if self.average_gamma is None else start.copies()
         return DogState(
             count=start.count,
             lr=jnp.zeros([], jnp.float32),
             max_dist=start.scalar(r),
             sum_sq_norm_grads=start.scalar(0.0),
-            init_params=start.copies(),
             average_weight=start.scalar(1.0),
-            average=None if self.average_gamma is None else start.copies(),
+            **start.slots(DogSlots, self.storage, init_params=start.copies(), average=average),
             feedback=start.feedback,
         )
 
@@ -162,7 +128,7 @@ class _Dog:
             eta = jnp.where(r > 0, eta, h.init_size)
         lr = h.learning_rate * eta
 
-        average = _renewed_average(now, h.average_gamma)
+        average = renewed_average(now, h.average_gamma)
         state = now.renew(lr=lr, max_dist=r, sum_sq_norm_grads=G, **average)
         return now.leave([-lr * each for each in g]), state
 
@@ -172,10 +138,11 @@ def dog(
     learning_rate: Rate = 1.0,
     init_step: InitStep = ("heuristic", 1e-6),
     eps: NonNegative = 1e-8,
-    weight_decay: OptionalDecay = None,
+    weight_decay: OptionalNonNegative = None,
     mask: Mask = None,
     *,
     average_gamma: Gamma = 8.0,
+    storage: Storage = None,
 ):
     """Distance over gradients: SGD that needs no rate.
 
@@ -193,6 +160,7 @@ def dog(
         mask: which parameters decay, as in `add_decayed_weights`.
         average_gamma: γ of the polynomial-decay average that `funcopt.eval_params` returns; None
             keeps none and saves its memory. The authors call averaging crucial.
+        storage: how slots are kept between steps, see `funcopt.storage`; these are kept in full.
 
     Slots: the starting point and the average, in float32 for half-precision parameters. A first
     step that a bfloat16 parameter rounds away leaves the distance, and so the rate, where they
@@ -211,93 +179,6 @@ def dog(
 
     Source: https://arxiv.org/abs/2302.12022, eq. 2 and section 4.
     """
+    check_slots(storage, [DogSlots])
     kind, size = init_step
-    return _Dog(learning_rate, kind, size, eps, weight_decay, mask, average_gamma)
-
-
-@dataclass(frozen=True)
-class _Dowg:
-    learning_rate: Any
-    init_estim_sq_dist: Any
-    eps: Any
-    weight_decay: Any
-    mask: Any
-    average_gamma: Any
-
-    static: ClassVar = ("mask",)
-
-    def init(self, params: Params) -> DowgState:
-        h, start = Start.of(self, params)
-        first = h.eps if h.init_estim_sq_dist is None else h.init_estim_sq_dist
-        return DowgState(
-            count=start.count,
-            lr=jnp.zeros([], jnp.float32),
-            estim_sq_dist=start.scalar(first),
-            weighted_sq_norm_grads=start.scalar(0.0),
-            init_params=start.copies(),
-            average_weight=start.scalar(1.0),
-            average=None if self.average_gamma is None else start.copies(),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: DowgState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, DowgState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=DowgState, slots=("init_params",), value=value,
-            gate=gate,
-        )  # fmt: skip
-        g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-        x, x0, real = now.params, now.column(state.init_params), now.real
-
-        r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real))
-        v = state.weighted_sq_norm_grads + r2 * square_norm(g, real)
-        lr = h.learning_rate * ratio(r2, jnp.sqrt(v) + h.eps)
-
-        average = _renewed_average(now, h.average_gamma)
-        state = now.renew(lr=lr, estim_sq_dist=r2, weighted_sq_norm_grads=v, **average)
-        return now.leave([-lr * each for each in g]), state
-
-
-@transformation
-def dowg(
-    learning_rate: Rate = 1.0,
-    init_estim_sq_dist: OptionalPositive = None,
-    eps: Positive = 1e-4,
-    weight_decay: OptionalDecay = None,
-    mask: Mask = None,
-    *,
-    average_gamma: Gamma = None,
-):
-    """Distance over weighted gradients: DoG that trusts later gradients more.
-
-    η = r² / (√(Σ r_i² ‖g_i‖²) + eps) with r_i the largest distance from the start so far.
-
-    Args:
-        learning_rate: a factor of the rate, at least 0, or a schedule. Leave it at 1.
-        init_estim_sq_dist: the squared distance to begin with, above 0; None means `eps`.
-        eps: above 0, added to the root of the weighted sum; the paper has none.
-        weight_decay: times the parameter, added to the gradient (L2); None is none.
-        mask: which parameters decay, as in `add_decayed_weights`.
-        average_gamma: γ of a polynomial-decay average for `funcopt.eval_params`, as in `dog`;
-            None keeps none. (The paper's guarantee is for an average that is weighted by r².)
-
-    >>> import funcopt, jax.numpy as jnp
-    >>> tx, params = funcopt.dowg(), {"w": jnp.array([3.0, -4.0])}
-    >>> state = tx.init(params)
-    >>> for _ in range(100):
-    ...     params, state = funcopt.step(tx, params, state, params)  # the gradient of |w|²/2
-    >>> bool(jnp.linalg.norm(params["w"]) < 0.1)
-    True
-
-    Source: https://arxiv.org/abs/2305.16284, algorithm 1.
-    """
-    return _Dowg(learning_rate, init_estim_sq_dist, eps, weight_decay, mask, average_gamma)
+    return _Dog(learning_rate, kind, size, eps, weight_decay, mask, average_gamma, storage)

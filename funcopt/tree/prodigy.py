@@ -14,30 +14,29 @@ discounts β₃ = √β₂ and the factor d/d₀, which keeps small numbers from
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
-from ..math.moments import abs_sq, ema, seen
+from ..math.moments import abs_sq, ema
 from ..partition import Mask
+from ..rule import Accumulator, Exact, Signed
+from ..storage import check_slots
 from ..transformation import transformation
-from ..value import Flag, NonNegative, OptionalDecayRate, Positive, Rate, Within
-from .tree_math import Column, abs_sum, axpy, minus, ratio, vdot
+from ..value import Flag, NonNegative, OptionalDecayRate, Positive, Rate
+from .estimate import Betas, GrowthRate, WideStorage, bias_correction, grown
+from .tree_math import abs_sum, axpy, minus, ratio, vdot
 from .turn import Start, Turn
 
 
-def checked_betas(where: str, x: Any) -> tuple[Any, Any]:
-    if not isinstance(x, tuple | list) or len(x) != 2:
-        raise TypeError(f"{where} must be a pair of decay rates, got {x!r}.")
-    check = Within(0, 1, "[)", schedule=False)
-    return check(f"{where}[0]", x[0]), check(f"{where}[1]", x[1])
-
-
-Betas = Annotated[tuple[ArrayLike, ArrayLike], checked_betas]
-GrowthRate = Annotated[Any, Within(1, math.inf, schedule=False)]
+class ProdigySlots(NamedTuple):
+    mu: Signed
+    nu: Accumulator
+    grad_sum: Exact
+    init_params: Exact
 
 
 class ProdigyState(NamedTuple):
@@ -58,11 +57,6 @@ class ProdigyState(NamedTuple):
         return {"lr": self.lr, "d": self.d}
 
 
-def bias_correction(b1: Any, b2: Any, t: Array, real: Any) -> Float[Array, ""]:
-    """What Adam's rate is multiplied by when its means are not corrected themselves."""
-    return jnp.sqrt(seen(b2, t, real)) / seen(b1, t, real)
-
-
 @dataclass(frozen=True)
 class _Prodigy:
     learning_rate: Any
@@ -77,8 +71,9 @@ class _Prodigy:
     mask: Any
     bias_correction: bool
     growth_rate: Any
+    storage: Any
 
-    static: ClassVar = ("safeguard_warmup", "mask", "bias_correction")
+    static: ClassVar = ("safeguard_warmup", "mask", "bias_correction", "storage")
 
     def init(self, params: Params) -> ProdigyState:
         h, start = Start.of(self, params)
@@ -89,10 +84,14 @@ class _Prodigy:
             d=d0,
             d_max=start.scalar(h.estim_lr0),
             numerator=start.scalar(0.0),
-            mu=start.zeros(),
-            nu=start.zeros(real=True),
-            grad_sum=start.zeros(),
-            init_params=start.copies(),
+            **start.slots(
+                ProdigySlots,
+                self.storage,
+                mu=start.zeros(),
+                nu=start.zeros(real=True),
+                grad_sum=start.zeros(),
+                init_params=start.copies(),
+            ),
             feedback=start.feedback,
         )
 
@@ -107,9 +106,15 @@ class _Prodigy:
         **extra_args: Any,
     ) -> tuple[Updates, ProdigyState]:
         del extra_args  # they are for other members of a chain
-        slots = ("mu", "nu", "grad_sum", "init_params")
         h, now = Turn.of(
-            self, updates, state, params, kind=ProdigyState, slots=slots, value=value, gate=gate
+            self,
+            updates,
+            state,
+            params,
+            kind=ProdigyState,
+            slots=ProdigySlots._fields,
+            value=value,
+            gate=gate,
         )
         g, x, x0, real = now.grads, now.params, now.column(state.init_params), now.real
         b3 = h.b2**0.5 if h.beta3 is None else h.beta3
@@ -123,28 +128,18 @@ class _Prodigy:
         m = [ema(a, d * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(d * b), h.b2) for a, b in zip(now.column(state.nu), g, strict=True)]
 
-        d_hat = h.estim_lr_coef * ratio(r, abs_sum(s, real))
+        state = now.renew(mu=m, nu=v, grad_sum=s)
+        d_hat = h.estim_lr_coef * ratio(r, abs_sum(now.column(state.grad_sum), real))
         d_max = jnp.maximum(state.d_max, d_hat)
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)
         d = jnp.minimum(d_max, grown(start, h.growth_rate))
 
-        state = now.renew(
-            lr=lr, d=d, d_max=d_max, numerator=r, mu=m, nu=v, grad_sum=s
-        )  # fmt: skip
+        state = now.renew(state, lr=lr, d=d, d_max=d_max, numerator=r)
         m, v = now.column(state.mu), now.column(state.nu)
         u = [a / (jnp.sqrt(b) + d * h.eps) for a, b in zip(m, v, strict=True)]
         u = axpy(1, u, now.decay(h.weight_decay, self.mask))
-        return now.leave(descended(lr, u)), state
-
-
-def grown(d: Array, growth_rate: Any) -> Float[Array, ""]:
-    """The most that d may be after this step; finite, so that it has a derivative."""
-    return d * jnp.minimum(growth_rate, 1e18)
-
-
-def descended(lr: Array, directions: Column) -> Column:
-    return [-lr * u for u in directions]
+        return now.leave([-lr * each for each in u]), state
 
 
 @transformation
@@ -161,6 +156,7 @@ def prodigy(
     mask: Mask = None,
     bias_correction: Flag = False,
     growth_rate: GrowthRate = math.inf,
+    storage: WideStorage = None,
 ):
     """Prodigy: Adam that estimates its own rate d, the distance from the start to the solution.
 
@@ -180,6 +176,9 @@ def prodigy(
         bias_correction: multiply the rate by Adam's bias correction. optax always does, the
             authors do only when asked.
         growth_rate: at least 1, the most by which d grows in one step, the first rise aside.
+        storage: how slots are kept between steps, see `funcopt.storage`: `"bfloat16"` is for the
+            mean of gradients, sums and the starting point are kept in full. float16 does not
+            reach down to the first steps and is refused.
 
     `funcopt.metrics` has the rate in force as `lr`, and `d`: it should rise quickly, then stay.
     Slots: mean, mean square, sum of gradients, starting point, float32 for half-precision
@@ -201,8 +200,9 @@ def prodigy(
 
     Source: https://arxiv.org/abs/2306.06101, and https://github.com/konstmish/prodigy.
     """
+    check_slots(storage, [ProdigySlots])
     b1, b2 = betas
     return _Prodigy(
         learning_rate, b1, b2, beta3, eps, estim_lr0, estim_lr_coef, weight_decay,
-        safeguard_warmup, mask, bias_correction, growth_rate,
+        safeguard_warmup, mask, bias_correction, growth_rate, storage,
     )  # fmt: skip

@@ -12,7 +12,6 @@ decay rates; that is the same. r grows one to eight steps before a loss spike.
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -22,7 +21,7 @@ from ..math.moments import abs_sq, ema, over, seen
 from ..math.norm import norm
 from ..partition import Mask
 from ..rules.moment_slots import Moments
-from ..storage import Storage, check_slots, kept_dtype, with_slot
+from ..storage import Storage, check_slots, with_slot
 from ..transformation import transformation
 from ..value import DecayRate, DType, NonNegative, Rate
 from .clip_state import nothing_clipped, reported
@@ -49,12 +48,8 @@ class StableAdamWState(NamedTuple):
 
 def kept_moments(start: Start, storage: Storage) -> Moments:
     """Zeros for both moments, in the dtypes in which they are kept."""
-
-    def zeros(name: str, real: bool) -> Any:
-        zero = jax.tree.leaves(start.zeros(real))
-        return start.tree([x.astype(kept_dtype(storage, Moments, name, x.dtype)) for x in zero])
-
-    return Moments(zeros("mu", real=False), zeros("nu", real=True))
+    zeros = {"mu": start.zeros(), "nu": start.zeros(real=True)}
+    return Moments(**start.slots(Moments, storage, **zeros))
 
 
 def square(g: Array) -> Array:

@@ -23,6 +23,7 @@ from ..math.moments import zeros_real
 from ..partition import marked
 from ..rule import Clock
 from ..schedules.listening import begin, hear, spoken
+from ..storage import Storage, kept_dtype
 from ..value import number_at
 from .tree_math import Column
 
@@ -87,6 +88,14 @@ class Start:
     def copies(self) -> Params:
         """The parameters in buffers of their own, so that they can be donated."""
         return self.tree([jnp.array(x, copy=True) for x in self.arrays])
+
+    def slots(self, kind: type, storage: Storage, **trees: Params | None) -> dict[str, Any]:
+        """The slots that `kind` declares, in the dtypes in which they are kept."""
+
+        def kept(name: str, tree: Params | None) -> Any:
+            return jax.tree.map(lambda x: x.astype(kept_dtype(storage, kind, name, x.dtype)), tree)
+
+        return {name: kept(name, tree) for name, tree in trees.items()}
 
     @property
     def wide(self) -> Column:
@@ -173,16 +182,18 @@ class Turn:
             for each, flag in zip(x, flags, strict=True)
         ]
 
-    def renew(self, **new: Any) -> Any:
+    def renew(self, state: Any = None, **new: Any) -> Any:
         """The state with `new` scalars and columns, or as it was when the gate is closed.
 
-        Compute updates from what this returns, so that XLA writes slots in place.
+        Compute updates, and sums over the tree, from the columns that this returns, so that XLA
+        writes slots in place. `state` is what an earlier call returned: columns first, then the
+        scalars that follow from them.
         """
         old = self.state._asdict()
         kept = {name: self._kept(x, old[name]) for name, x in new.items()}
         kept["count"] = self.clock.choose(self.clock.t, old["count"])
         kept["feedback"] = jax.tree.map(self.clock.choose, self.feedback, old["feedback"])
-        return type(self.state)(**{**old, **kept})
+        return type(self.state)(**{**(state or self.state)._asdict(), **kept})
 
     def _kept(self, new: Any, old: Any) -> Any:
         if not isinstance(new, list):

@@ -20,13 +20,18 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
+from ..rule import Signed
+from ..storage import Storage, check_slots
 from ..transformation import chain, transformation
 from ..tree.tree_math import norm, ratio, vdot
 from ..tree.turn import Start, Turn
-from ..value import Choice, NonNegativeConstant
-from .schedule_free import Base
+from ..value import Base, Choice, NonNegativeConstant
 
 Variant = Annotated[str, Choice(("multiplicative", "additive"))]
+
+
+class HypergradientSlots(NamedTuple):
+    last_direction: Signed
 
 
 class HypergradientState(NamedTuple):
@@ -49,8 +54,9 @@ class _Hypergradient:
     learning_rate: Any
     hyper_rate: Any
     variant: str
+    storage: Any
 
-    static: ClassVar = ("direction", "variant")
+    static: ClassVar = ("direction", "variant", "storage")
 
     def init(self, params: Params) -> HypergradientState:
         h, start = Start.of(self, params)
@@ -58,7 +64,7 @@ class _Hypergradient:
             count=start.count,
             lr=jnp.array(h.learning_rate, jnp.float32),
             alpha=start.scalar(h.learning_rate),
-            last_direction=start.zeros(),
+            **start.slots(HypergradientSlots, self.storage, last_direction=start.zeros()),
             direction_state=self.direction.init(start.tree(start.wide)),
             feedback=start.feedback,
         )
@@ -73,10 +79,9 @@ class _Hypergradient:
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, HypergradientState]:
-        slots = ("last_direction",)
         h, now = Turn.of(
-            self, updates, state, params, kind=HypergradientState, slots=slots, value=value,
-            gate=gate,
+            self, updates, state, params, kind=HypergradientState,
+            slots=HypergradientSlots._fields, value=value, gate=gate,
         )  # fmt: skip
         g, last, real = now.grads, now.column(state.last_direction), now.real
 
@@ -107,6 +112,8 @@ def hypergradient(
     learning_rate: NonNegativeConstant = 1e-3,
     hyper_rate: NonNegativeConstant = 0.02,
     variant: Variant = "multiplicative",
+    *,
+    storage: Storage = None,
 ):
     """Let the rate of any direction follow its own gradient.
 
@@ -119,6 +126,7 @@ def hypergradient(
             the authors use 1e-4 to 1e-3 for SGD, 1e-7 for Adam.
         variant: `"multiplicative"`, which does not depend on the scale of the loss, or
             `"additive"`, where the rate is kept from going below 0, which the authors do not.
+        storage: how the last direction is kept, see `funcopt.storage`.
 
     Slot: the last direction. `funcopt.current_lr` reads the rate.
 
@@ -132,4 +140,5 @@ def hypergradient(
 
     Source: https://arxiv.org/abs/1703.04782, eqs. 5 and 8.
     """
-    return _Hypergradient(chain(direction), learning_rate, hyper_rate, variant)
+    check_slots(storage, [HypergradientSlots])
+    return _Hypergradient(chain(direction), learning_rate, hyper_rate, variant, storage)

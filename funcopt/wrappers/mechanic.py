@@ -23,13 +23,19 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
+from ..rule import Exact
+from ..storage import Storage, check_slots
 from ..transformation import chain, metrics, transformation
 from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
-from ..value import NonNegative, Positive, Within
-from .schedule_free import Base
+from ..value import Base, NonNegative, Positive, Within
 
 Count = Annotated[int, Within(1, 7, schedule=False, integer=True)]
+
+
+class MechanicSlots(NamedTuple):
+    x0: Exact
+    delta: Exact
 
 
 class MechanicState(NamedTuple):
@@ -59,8 +65,9 @@ class _Mechanic:
     eps: Any
     s_init: Any
     num_betas: int
+    storage: Any
 
-    static: ClassVar = ("base", "num_betas")
+    static: ClassVar = ("base", "num_betas", "storage")
 
     def init(self, params: Params) -> MechanicState:
         _, start = Start.of(self, params)
@@ -69,8 +76,7 @@ class _Mechanic:
             start.count,
             jnp.zeros([], jnp.float32),
             *zeros,
-            x0=start.copies(),
-            delta=start.zeros(),
+            **start.slots(MechanicSlots, self.storage, x0=start.copies(), delta=start.zeros()),
             base_optimizer_state=self.base.init(start.tree(start.wide)),
             feedback=start.feedback,
         )
@@ -85,9 +91,15 @@ class _Mechanic:
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, MechanicState]:
-        slots = ("x0", "delta")
         h, now = Turn.of(
-            self, updates, state, params, kind=MechanicState, slots=slots, value=value, gate=gate
+            self,
+            updates,
+            state,
+            params,
+            kind=MechanicState,
+            slots=MechanicSlots._fields,
+            value=value,
+            gate=gate,
         )
         g, x, delta, real = now.grads, now.params, now.column(state.delta), now.real
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
@@ -123,6 +135,8 @@ def mechanize(
     eps: Positive = 1e-8,
     s_init: Positive = 1e-6,
     num_betas: Count = 6,
+    *,
+    storage: Storage = None,
 ):
     """Learn the factor of an optimizer's steps, so that its rate need not be tuned.
 
@@ -133,6 +147,8 @@ def mechanize(
         eps: above 0, added to what divides.
         s_init: the first factor, an underestimate, above 0.
         num_betas: how many decay rates 0.9, 0.99, ... are run beside each other, 1 to 7.
+        storage: how this wrapper's slots are kept, see `funcopt.storage`; they are kept in full.
+            The base optimizer's have its own `storage`.
 
     `funcopt.metrics` has the factor as `scale`, beside the base optimizer's `lr`. Slots: starting
     point and the base optimizer's way. optax (0.2.8) recomputes that way from the parameters, of
@@ -149,4 +165,5 @@ def mechanize(
 
     Source: https://arxiv.org/abs/2306.00144, algorithm 1.
     """
-    return _Mechanic(chain(base_optimizer), weight_decay, eps, s_init, num_betas)
+    check_slots(storage, [MechanicSlots])
+    return _Mechanic(chain(base_optimizer), weight_decay, eps, s_init, num_betas, storage)

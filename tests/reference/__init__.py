@@ -29,9 +29,18 @@ from .clips import (
     clip_spikes,
     normalize_by_update_norm,
 )
+from .cocob import cocob
+from .dadapt import dadapt_adagrad, dadapt_adamw, dadapt_sgd
+from .dog import dog, dowg
+from .hypergradient import hypergradient_sgd
 from .lion import lion
+from .mechanic import mechanic_sgd
+from .momo import momo, momo_adam
 from .nadam import nadam, nadamw
+from .polyak import polyak_sgd
+from .prodigy import prodigy
 from .rmsprop import rmsprop
+from .schedule_free import schedule_free_adamw, schedule_free_radam, schedule_free_sgd
 from .sgd import sgd
 from .stable import spam, stable_adamw, stable_spam
 
@@ -55,11 +64,26 @@ __all__ = [
     "clip_by_percentile",
     "clip_by_zscore",
     "clip_spikes",
+    "cocob",
+    "dadapt_adagrad",
+    "dadapt_adamw",
+    "dadapt_sgd",
+    "dog",
+    "dowg",
+    "hypergradient_sgd",
     "lion",
+    "mechanic_sgd",
+    "momo",
+    "momo_adam",
     "nadam",
     "nadamw",
     "normalize_by_update_norm",
+    "polyak_sgd",
+    "prodigy",
     "rmsprop",
+    "schedule_free_adamw",
+    "schedule_free_radam",
+    "schedule_free_sgd",
     "sgd",
     "spam",
     "stable_adamw",

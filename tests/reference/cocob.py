@@ -9,13 +9,14 @@ import numpy as np
 
 
 def cocob(p, g, slots, t, lr, alpha=100.0, eps=1e-8, weight_decay=0.0):
-    """One step, of which `lr` is the part that is gone; slots `x0`, `theta`, `L`, `G`, `R`."""
-    zero = np.zeros_like(p)
-    old = slots or {"x0": p, "theta": zero, "L": zero + eps, "G": zero, "R": zero}
+    """One step, of which `lr` is the part that is gone; its slots are named as optax names them."""
+    old = slots or {"cumulative_gradients": 0 * p, "scale": eps, "subgradients": 0, "reward": 0}
+    x0 = old.get("init_particles", p)
     g = g + weight_decay * p
-    L = np.maximum(old["L"], np.abs(g))
-    G = old["G"] + np.abs(g)
-    R = np.maximum(old["R"] - g * (p - old["x0"]), 0)
-    theta = old["theta"] - g
-    target = old["x0"] + theta / (L * np.maximum(G + L, alpha * L)) * (L + R)
-    return p + lr * (target - p), {"x0": old["x0"], "theta": theta, "L": L, "G": G, "R": R}
+    L = np.maximum(old["scale"], np.abs(g))
+    G = old["subgradients"] + np.abs(g)
+    R = np.maximum(old["reward"] - (np.conj(g) * (p - x0)).real, 0)
+    theta = old["cumulative_gradients"] - g
+    target = x0 + theta / (L * np.maximum(G + L, alpha * L)) * (L + R)
+    kept = {"init_particles": x0, "cumulative_gradients": theta, "scale": L, "subgradients": G}
+    return p + lr * (target - p), {**kept, "reward": R}

@@ -1,7 +1,8 @@
 """DoG and DoWG, of a tree as one vector.
 
 Ivgi, Hinder & Carmon, arXiv:2302.12022, eq. 2; Khaled, Mishchenko & Jin, arXiv:2305.16284,
-algorithm 1. Slot `average` is the polynomial-decay average of the points after each step.
+algorithm 1. Slot `evaluated` is the polynomial-decay average of the points after each step,
+`average` that of all of them but the last.
 """
 
 from __future__ import annotations
@@ -9,36 +10,37 @@ from __future__ import annotations
 import numpy as np
 
 
-def _averaged(slots, p, t, gamma):
+def _averages(slots, x0, p, t, gamma):
     w = (1 + gamma) / (t + gamma)
-    return (1 - w) * slots.get("average", 0) + w * p
+    before = slots.get("evaluated", x0)
+    return {"init_params": x0, "average": before, "evaluated": (1 - w) * before + w * p}
 
 
 def dog(p, g, slots, t, lr, start=1e-6, kind="heuristic", eps=1e-8, weight_decay=0.0, gamma=8.0):
-    """One DoG step; slots `x0`, `r`, `G`, `average`."""
+    """One DoG step; slots `init_params`, `r`, `G`, `average`, `evaluated`."""
     slots = slots or {}
     g = g + weight_decay * p
-    x0 = slots.get("x0", p)
+    x0 = slots.get("init_params", p)
     first = {
         "heuristic": start * (1 + np.linalg.norm(x0)),
         "distance": start,
         "learning_rate": 0.0,
     }[kind]
     r = max(slots.get("r", first), np.linalg.norm(p - x0))
-    G = slots.get("G", 0.0) + np.sum(g**2)
+    G = slots.get("G", 0.0) + np.sum(np.abs(g) ** 2)
     eta = r / np.sqrt(G + eps)
     if kind == "learning_rate" and t == 1:
         eta = start
     new = p - lr * eta * g
-    return new, {"x0": x0, "r": r, "G": G, "average": _averaged(slots, new, t, gamma)}
+    return new, {"r": r, "G": G, **_averages(slots, x0, new, t, gamma)}
 
 
 def dowg(p, g, slots, t, lr, start=1e-4, eps=1e-4, weight_decay=0.0, gamma=8.0):
-    """One DoWG step; slots `x0`, `r2`, `v`, `average`."""
+    """One DoWG step; slots `init_params`, `r2`, `v`, `average`, `evaluated`."""
     slots = slots or {}
     g = g + weight_decay * p
-    x0 = slots.get("x0", p)
-    r2 = max(slots.get("r2", start), np.sum((p - x0) ** 2))
-    v = slots.get("v", 0.0) + r2 * np.sum(g**2)
+    x0 = slots.get("init_params", p)
+    r2 = max(slots.get("r2", start), np.sum(np.abs(p - x0) ** 2))
+    v = slots.get("v", 0.0) + r2 * np.sum(np.abs(g) ** 2)
     new = p - lr * r2 / (np.sqrt(v) + eps) * g
-    return new, {"x0": x0, "r2": r2, "v": v, "average": _averaged(slots, new, t, gamma)}
+    return new, {"r2": r2, "v": v, **_averages(slots, x0, new, t, gamma)}

@@ -11,7 +11,7 @@ import numpy as np
 
 def _step(p, direction, square, slots, rho, lr, weight_decay, lower_bound, adapt):
     a = 1 + lr * weight_decay
-    f, gamma, dot, bound = slots["f"], slots["gamma"], np.sum(slots["m"] * p), slots["bound"]
+    f, gamma, dot, bound = slots["f"], slots["gamma"], np.vdot(slots["mu"], p).real, slots["bound"]
     if adapt:
         cap = a * (f - gamma) + dot
         if cap < a * rho * bound:
@@ -27,38 +27,38 @@ def momo(
     p, g, slots, t, lr, value, beta=0.9, lower_bound=0.0, weight_decay=0.0,
     adapt_lower_bound=False, bias_correction=False,
 ):  # fmt: skip
-    """One step; slots `f`, `gamma`, `m`, `bound`."""
-    dot = np.sum(g * p)
+    """One step; slots `f`, `gamma`, `mu`, `bound`."""
+    dot = np.vdot(g, p).real
     if not slots:
-        slots = {"f": value, "gamma": dot, "m": g, "bound": lower_bound}
+        slots = {"f": value, "gamma": dot, "mu": g, "bound": lower_bound}
         if bias_correction:
-            slots = {"f": 0.0, "gamma": 0.0, "m": np.zeros_like(p), "bound": lower_bound}
+            slots = {"f": 0.0, "gamma": 0.0, "mu": np.zeros_like(p), "bound": lower_bound}
     new = {
         "f": beta * slots["f"] + (1 - beta) * value,
         "gamma": beta * slots["gamma"] + (1 - beta) * dot,
-        "m": beta * slots["m"] + (1 - beta) * g,
+        "mu": beta * slots["mu"] + (1 - beta) * g,
         "bound": slots["bound"],
     }
     rho = 1 - beta**t if bias_correction else 1.0
-    square = np.sum(new["m"] ** 2)
-    return _step(p, new["m"], square, new, rho, lr, weight_decay, lower_bound, adapt_lower_bound)
+    square = np.sum(np.abs(new["mu"]) ** 2)
+    return _step(p, new["mu"], square, new, rho, lr, weight_decay, lower_bound, adapt_lower_bound)
 
 
 def momo_adam(
     p, g, slots, t, lr, value, b1=0.9, b2=0.999, eps=1e-8, lower_bound=0.0, weight_decay=0.0,
     adapt_lower_bound=False,
 ):  # fmt: skip
-    """One step; slots `f`, `gamma`, `m`, `v`, `bound`."""
+    """One step; slots `f`, `gamma`, `mu`, `nu`, `bound`."""
     zero = np.zeros_like(p)
-    old = slots or {"f": 0.0, "gamma": 0.0, "m": zero, "v": zero, "bound": lower_bound}
+    old = slots or {"f": 0.0, "gamma": 0.0, "mu": zero, "nu": np.abs(zero), "bound": lower_bound}
     new = {
         "f": b1 * old["f"] + (1 - b1) * value,
-        "gamma": b1 * old["gamma"] + (1 - b1) * np.sum(g * p),
-        "m": b1 * old["m"] + (1 - b1) * g,
-        "v": b2 * old["v"] + (1 - b2) * g**2,
+        "gamma": b1 * old["gamma"] + (1 - b1) * np.vdot(g, p).real,
+        "mu": b1 * old["mu"] + (1 - b1) * g,
+        "nu": b2 * old["nu"] + (1 - b2) * np.abs(g) ** 2,
         "bound": old["bound"],
     }
-    D = np.sqrt(new["v"] / (1 - b2**t)) + eps
-    u = new["m"] / D
-    square = np.sum(new["m"] * u)
+    D = np.sqrt(new["nu"] / (1 - b2**t)) + eps
+    u = new["mu"] / D
+    square = np.vdot(new["mu"], u).real
     return _step(p, u, square, new, 1 - b1**t, lr, weight_decay, lower_bound, adapt_lower_bound)

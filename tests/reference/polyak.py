@@ -11,5 +11,5 @@ import numpy as np
 def polyak_sgd(p, g, slots, t, lr, value, scaling=1.0, f_min=0.0, eps=0.0, positive=False):
     """One step; `lr` is the largest step."""
     gap = max(value - f_min, 0.0) if positive else value - f_min
-    square = np.sum(g**2) + eps
+    square = np.sum(np.abs(g) ** 2) + eps
     return p - scaling * min(gap / square if square > 0 else 0.0, lr) * g, slots

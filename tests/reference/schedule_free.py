@@ -19,28 +19,40 @@ def _averaged(p, slots, z, lr, b1, power):
 
 
 def _begun(p, slots):
-    return slots or {"x": p, "z": p, "nu": np.zeros_like(p), "lr_max": 0.0, "total": 0.0}
+    return slots or {"x": p, "z": p, "nu": np.abs(0 * p), "lr_max": 0.0, "total": 0.0}
 
 
 def _warm(lr, t, warmup_steps):
     return lr * min(1.0, t / warmup_steps)
 
 
-def schedule_free_sgd(p, g, slots, t, lr, warmup_steps=1, b1=0.9, weight_decay=0.0, power=2.0):
+def schedule_free_sgd(
+    p, g, slots, t, lr, warmup_steps=1, b1=0.9, weight_decay=0.0, weight_lr_power=2.0
+):
     """One step at y = p; slots `x` (to evaluate), `z`."""
     slots, lr = _begun(p, slots), _warm(lr, t, warmup_steps)
     z = slots["z"] - lr * (g + weight_decay * p)
-    return _averaged(p, slots, z, lr, b1, power)
+    return _averaged(p, slots, z, lr, b1, weight_lr_power)
 
 
 def schedule_free_adamw(
-    p, g, slots, t, lr, warmup_steps=1, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0, power=2.0
+    p,
+    g,
+    slots,
+    t,
+    lr,
+    warmup_steps=1,
+    b1=0.9,
+    b2=0.999,
+    eps=1e-8,
+    weight_decay=0.0,
+    weight_lr_power=2.0,
 ):
     """One step at y = p; slots `x` (to evaluate), `z`, `nu`."""
     slots, lr = _begun(p, slots), _warm(lr, t, warmup_steps)
-    nu = b2 * slots["nu"] + (1 - b2) * g**2
+    nu = b2 * slots["nu"] + (1 - b2) * np.abs(g) ** 2
     u = g / (np.sqrt(nu / (1 - b2**t)) + eps)
-    y, new = _averaged(p, slots, slots["z"] - lr * (u + weight_decay * p), lr, b1, power)
+    y, new = _averaged(p, slots, slots["z"] - lr * (u + weight_decay * p), lr, b1, weight_lr_power)
     return y, {**new, "nu": nu}
 
 
