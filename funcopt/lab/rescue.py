@@ -242,9 +242,12 @@ def last(losses: np.ndarray, window: int) -> np.ndarray:
 
 
 def watch(case: Case, treatment: Treatment, seed: int, rate: float, steps: int) -> Watch:
-    """The untreated run of one seed under a monitor, which is asked again and again."""
+    """The untreated run of one seed under a monitor, which is asked again and again.
+
+    It ends where something was not finite, so that the records before are not thinned out.
+    """
     task = treatment.task
-    tx = funcopt.monitor(treatment.make(rate), every=5, layer_axis=case.layer_axis)
+    tx = funcopt.monitor(treatment.make(rate), every=1, history=64, layer_axis=case.layer_axis)
 
     @jax.jit
     def advance(carry, data, first, count):
@@ -257,7 +260,10 @@ def watch(case: Case, treatment: Treatment, seed: int, rate: float, steps: int) 
 
     start, data = jax.random.split(jax.random.key(jnp.uint32(seed)))
     params = task.init(start)
-    before = funcopt.diagnose_init(task.loss, params, task.sample(data, jnp.int32(0)))
+    initial = funcopt.diagnose_init(task.loss, params, task.sample(data, jnp.int32(0)))
+    # Before training there is no state that could be sick.
+    said = [v.name for v in initial.verdicts if v.name != "NONFINITE STATE"]
+    before = ", ".join(said) or "healthy"
     carry = (params, tx.init(params))
     ends = np.unique(np.linspace(0, steps, min(LOOKS, steps) + 1).astype(int))
     first: dict[str, int] = {}
@@ -270,7 +276,9 @@ def watch(case: Case, treatment: Treatment, seed: int, rate: float, steps: int) 
             first.setdefault(verdict.name, int(end))
         seen = health.readings.mean["v_lag"]
         lag.append(float(np.nanmin(seen)) if np.isfinite(seen).any() else math.nan)
-    return Watch(rate, seed, before.verdict, health, first, ends[1:], np.array(lag))
+        if "NONFINITE" in first:
+            break
+    return Watch(rate, seed, before, health, first, ends[1 : len(lag) + 1], np.array(lag))
 
 
 def path(treatment: Treatment, seed: int, rate: float, steps: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The picture of a rescue: every treatment's losses and gradients, and the untreated run whole."""
 
 import math
+import textwrap
 from typing import Any
 
 import jax
@@ -123,15 +124,17 @@ def heat(figure: Figure, ax: Axes, found: Rescue) -> None:
     ax.tick_params(length=0)
     ax.set_xlabel("step")
     bar = figure.colorbar(image, ax=ax, pad=0.01, aspect=18)
-    bar.set_label("log10 of the gradient's norm (grey: zero or not finite)", fontsize=8.5)
+    bar.set_label("log10 of the gradient norm", fontsize=8.5)
     bar.outline.set_visible(False)  # type: ignore[operator]
     title(ax, f"Untreated at {watched.rate:.2g}: layers over time", f"monitor: {watched.line()}")
 
 
 def title(ax: Axes, first: str, second: str) -> None:
-    ax.set_title(first, fontsize=10, pad=20)
-    ax.annotate(second, (0, 1), xycoords="axes fraction", xytext=(0, 6), fontsize=8.5,
-                textcoords="offset points", color=GREY)  # fmt: skip
+    lines = textwrap.wrap(second, 78)
+    ax.set_title(first, fontsize=10, pad=8 + 12 * len(lines))
+    note = ax.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 6),
+                       fontsize=8.5, textcoords="offset points", color=GREY)  # fmt: skip
+    note.set_in_layout(False)
 
 
 def by_rate(ax: Axes, found: Rescue) -> None:

@@ -119,7 +119,7 @@ class Watch:
     def line(self) -> str:
         """What it said, and when, in one line."""
         if not self.first:
-            return "nothing"
+            return self.health.verdict
         return ", ".join(f"{name} (step {step})" for name, step in self.first.items())
 
 

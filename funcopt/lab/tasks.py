@@ -136,7 +136,7 @@ def stacked_tanh(depth: int = 20, scale: float | None = 0.1) -> Task:
         f"plain {depth}-layer tanh network on the digits: gradients vanish",
         init,
         logits,
-        batch=64,
+        batch=32,
         target=0.5,
         settings={"layers": depth, "width": 32, **({} if scale is None else {"scale": scale})},
     )
