@@ -55,10 +55,6 @@ def rescue(
 
     A `KeyboardInterrupt` ends it early with what was finished. Raises `ValueError` for names that
     do not exist.
-
-    >>> found = rescue("cliff", quick=True, seeds=2)
-    >>> found.runs[0].name
-    'no treatment'
     """
     return prepared(task, optimizer, seeds=seeds, steps=steps, lrs=lrs, quick=quick)(progress)
 
@@ -72,7 +68,11 @@ def prepared(
     lrs: str | None = None,
     quick: bool = False,
 ) -> "Plan":
-    """Check everything that `rescue` is asked to do, without doing it. Arguments as there."""
+    """Check everything that `rescue` is asked to do, without doing it. Arguments as there.
+
+    >>> prepared("cliff").description()
+    'cliff, sgd: 6 treatments x 12 seeds x 300 steps'
+    """
     case = get_case(task)
     base = case.optimizer if optimizer is None else optimizer
     rates = None if lrs is None else parse_rates(lrs)
