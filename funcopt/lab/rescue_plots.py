@@ -169,7 +169,7 @@ def by_depth(ax: Axes, found: Rescue) -> None:
     ax.set_xlabel("layers")
     ax.set_ylabel("test accuracy")
     ax.set_ylim(0, 1)
-    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.62))
+    ax.legend(fontsize=8, loc="lower left")
     title(ax, "The deeper, the harder", "median and each seed, every treatment at its own rate")
 
 

@@ -327,7 +327,7 @@ def rescue(what: Rescue) -> Group:
 def rescue_row(run: Runs, scored: bool) -> list[str]:
     step = float(middle(run.step))
     losses = (float(middle(run.final)), float(run.final.max()))
-    accuracy = [f"{100 * float(np.mean(run.accuracy)):.0f}%"] if scored else []
+    accuracy = [f"{100 * float(np.median(run.accuracy)):.0f}%"] if scored else []
     return [
         run.name,
         f"{run.rate:.2g}" + "!" * run.on_edge,
@@ -346,14 +346,14 @@ def percentage(flags: np.ndarray) -> str:
 
 
 def by_depth(depths: tuple[Depths, ...]) -> Table:
-    """Runs that succeed, and the mean accuracy, at every depth."""
+    """Runs that succeed, and the median accuracy, at every depth."""
     table = Table(box=None, pad_edge=False)
     table.add_column("success (accuracy), layers:", no_wrap=True)
     for depth in depths[0].depths:
         table.add_column(str(depth), justify="right", no_wrap=True)
     for each in depths:
         cells = (
-            f"{run.score.replace(' of ', '/')} ({100 * run.accuracy.mean():.0f}%)"
+            f"{run.score.replace(' of ', '/')} ({100 * np.median(run.accuracy):.0f}%)"
             for run in each.runs
         )
         table.add_row(each.name, *cells)

@@ -137,7 +137,7 @@ def stacked_tanh(depth: int = 20, scale: float | None = 0.1) -> Task:
         init,
         logits,
         batch=32,
-        target=0.5,
+        target=float(np.log(10) / 2),
         settings={"layers": depth, "width": 32, **({} if scale is None else {"scale": scale})},
     )
 
