@@ -38,7 +38,8 @@ def command(*argv: str, **options) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["compare", "--help"], ["lr", "--help"], ["schedule", "--help"]]
+    "argv",
+    [["--help"], *([name, "--help"] for name in ("compare", "lr", "schedule", "health"))],
 )
 def test_help_imports_neither_jax_nor_matplotlib(argv):
     look = (

@@ -1,7 +1,8 @@
 """Experiments: which optimizer, which learning rate, how sure.
 
 Everything that the command `funcopt` does is a function here that returns a record with
-`.table()`, `.plot(ax=)` and `.to_csv(path)`.
+`.table()`, `.plot(ax=)` and `.to_csv(path)`. What `funcopt health` does is `rescue`, whose picture
+is a whole figure.
 
 >>> found = compare(["adam"], task="linear_regression", lrs="0.1,0.2", seeds=1, steps=20)
 >>> found.verdicts[0].best_rate

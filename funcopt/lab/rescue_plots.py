@@ -39,7 +39,12 @@ def draw(found: Rescue) -> Figure:
         elif found.watched is not None:
             heat(figure, figure.add_subplot(below[0]), found)
             right = figure.add_subplot(below[1])
-            by_depth(right, found) if found.depths else by_rate(right, found)
+            if found.depths:
+                by_depth(right, found)
+            elif any(len(run.rates) for run in found.runs):
+                by_rate(right, found)
+            else:
+                right.set_visible(False)
         figure.suptitle(f"{found.task.name}: {found.headline()}", x=0.01, ha="left",
                         fontweight="bold", fontsize=12)  # fmt: skip
     return figure
@@ -147,14 +152,14 @@ def by_rate(ax: Axes, found: Rescue) -> None:
         lost = ~np.isfinite(run.choosing_losses)
         ax.plot(run.rates[lost], losses[lost], "x", color=colour, markersize=9, zorder=5)
     ax.axhline(found.task.chance, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    ax.annotate("guessing", (0.01, found.task.chance), xycoords=("axes fraction", "data"),
-                xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+    ax.annotate("guessing", (0.99, found.task.chance), xycoords=("axes fraction", "data"),
+                xytext=(0, 3), ha="right", textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("final loss")
     ax.legend(fontsize=8)
-    title(ax, "How the rates were chosen", "medians of three other seeds; × has diverged")
+    title(ax, "How the rates were chosen", "medians of other seeds; × has diverged")
 
 
 def by_depth(ax: Axes, found: Rescue) -> None:

@@ -157,7 +157,7 @@ class Rescue:
             return "Nothing was finished."
         plain, best = self.untreated[0], self.best
         alone = f"{self.optimizer} alone succeeds on {plain.score} seeds"
-        if best in self.untreated:
+        if best.solved.sum() <= plain.solved.sum():
             return f"{alone}; nothing that was tried does better"
         return f"{alone}, with {best.name} on {best.score}"
 
@@ -169,7 +169,7 @@ class Rescue:
         """What a reader has to know about the table."""
         notes = [f"Success: {self.criterion}.", f"{self.treatments}."]
         if any(len(run.rates) for run in self.runs):
-            notes.append("Each treatment chose its rate on three other seeds.")
+            notes.append("Each treatment chose its rate on other seeds.")
         if any(run.on_edge for run in self.runs):
             notes.append("! The rate is the first or last of those tried.")
         if self.watched is not None:
