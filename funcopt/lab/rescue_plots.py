@@ -153,7 +153,8 @@ def by_rate(ax: Axes, found: Rescue) -> None:
         ax.plot(run.rates[lost], losses[lost], "x", color=colour, markersize=9, zorder=5)
     ax.axhline(found.task.chance, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     ax.annotate("guessing", (0.99, found.task.chance), xycoords=("axes fraction", "data"),
-                xytext=(0, 3), ha="right", textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+                xytext=(0, 3), ha="right", textcoords="offset points", fontsize=8,
+                color="0.4")  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("learning rate")
