@@ -25,9 +25,9 @@ def cliff_loss(w: jax.Array, b: jax.Array) -> jax.Array:
 def cliff() -> Task:
     """A recurrent network of one unit, whose error has a wall: gradients of 1000 beside 0.1.
 
-    It starts near the wall, w about 5 and b about -2.4. Without its wall the error is at most
-    0.09 on one side, where the unit is on, and 0.49 on the other. The shape is that of figure 6 of
-    Pascanu et al. 2013, arXiv:1211.5063.
+    It starts near the wall, w about 5 and b about -2.4. On one side of the wall the unit is on, and
+    the error at most 0.09; on the other it is off, and the error up to 0.49. The shape is that of
+    figure 6 of Pascanu et al. 2013, arXiv:1211.5063.
     """
 
     def init(key):
