@@ -9,6 +9,7 @@ for each name. Whoever changes a number changes what it is computed from, and ru
 """
 
 import argparse
+import functools
 import inspect
 import json
 import re
@@ -275,7 +276,73 @@ def smallest_spikes() -> str:
     return table(head, [["times the usual norm", *(f"{x:.3g}" for x in found.values())]])
 
 
+def rescue(task: str) -> str:
+    """What `funcopt health --task ...` measured: a row for each treatment, and what was said."""
+    report = json.loads((RESULTS / f"health_{task}.json").read_text())
+    rows = [rescue_row(run, report["optimizer"]) for run in report["treatments"]]
+    scored = any(run["accuracy"] is not None for run in report["treatments"])
+    head = ["", "rate", "success", report["step_name"], "final loss, median", "worst", "accuracy",
+            "steps clipped", "refused"]  # fmt: skip
+    kept = [i for i, name in enumerate(head) if scored or name != "accuracy"]
+    lines = [table([head[i] for i in kept], [[row[i] for i in kept] for row in rows])]
+    if report["depths"]:
+        depths = sorted({run["depth"] for run in report["depths"]})
+        names = dict.fromkeys(run["name"] for run in report["depths"])
+        by_depth = [
+            [name, *(f"{run['solved']} of {run['runs']} ({percent(run['accuracy'])})"
+                     for run in report["depths"] if run["name"] == name)]
+            for name in names
+        ]  # fmt: skip
+        lines.append(table(["success (accuracy) by layers", *map(str, depths)], by_depth))
+    said = report["untreated"]
+    first = [f"{name} at step {step:,}" for name, step in said["first_said_at_step"].items()]
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    lines += [
+        f"{len(report['seeds'])} seeds of {report['steps']:,} steps. Success: "
+        f"{report['criterion']}. {report['where'][0].upper()}{report['where'][1:]}.\n",
+        f"Of seed {said['seed']}, untreated, `diagnose_init` says before training: "
+        f"{said['before_training']}. At a rate of {said['rate']:g} the monitor says "
+        f"{', '.join(first) or 'healthy'}.\n",
+        f"Measured with {versions}.\n",
+    ]
+    return "\n".join(lines)
+
+
+def rescue_row(run: dict, optimizer: str) -> list[str]:
+    loss = run["final_loss"]
+    return [
+        f"{run['name']}: `{optimizer}`" if run["name"] == "no treatment" else run["name"],
+        f"{run['rate']:g}" + "!" * run["on_edge"],
+        f"**{run['solved']} of {run['runs']}**",
+        "never" if run["median_step"] is None else f"{run['median_step']:,.0f}",
+        *("diverged" if x is None else f"{x:.2g}" for x in (loss["median"], loss["high"])),
+        percent(run["accuracy"]),
+        *(percent(run[key]) if run[key] else "" for key in ("clipped", "refused")),
+    ]
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.0%}" if share >= 0.01 else "<1%"
+
+
+def alarm() -> str:
+    """How long before the spike of `funcopt health --task spike` the monitor said so."""
+    report = json.loads((RESULTS / "health_spike.json").read_text())
+    said = report["untreated"]["first_said_at_step"]
+    spike = report["treatments"][0]["steps"][0]
+    if "STALE SECOND MOMENT" not in said or spike is None:
+        return "The monitor said nothing of the second moment before the spike.\n"
+    step = said["STALE SECOND MOMENT"]
+    return (
+        f"Of seed {report['untreated']['seed']} the monitor says STALE SECOND MOMENT at step "
+        f"{step:,}, and the loss spikes at step {spike:,.0f}, {spike - step:,.0f} steps later.\n"
+    )
+
+
+RESCUES = ("deep_tanh", "rnn_adding", "rnn_temporal_order", "cliff", "spike")
 REGIONS = {
+    **{f"health_{task}": functools.partial(rescue, task) for task in RESCUES},
+    "health_alarm": alarm,
     "torture": torture,
     "torture_cases": torture_cases,
     "smallest_spikes": smallest_spikes,

@@ -42,6 +42,7 @@ def run(argv: list[str]) -> int:
         arguments.Demo: terminal.run_demo,
         arguments.Compare: terminal.run_compare,
         arguments.Lr: terminal.run_lr,
+        arguments.Health: terminal.run_health,
         arguments.Schedule: terminal.run_schedule,
         arguments.List: terminal.run_list,
         arguments.Show: terminal.run_show,

@@ -35,7 +35,8 @@ class Compare:
     optimizers: Annotated[Positional[tuple[str, ...]], arg(metavar="OPTIMIZER ...")]
     """Names such as adam, or calls such as "sgd(momentum=0.9)"; `funcopt list` has them all."""
     task: str = "digits"
-    """digits, linear_regression, deep_tanh or logistic_digits."""
+    """digits, linear_regression, deep_tanh, logistic_digits, rnn_adding, rnn_temporal_order, cliff
+    or spike."""
     lrs: str = "1e-4:1:17"
     """Learning rates: low:high:count (evenly spaced logarithms), or a list such as 0.01,0.1."""
     schedule: str = "constant"
@@ -61,7 +62,8 @@ class Lr:
     optimizer: Annotated[Positional[str], arg(metavar="OPTIMIZER")]
     """A name such as adam, or a call such as "sgd(momentum=0.9)"; `funcopt list` has them all."""
     task: str = "digits"
-    """digits, linear_regression, deep_tanh or logistic_digits."""
+    """digits, linear_regression, deep_tanh, logistic_digits, rnn_adding, rnn_temporal_order, cliff
+    or spike."""
     lr_min: float = 1e-7
     """The rate of the first step."""
     lr_max: float = 10.0
@@ -80,6 +82,32 @@ class Lr:
     """Print the answer and where the picture is, nothing else."""
     json: bool = False
     """Print the answer as JSON."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """Train where training breaks, untreated and treated: what rescues it, on how many seeds."""
+
+    task: str = "deep_tanh"
+    """deep_tanh, rnn_adding, rnn_temporal_order, cliff or spike."""
+    opt: Annotated[str | None, arg(metavar="OPTIMIZER")] = None
+    """A name or a call such as "sgd(momentum=0.9)"; None is what fails there, sgd or adam."""
+    lrs: Annotated[str | None, arg(metavar="STR")] = None
+    """Its learning rates, as in compare; None is the task's own four."""
+    seeds: int = 12
+    """How many seeds; success is counted over them."""
+    seed: int = 0
+    """The first seed; the others count on from it."""
+    steps: Annotated[int | None, arg(metavar="INT")] = None
+    """Updates of each run; None is the task's own number, or a tenth of it with --quick."""
+    quick: bool = False
+    """A tenth of the steps, half as many learning rates, no other depths."""
+    out: Path = Path("funcopt-out")
+    """Folder for the picture and the numbers."""
+    quiet: bool = False
+    """Print the answer and where the picture is, nothing else."""
+    json: bool = False
+    """Print every number but the curves as JSON on stdout, everything else on stderr."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +151,7 @@ COMMANDS = {
     "demo": Demo,
     "compare": Compare,
     "lr": Lr,
+    "health": Health,
     "schedule": Schedule,
     "list": List,
     "show": Show,
@@ -135,6 +164,7 @@ def parse(argv: list[str]) -> Any:
         Annotated[Demo, subcommand("demo")]
         | Annotated[Compare, subcommand("compare")]
         | Annotated[Lr, subcommand("lr")]
+        | Annotated[Health, subcommand("health")]
         | Annotated[Schedule, subcommand("schedule")]
         | Annotated[List, subcommand("list")]
         | Annotated[Show, subcommand("show")]

@@ -38,7 +38,8 @@ def command(*argv: str, **options) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["compare", "--help"], ["lr", "--help"], ["schedule", "--help"]]
+    "argv",
+    [["--help"], *([name, "--help"] for name in ("compare", "lr", "schedule", "health"))],
 )
 def test_help_imports_neither_jax_nor_matplotlib(argv):
     look = (
@@ -77,6 +78,11 @@ def test_help_imports_neither_jax_nor_matplotlib(argv):
         (["lr", "adam", "--convention", "valey"], "Did you mean 'valley'"),
         (["lr", "adam", "--lr-min", "0"], "lr_min 0.0"),
         (["lr", "adam", "--seeds", "0"], "--seeds 0"),
+        (["health", "--task", "clif"], "unknown task 'clif'. Did you mean 'cliff'"),
+        (["health", "--opt", "sdg"], "unknown optimizer 'sdg'. Did you mean 'sgd'"),
+        (["health", "--lrs", "1e-4:1"], "expected low:high:count"),
+        (["health", "--seeds", "0"], "--seeds 0"),
+        (["health", "--steps", "0"], "steps: 0 given"),
         (["schedule", "cosin"], "unknown schedule 'cosin'. Did you mean 'cosine'"),
         (["schedule", "cosine(alfa=1)"], "unknown cosine_decay_schedule argument 'alfa'"),
         (["schedule", "piecewise_constant_schedule(init_value=-"], "cannot read"),

@@ -13,7 +13,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 LINEAR_REGRESSION = EXAMPLES / "linear_regression.py"
 HYPERGRADIENT = EXAMPLES / "hypergradient.py"
 POPULATION = EXAMPLES / "population.py"
-NETWORKS = sorted(set(EXAMPLES.glob("*.py")) - {LINEAR_REGRESSION, HYPERGRADIENT, POPULATION})
+EXPLODING = EXAMPLES / "exploding_rnn.py"
+VANISHING = EXAMPLES / "vanishing_deep_net.py"
+NETWORKS = sorted(
+    set(EXAMPLES.glob("*.py"))
+    - {LINEAR_REGRESSION, HYPERGRADIENT, POPULATION, EXPLODING, VANISHING}
+)
 
 pytestmark = pytest.mark.default_promotion
 
@@ -90,3 +95,33 @@ def test_a_population_is_32_plain_trainings(tmp_path, capsys):
     for place in (0, 4):  # larger rates let rounding errors grow
         alone = module["train"](funcopt.adam(float(module["RATES"][place])), key)
         np.testing.assert_allclose(losses[place], alone[-1], rtol=0.02)
+
+
+def test_a_clip_rescues_the_recurrent_network(tmp_path, capsys):
+    module = runpy.run_path(str(EXPLODING))
+    curves = module["main"](["--out", str(tmp_path)])
+    assert (tmp_path / "exploding_rnn.png").stat().st_size > 10_000
+    learnt = {
+        name: int((losses[:, -50:].mean(axis=1) < np.log(4) / 2).sum())
+        for name, (losses, _) in curves.items()
+    }
+    assert learnt["sgd"] <= 2
+    assert learnt["clip + sgd"] >= 7
+    printed = capsys.readouterr().out
+    for name, count in learnt.items():
+        assert f"{name}: {count} of 8 learn" in printed
+    starts = [losses[:, 0] for losses, _ in curves.values()]
+    np.testing.assert_array_equal(*starts)
+
+
+def test_initialisation_cures_what_an_adaptive_rate_eases(tmp_path, capsys):
+    module = runpy.run_path(str(VANISHING))
+    runs, norms = module["main"](["--out", str(tmp_path)])
+    assert (tmp_path / "vanishing_deep_net.png").stat().st_size > 10_000
+    sgd, adam, cured = (losses[-20:].mean() for losses in runs.values())
+    assert abs(sgd - np.log(10)) < 0.02
+    assert cured < adam < 0.9 * sgd
+    small, _, kept = norms.values()
+    assert small[0] < 1e-3 * small[-1]
+    assert kept[0] > 0.1 * kept[-1]
+    assert capsys.readouterr().out.count("VANISHING") == 1

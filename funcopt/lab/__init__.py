@@ -1,7 +1,8 @@
 """Experiments: which optimizer, which learning rate, how sure.
 
 Everything that the command `funcopt` does is a function here that returns a record with
-`.table()`, `.plot(ax=)` and `.to_csv(path)`.
+`.table()`, `.plot(ax=)` and `.to_csv(path)`. What `funcopt health` does is `rescue`, whose picture
+is a whole figure.
 
 >>> found = compare(["adam"], task="linear_regression", lrs="0.1,0.2", seeds=1, steps=20)
 >>> found.verdicts[0].best_rate
@@ -15,6 +16,8 @@ from .compare import demo as demo
 from .comparison import Comparison as Comparison
 from .find_lr import find_lr as find_lr
 from .lr_range import RangeTest as RangeTest
+from .rescue import rescue as rescue
+from .rescued import Rescue as Rescue
 from .schedule_curves import ScheduleCurves as ScheduleCurves
 from .schedule_curves import schedule_curves as schedule_curves
 from .search import Swept as Swept
@@ -22,8 +25,8 @@ from .search import sweep as sweep
 from .show import Shown as Shown
 from .show import show as show
 from .sweep import Sweep as Sweep
+from .task import Task as Task
 from .tasks import TASKS as TASKS
-from .tasks import Task as Task
 from .tasks import get_task as get_task
 from .tasks import load_digits as load_digits
 from .verdict import Verdict as Verdict

@@ -1,4 +1,4 @@
-"""Pictures of what the lab found. matplotlib is imported here and nowhere else."""
+"""Pictures of what the lab found. matplotlib is imported here and in `rescue_plots`."""
 
 import math
 from collections.abc import Callable

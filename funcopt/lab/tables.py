@@ -13,11 +13,12 @@ from rich.text import Text
 from .catalogue import Catalogue
 from .comparison import Comparison, digits, plural
 from .lr_range import RangeTest
+from .rescued import Depths, Rescue, Runs
 from .schedule_curves import ScheduleCurves
 from .search import Swept
 from .show import Shown
 from .sweep import Sweep
-from .verdict import Spread, Verdict, best_index, valley
+from .verdict import Spread, Verdict, best_index, middle, valley
 
 NARROW = "\N{NO-BREAK SPACE}"
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -301,4 +302,59 @@ def schedule_curves(what: ScheduleCurves, width: int = 32) -> Table:
         line = "".join(BLOCKS[height] for height in heights)
         numbers = (f"{what.at(share)[place]:.3g}" for share in shares)
         table.add_row(Text(label), line, *numbers)
+    return table
+
+
+def rescue(what: Rescue) -> Group:
+    """One row for each treatment, the untreated first; then depths, where there are any."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    scored = any(np.isfinite(run.accuracy).any() for run in what.runs)
+    table.add_column("treatment", no_wrap=True)
+    accuracy = ["accu-\nracy"] if scored else []
+    for name in ("rate", "success", what.step_name.replace(" ", "\n", 1), "median\nloss",
+                 "worst\nloss", *accuracy, "steps\nclipped", "steps\nrefused"):  # fmt: skip
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in what.runs:
+        style = "bold green" if run is what.best else "red" if run in what.untreated else None
+        table.add_row(*rescue_row(run, scored), style=style)
+    parts = [Text(what.headline(), style="bold"), Text(), table]
+    if what.depths:
+        parts += [Text(), by_depth(what.depths)]
+    notes = [Text(note) for note in what.notes()]
+    return Group(*parts, Text(), *notes)
+
+
+def rescue_row(run: Runs, scored: bool) -> list[str]:
+    step = float(middle(run.step))
+    losses = (float(middle(run.final)), float(run.final.max()))
+    accuracy = [f"{100 * float(np.median(run.accuracy)):.0f}%"] if scored else []
+    return [
+        run.name,
+        f"{run.rate:.2g}" + "!" * run.on_edge,
+        run.score.replace(" of ", "/"),
+        f"{step:.0f}" if math.isfinite(step) else "never",
+        *(f"{loss:.2g}" if math.isfinite(loss) else "diverged" for loss in losses),
+        *accuracy,
+        *(percentage(flags) for flags in (run.clipped, run.refused)),
+    ]
+
+
+def percentage(flags: np.ndarray) -> str:
+    """The share of what is true: empty for none, and small shares as such."""
+    share = float(np.mean(flags))
+    return "" if share == 0 else f"{share:.0%}" if share >= 0.01 else "<1%"
+
+
+def by_depth(depths: tuple[Depths, ...]) -> Table:
+    """Runs that succeed, and the median accuracy, at every depth."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("success (accuracy), layers:", no_wrap=True)
+    for depth in depths[0].depths:
+        table.add_column(str(depth), justify="right", no_wrap=True)
+    for each in depths:
+        cells = (
+            f"{run.score.replace(' of ', '/')} ({100 * np.median(run.accuracy):.0f}%)"
+            for run in each.runs
+        )
+        table.add_row(each.name, *cells)
     return table

@@ -2,41 +2,15 @@
 
 import functools
 import importlib.resources
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .names import look_up
-
-
-@dataclass(frozen=True)
-class Task:
-    """A problem to minimise, with what is needed to judge the result.
-
-    - `init(key) -> params`; `sample(key, step) -> batch` (a pure function, so a run needs no
-      memory of its batches); `loss(params, batch)` is minimised;
-    - `evaluate(params) -> {"loss", "accuracy"}` is the verdict on one set of parameters; what
-      `loss` means there is said by `scored`, and `accuracy` is NaN where there is none;
-    - `chance` is the loss of the best answer that ignores the input, `target` the training loss
-      that counts as solved, `optimum` the smallest training loss where it is known;
-    - `settings` are the numbers that define the task.
-    """
-
-    name: str
-    summary: str
-    init: Callable[[jax.Array], Any]
-    sample: Callable[[jax.Array, jax.Array], Any]
-    loss: Callable[[Any, Any], jax.Array]
-    evaluate: Callable[[Any], dict[str, jax.Array]]
-    chance: float
-    target: float
-    optimum: float | None = None
-    scored: str = "test loss"
-    settings: dict[str, float] = field(default_factory=dict)
+from .recurrent import rnn_adding, rnn_temporal_order
+from .task import Task, accuracy, cross_entropy, dense, layers
+from .traps import cliff, spike
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -60,30 +34,6 @@ def split_digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.
     test = np.arange(len(labels)) % 5 == 0
     labels = labels.astype(np.int32)
     return (pixels[~test], labels[~test]), (pixels[test], labels[test])
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean of `-log softmax(logits)[label]`."""
-    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
-    return -jnp.mean(picked)
-
-
-def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """The share of rows whose largest logit is at the label."""
-    return jnp.mean((jnp.argmax(logits, axis=1) == labels).astype(jnp.float32))
-
-
-def dense(layer: dict[str, jax.Array], x: jax.Array) -> jax.Array:
-    return x @ layer["kernel"] + layer["bias"][None, :]
-
-
-def layers(key: jax.Array, sizes: list[int], scale: Callable[[int], float]) -> list:
-    """Layers of normal weights with the standard deviation `scale(inputs)`, and zero biases."""
-    keys = jax.random.split(key, len(sizes) - 1)
-    return [
-        {"kernel": scale(m) * jax.random.normal(k, (m, n)), "bias": jnp.zeros(n)}
-        for k, m, n in zip(keys, sizes[:-1], sizes[1:], strict=True)
-    ]
 
 
 def classifier(name, summary, init, logits, *, batch, target, settings) -> Task:
@@ -154,6 +104,41 @@ def deep_tanh() -> Task:
         batch=64,
         target=2.0,  # less than guessing gives: the gradients came through
         settings={"layers": 20, "width": 32, "scale": 0.1},
+    )
+
+
+def stacked_tanh(depth: int = 20, scale: float | None = 0.1) -> Task:
+    """`deep_tanh` of any depth from 3 on, its hidden layers stacked in one leaf.
+
+    They are run by a scan, which compiles in the time of one layer. With `scale=None` the standard
+    deviation of a weight is one over the root of the layer's inputs, which keeps the variance of
+    what passes through.
+    """
+
+    def init(key):
+        ends = jax.random.split(key, 3)
+        sizes = {"first": (64, 32), "hidden": (depth - 2, 32, 32), "last": (32, 10)}
+        return {
+            name: {
+                "kernel": (scale or size[-2] ** -0.5) * jax.random.normal(k, size),
+                "bias": jnp.zeros((*size[:-2], size[-1])),
+            }
+            for k, (name, size) in zip(ends, sizes.items(), strict=True)
+        }
+
+    def logits(params, x):
+        x = jnp.tanh(dense(params["first"], x))
+        step = lambda x, layer: (jnp.tanh(dense(layer, x)), None)  # noqa: E731
+        return dense(params["last"], jax.lax.scan(step, x, params["hidden"])[0])
+
+    return classifier(
+        "deep_tanh",
+        f"plain {depth}-layer tanh network on the digits: gradients vanish",
+        init,
+        logits,
+        batch=32,
+        target=float(np.log(10) / 2),
+        settings={"layers": depth, "width": 32, **({} if scale is None else {"scale": scale})},
     )
 
 
@@ -230,7 +215,19 @@ def linear_regression() -> Task:
     )
 
 
-TASKS = {make.__name__: make for make in (digits, linear_regression, deep_tanh, logistic_digits)}
+TASKS = {
+    make.__name__: make
+    for make in (
+        digits,
+        linear_regression,
+        deep_tanh,
+        logistic_digits,
+        rnn_adding,
+        rnn_temporal_order,
+        cliff,
+        spike,
+    )
+}
 
 
 @functools.cache

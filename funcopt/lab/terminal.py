@@ -17,6 +17,8 @@ from .catalogue import catalogue
 from .compare import demo_plan, execute, plan
 from .comparison import Comparison, Plan, finite, plural
 from .find_lr import find_lr
+from .rescue import prepared
+from .rescued import Rescue
 from .schedule_curves import schedule_curves
 from .show import show
 from .tasks import get_task
@@ -56,6 +58,55 @@ def run_compare(options: Any) -> int:
             schedule=options.schedule,
         ),
     )
+
+
+def run_health(options: Any) -> int:
+    seeds = counted(options.seed, options.seeds)
+    screen = console(stderr=options.json)
+
+    def report(line: str) -> None:
+        if not options.quiet:
+            screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        start = prepared(
+            options.task,
+            options.opt,
+            seeds=seeds(),
+            steps=options.steps,
+            lrs=options.lrs,
+            quick=options.quick,
+        )
+    except (ValueError, TypeError) as error:
+        return refuse(str(error))
+    try:
+        probe(options.out)
+    except OSError as error:
+        return refuse(f"--out: cannot write to {options.out}: {error.strerror or error}.")
+    report(f"{start.description()} on {machine()}")
+    found = start(report)
+    files = found.save(options.out) if found.runs else []
+    tell_rescue(found, files, screen, options)
+    return INTERRUPTED if found.interrupted else DONE
+
+
+def tell_rescue(found: Rescue, files: list[Path], screen: Console, options: Output) -> None:
+    """Print the answer, the table and where the picture is, as the options ask for it."""
+    if options.json:
+        print_json(found.summary() | {"files": [str(file) for file in files]})
+    if options.quiet:
+        if not options.json:
+            screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
+    else:
+        screen.print()
+        screen.print(found.table())
+        screen.print()
+    if files:
+        picture, *others = files
+        lines = [f"picture: {picture}"]
+        if not options.quiet:
+            lines.append(f"beside it: {', '.join(file.name for file in others)}")
+        screen.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def run_list(options: Any) -> int:
