@@ -16,6 +16,12 @@ Means are over all n elements of a leaf of at most `limit`, over evenly spaced r
 one. v̂ is the second moment that the optimizer divides by, ε what it adds to the root of it. A
 stacked leaf gives one row for each layer.
 
+In the columns that have v̂, g is the gradient as the optimizer saw it: behind clips, weight decay
+or accumulation. It is what has changed the running mean of squares v, with decay β:
+
+    g² = (v_t − β v_{t−1}) / (1 − β)                at least 2⁻²² v_t / (1 − β), below which it
+                                                    is rounding
+
 RMS_t: Wortsman et al., 2023 (https://arxiv.org/abs/2304.13013); the spike score: Huang et al., 2025
 (https://arxiv.org/abs/2501.06842).
 """
@@ -60,9 +66,13 @@ EPS_FACTOR = 10.0
 class Moment(NamedTuple):
     """A second moment before and after the step, and what is needed to read it.
 
-    `decay` and the count `t` of its updates tell its total weight, `floor` is ε.
+    `mean_old` and `mean_new` are the running mean of squares, `old` and `new` what is divided by,
+    which is the same but for AMSGrad. `decay` and the count `t` of updates tell its total weight,
+    `floor` is ε.
     """
 
+    mean_old: Array
+    mean_new: Array
     old: Array
     new: Array
     decay: Array
@@ -96,12 +106,14 @@ def row_norms(x: Array, last: Float[Array, " layers"], axis: int | None) -> Arra
 
     So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once.
     """
-    x = layers_first(_wide(x), axis)
-    unit = _power_of_two(last)
+    x, unit = layers_first(_wide(x), axis), _power_of_two(last)
+    squares = jnp.sum(_squares(x, unit), axis=tuple(range(1, x.ndim)))
+    return jnp.sqrt(squares).astype(unit.dtype) / unit
+
+
+def _squares(x: Array, unit: Float[Array, " layers"]) -> Array:
     scaled = x * unit.reshape((-1,) + (1,) * (x.ndim - 1)).astype(x.dtype)
-    return (
-        jnp.sqrt(jnp.sum(scaled * scaled, axis=tuple(range(1, x.ndim)))).astype(unit.dtype) / unit
-    )
+    return scaled * scaled
 
 
 def _power_of_two(norm: Float[Array, " layers"]) -> Float[Array, " layers"]:
@@ -133,9 +145,8 @@ def measure(
     update: Array,
     param: Array,
     moment: Moment | None,
-    norms: Float[Array, " layers"],
+    last: Float[Array, "layers columns"],
     unscale: Float[Array, ""],
-    clip_ratio: Float[Array, ""],
     *,
     axis: int | None,
     limit: int,
@@ -146,9 +157,8 @@ def measure(
     Args:
         grad, update, param: of the leaf, of any floating or complex type.
         moment: of the leaf; None leaves the columns that need it absent.
-        norms: of the rows of `grad`, as they came.
+        last: what was measured before, from which the scale of norms is taken.
         unscale: by which gradients are multiplied, 1 over a loss scale.
-        clip_ratio: by which they were multiplied before the optimizer saw them.
         axis: of stacked layers.
         limit: how many elements of a layer are looked at.
         corrected: whether the moment is divided by its total weight.
@@ -157,42 +167,38 @@ def measure(
     def sample(x: Array) -> Array:
         return thinned(layers_first(x, axis), limit)
 
+    norms = row_norms(grad, last[:, 0] / unscale, axis)
     whole = layers_first(param, axis)
     size, rest = max(whole[:1].size, 1), tuple(range(1, whole.ndim))
     raw = jnp.abs(sample(_wide(grad)))
     count = max(raw[:1].size, 1)
-    column = raw.shape[:1] + (1,) * len(rest)
-    rms = (norms / size**0.5).reshape(column).astype(raw.dtype)
+    rms = (norms / size**0.5).reshape((-1,) + (1,) * len(rest)).astype(raw.dtype)
     u, p = (sample(_wide(x)) for x in (update, param))
+    units = [_power_of_two(last[:, i]) for i in (1, 2)]
 
-    counts = {
+    counts: dict[Any, Array] = {
         "zero": raw == 0,
         "negligible": (raw > 0) & (raw < NEGLIGIBLE * rms),
         "nonfinite": ~jnp.isfinite(raw),
     }
-    sums = {"update": u * u, "param": p * p}
+    sums = {"update": _squares(u, units[0]), "param": _squares(p, units[1])}
     largest = jnp.zeros_like(raw)
     half = jnp.issubdtype(param.dtype, jnp.floating) and jnp.finfo(param.dtype).bits < 32
     if half:
-        total = sample(param).astype(jnp.float32) + sample(update).astype(jnp.float32)
-        counts["lost"] = (total.astype(param.dtype) == sample(param)) & (u != 0)
+        counts["lost"] = _is_lost(sample(update), sample(param))
     if moment is not None:
-        tiny = float(jnp.finfo(jnp.float32).tiny)
-        old, new = (sample(x).astype(jnp.float32) for x in (moment.old, moment.new))
-        if corrected:
-            old = old / jnp.where(moment.t > 1, seen(moment.decay, moment.t - 1, old.dtype), 1)
-            new = new / seen(moment.decay, moment.t, new.dtype)
-        g = raw.astype(jnp.float32) * (unscale * clip_ratio)
-        both = (g > 0) & (new > 0)
-        counts |= {
-            "moving": new > 0,
-            "both": both,
-            "eps": (new > 0) & (new < (EPS_FACTOR * moment.floor) ** 2),
-        }
-        lag = 2 * jnp.log(jnp.where(both, g, 1)) - jnp.log(jnp.where(both, new, 1))
-        least = jnp.maximum(jnp.maximum(new, moment.floor**2), tiny)
-        sums |= {"lag": lag, "rms": g * g / least}
-        largest = jnp.where(old > 0, g * g / jnp.where(old > 0, old, 1), 0)
+        kept = Moment(
+            mean_old=sample(moment.mean_old),
+            mean_new=sample(moment.mean_new),
+            old=sample(moment.old),
+            new=sample(moment.new),
+            decay=moment.decay,
+            floor=moment.floor,
+            t=moment.t,
+        )
+        flags, terms, largest = _beside_moment(kept, raw, corrected)
+        counts |= flags
+        sums |= terms
 
     x = raw.astype(jnp.float32) * unscale
     counts |= {edge: x >= edge for edge in EDGES}
@@ -203,8 +209,9 @@ def measure(
         return counted[name] / of
 
     rows = {
-        "update_norm": jnp.sqrt(summed["update"] / count * size),
-        "param_norm": jnp.sqrt(summed["param"] / count * size),
+        "grad_norm": norms * unscale,
+        "update_norm": jnp.sqrt(summed["update"] / count * size) / units[0],
+        "param_norm": jnp.sqrt(summed["param"] / count * size) / units[1],
         "zero": share("zero"),
         "negligible": share("negligible"),
         "nonfinite": share("nonfinite"),
@@ -218,11 +225,46 @@ def measure(
             "rms": jnp.sqrt(summed["rms"] / count),
             "spike": most,
         }
-    rows["grad_norm"] = norms * unscale
     absent = jnp.full_like(most, ABSENT)
     table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
     above = jnp.stack([share(edge) for edge in EDGES], axis=1)
     return table.astype(jnp.float32), above.astype(jnp.float16)
+
+
+def _is_lost(update: Array, param: Array) -> Array:
+    """Whether an update that is not 0 leaves a half-precision parameter as it is.
+
+    Rounded by `reduce_precision`, since XLA leaves out a conversion to half precision and back.
+    """
+    limits = jnp.finfo(param.dtype)
+    p, u = param.astype(jnp.float32), update.astype(jnp.float32)
+    rounded = jax.lax.reduce_precision(p + u, limits.nexp, limits.nmant)
+    return (rounded == p) & (u != 0)
+
+
+def _beside_moment(
+    moment: Moment, raw: Array, corrected: bool
+) -> tuple[dict[Any, Array], dict[str, Array], Array]:
+    """Flags to count and terms to sum of gradients beside the second moment; SPAM's score."""
+    limits = jnp.finfo(jnp.float32)
+    before, after, old, new = (x.astype(jnp.float32) for x in moment[:4])
+    if corrected:
+        old = old / jnp.where(moment.t > 1, seen(moment.decay, moment.t - 1, old.dtype), 1)
+        new = new / seen(moment.decay, moment.t, new.dtype)
+    share = 1 - moment.decay
+    rounding = 2 * float(limits.eps) * after / share
+    g2 = jnp.maximum((after - moment.decay * before) / share, rounding)
+    g2 = jnp.where(raw == 0, 0, g2)
+    both = (g2 > 0) & (new > 0)
+    flags = {
+        "moving": new > 0,
+        "both": both,
+        "eps": (new > 0) & (new < (EPS_FACTOR * moment.floor) ** 2),
+    }
+    lag = jnp.log(jnp.where(both, g2, 1)) - jnp.log(jnp.where(both, new, 1))
+    least = jnp.maximum(jnp.maximum(new, moment.floor**2), float(limits.tiny))
+    largest = jnp.where(old > 0, g2 / jnp.where(old > 0, old, 1), 0)
+    return flags, {"lag": lag, "rms": g2 / least}, largest
 
 
 def _counted(flags: dict[Any, Array], rest: tuple[int, ...]) -> dict[Any, Array]:
@@ -252,20 +294,3 @@ def _reduced(adds: dict[str, Array], largest: Array, rest: tuple[int, ...]) -> A
 def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
     """Without NaN and infinities, for which `LARGEST` stands."""
     return jnp.where(jnp.isfinite(x), jnp.clip(x, ABSENT, LARGEST), LARGEST)
-
-
-def noise_scale_terms(
-    micro_norms: Float[Array, " k"], norm: Float[Array, ""]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Unbiased trace of the covariance of micro-batch gradients, and squared norm of their mean.
-
-    With |G_b|² the mean squared norm of k micro-batch gradients and |G_B|² that of their mean,
-
-        |G|² = (k |G_B|² − |G_b|²) / (k − 1)        S = (|G_b|² − |G_B|²) / (1 − 1/k)
-
-    and the noise scale, in micro-batches, is a ratio of running means of the two. McCandlish et
-    al., 2018 (https://arxiv.org/abs/1812.06162), appendix A.
-    """
-    k = micro_norms.size
-    small, big = jnp.mean(micro_norms.astype(jnp.float32) ** 2), norm.astype(jnp.float32) ** 2
-    return (small - big) / (1 - 1 / k), (k * big - small) / (k - 1)
