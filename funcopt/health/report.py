@@ -118,7 +118,7 @@ def health(state: OptState, params: Params, thresholds: Thresholds | None = None
     ...     grads = jax.grad(lambda params: jnp.sum(params["used"] ** 2))(params)
     ...     params, state = funcopt.step(tx, grads, state, params)
     >>> funcopt.health(state, params)
-    <Health after 3 steps: DEAD, STEPS TOO LARGE>
+    <Health after 3 steps: DEAD>
     """
     return judged(read(find(state), params), thresholds)
 

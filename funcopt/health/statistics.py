@@ -6,7 +6,7 @@
     zero            mean (g = 0)
     negligible      mean (0 < |g| < 10⁻³ RMS(g))
     nonfinite       mean (g is NaN or infinite)
-    eps_dominated   mean (√v̂ < 10 ε)               where v̂ > 0
+    eps_dominated   mean (√v̂ < ε)                  where g ≠ 0 and v̂ > 0
     v_lag           mean log (g² / v̂)              where g ≠ 0 and v̂ > 0
     rms             √ mean (g² / max(v̂, ε²))       StableAdamW's RMS_t
     spike           max (g² / v̂_{t−1})             SPAM's score
@@ -60,7 +60,6 @@ EDGES = tuple(2.0**exponent for exponent in range(-44, 20, 4))
 """What |g| is compared with: the edges of the histogram's bins, each 4 powers of two wide."""
 
 NEGLIGIBLE = 1e-3
-EPS_FACTOR = 10.0
 
 
 class Moment(NamedTuple):
@@ -104,7 +103,8 @@ def _wide(x: Array) -> Array:
 def row_norms(x: Array, last: Float[Array, " layers"], axis: int | None) -> Array:
     """The norm of each layer, with the power of two near the `last` one taken out of the squares.
 
-    So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once.
+    So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once:
+    then they are 0 or infinite, see `_or_largest`.
     """
     x, unit = layers_first(_wide(x), axis), _power_of_two(last)
     squares = jnp.sum(_squares(x, unit), axis=tuple(range(1, x.ndim)))
@@ -117,11 +117,9 @@ def _squares(x: Array, unit: Float[Array, " layers"]) -> Array:
 
 
 def _power_of_two(norm: Float[Array, " layers"]) -> Float[Array, " layers"]:
-    """One over the power of two below `norm`; where that was 0 or infinite, far up or down."""
+    """One over the power of two below `norm`; 1 where that is 0, infinite or not known."""
     known = (norm > 0) & (norm < LARGEST)
     exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
-    exponent = jnp.where(known, exponent, jnp.where(norm >= LARGEST, 90.0, 0.0))
-    exponent = jnp.where(norm == 0, -90.0, exponent)
     bits = (127 - jnp.clip(exponent, -100, 100).astype(jnp.int32)) << 23
     return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
@@ -135,8 +133,8 @@ def diagnose(x: Array, axis: int | None) -> tuple[Array, Array]:
     x = jnp.abs(layers_first(_wide(x), axis)).astype(jnp.float32)
     rest = tuple(range(1, x.ndim))
     finite = jnp.isfinite(x)
-    sums, most = _reduced({"broken": ~finite}, jnp.where(finite, x, 0), rest)
-    return sums["broken"], most
+    found = _reduced({"broken": ~finite}, {"largest": jnp.where(finite, x, 0)}, rest)
+    return found["broken"], found["largest"]
 
 
 @partial(jax.jit, static_argnames=("axis", "limit", "corrected"))
@@ -182,7 +180,7 @@ def measure(
         "nonfinite": ~jnp.isfinite(raw),
     }
     sums = {"update": _squares(u, units[0]), "param": _squares(p, units[1])}
-    largest = jnp.zeros_like(raw)
+    maxima = {"grad": raw, "largest_update": u, "largest_param": p}
     half = jnp.issubdtype(param.dtype, jnp.floating) and jnp.finfo(param.dtype).bits < 32
     if half:
         counts["lost"] = _is_lost(sample(update), sample(param))
@@ -196,22 +194,25 @@ def measure(
             floor=moment.floor,
             t=moment.t,
         )
-        flags, terms, largest = _beside_moment(kept, raw, corrected)
+        flags, terms, maxima["spike"] = _beside_moment(kept, raw, corrected)
         counts |= flags
         sums |= terms
 
     x = raw.astype(jnp.float32) * unscale
     counts |= {edge: x >= edge for edge in EDGES}
     counted = _counted(counts, rest)
-    summed, most = _reduced(sums, largest, rest)
+    found = _reduced(sums, maxima, rest)
 
     def share(name: Any, of: Any = count) -> Array:
         return counted[name] / of
 
+    def whole_norm(name: str, unit: Array) -> Array:
+        return jnp.sqrt(found[name] / count * size) / unit
+
     rows = {
-        "grad_norm": norms * unscale,
-        "update_norm": jnp.sqrt(summed["update"] / count * size) / units[0],
-        "param_norm": jnp.sqrt(summed["param"] / count * size) / units[1],
+        "grad_norm": _or_largest(norms, found["grad"]) * unscale,
+        "update_norm": _or_largest(whole_norm("update", units[0]), found["largest_update"]),
+        "param_norm": _or_largest(whole_norm("param", units[1]), found["largest_param"]),
         "zero": share("zero"),
         "negligible": share("negligible"),
         "nonfinite": share("nonfinite"),
@@ -221,11 +222,11 @@ def measure(
     if moment is not None:
         rows |= {
             "eps_dominated": share("eps", jnp.maximum(counted["moving"], 1)),
-            "v_lag": summed["lag"] / jnp.maximum(counted["both"], 1),
-            "rms": jnp.sqrt(summed["rms"] / count),
-            "spike": most,
+            "v_lag": found["lag"] / jnp.maximum(counted["both"], 1),
+            "rms": jnp.sqrt(found["rms"] / count),
+            "spike": found["spike"],
         }
-    absent = jnp.full_like(most, ABSENT)
+    absent = jnp.full_like(found["grad"], ABSENT)
     table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
     above = jnp.stack([share(edge) for edge in EDGES], axis=1)
     return table.astype(jnp.float32), above.astype(jnp.float16)
@@ -257,9 +258,9 @@ def _beside_moment(
     g2 = jnp.where(raw == 0, 0, g2)
     both = (g2 > 0) & (new > 0)
     flags = {
-        "moving": new > 0,
+        "moving": (new > 0) & (raw > 0),
         "both": both,
-        "eps": (new > 0) & (new < (EPS_FACTOR * moment.floor) ** 2),
+        "eps": (new > 0) & (raw > 0) & (new < moment.floor**2),
     }
     lag = jnp.log(jnp.where(both, g2, 1)) - jnp.log(jnp.where(both, new, 1))
     least = jnp.maximum(jnp.maximum(new, moment.floor**2), float(limits.tiny))
@@ -279,16 +280,33 @@ def _counted(flags: dict[Any, Array], rest: tuple[int, ...]) -> dict[Any, Array]
     return {name: x.astype(jnp.float32) for name, x in zip(flags, counts, strict=True)}
 
 
-def _reduced(adds: dict[str, Array], largest: Array, rest: tuple[int, ...]) -> Any:
-    """The sums of all of `adds` and the maximum of `largest`, in one loop over the elements."""
-    columns = [x.astype(jnp.float32) for x in (*adds.values(), largest)]
+def _reduced(
+    adds: dict[str, Array], maxima: dict[str, Array], rest: tuple[int, ...]
+) -> dict[str, Array]:
+    """The sums of all of `adds` and the maxima of the others, in one loop over the elements."""
+    columns = [
+        *(x.astype(jnp.float32) for x in adds.values()),
+        *(jnp.abs(x).astype(jnp.float32) for x in maxima.values()),
+    ]
+    sums = len(adds)
 
     def combine(a, b):
-        return *(x + y for x, y in zip(a[:-1], b[:-1], strict=True)), jnp.maximum(a[-1], b[-1])
+        return (
+            *(x + y for x, y in zip(a[:sums], b[:sums], strict=True)),
+            *map(jnp.maximum, a[sums:], b[sums:]),
+        )
 
     zeros = [jnp.zeros([], jnp.float32) for _ in columns]
-    *sums, most = jax.lax.reduce(columns, zeros, combine, rest) if rest else columns
-    return dict(zip(adds, sums, strict=True)), most
+    found = jax.lax.reduce(columns, zeros, combine, rest) if rest else columns
+    return dict(zip((*adds, *maxima), found, strict=True))
+
+
+def _or_largest(norms: Array, largest: Array) -> Array:
+    """The norms, or the largest element where their squares have left the range of floats.
+
+    It is below the norm, and near enough for the next measurement to find the scale.
+    """
+    return jnp.where((norms > 0) & jnp.isfinite(norms), norms, largest)
 
 
 def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:

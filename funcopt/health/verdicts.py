@@ -33,9 +33,11 @@ class Thresholds:
         sparse: layers whose gradients have zeros by design, a regular expression.
         saturated, negligible: share of elements that are zero or below a thousandth of their
             root mean square, and of those that are so without being zero. 0.7 and 0.05.
-        v_lag, stale_steps: mean log g²/v̂ below this, after so many steps. −4 and 100.
+        v_lag, regrowth: mean log g²/v̂ below this, while gradients have risen so many times above
+            their least. −4 and 10.
+        settled: how many steps it takes until second moments and the size of steps are judged. 100.
         rms: StableAdamW's RMS_t (published: 2.3 precedes spikes of the loss by 1 to 8 steps).
-        eps_dominated: share of elements with √v̂ below 10 ε. 0.1.
+        eps_dominated: share of elements with √v̂ below ε. 0.5.
         lost: share of updates that rounding loses. 0.5.
         clipped, clipped_steps: share of the last steps that are clipped, of at least so many. 0.5
             and 100.
@@ -59,9 +61,10 @@ class Thresholds:
     saturated: float = 0.7
     negligible: float = 0.05
     v_lag: float = -4.0
-    stale_steps: int = 100
+    regrowth: float = 10.0
+    settled: int = 100
     rms: float = 2.3
-    eps_dominated: float = 0.1
+    eps_dominated: float = 0.5
     lost: float = 0.5
     clipped: float = 0.5
     clipped_steps: int = 100
@@ -240,16 +243,16 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
 
 
 def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
-    lag, rms, eps = (seen.mean[name] for name in ("v_lag", "rms", "eps_dominated"))
-    if seen.steps >= limits.stale_steps:
-        stale = lag < limits.v_lag
+    lag, rms, eps = seen.latest["v_lag"], seen.mean["rms"], seen.mean["eps_dominated"]
+    if seen.steps >= limits.settled:
+        stale = (lag < limits.v_lag) & _growing(seen.grad, limits.regrowth)
         if stale.any():
-            least = float(np.nanmin(lag))
+            least = float(np.nanmin(lag[stale]))
             yield Verdict(
                 "STALE SECOND MOMENT", "warning", _names(seen, stale), least, limits.v_lag,
-                f"squared gradients are {np.exp(-least):.1e} times below the second moment "
-                "(mean log g²/v), which the optimizer still divides by",
-                "steps are too short now and too long once it has decayed: a smaller b2 (0.95), or "
+                "gradients grow again, but their squares are still "
+                f"{np.exp(-least):.1e} times below the second moment, which goes on shrinking",
+                "a spike is near, because steps get longer all the time: a smaller b2 (0.95), or "
                 "clip updates by their RMS",
             )  # fmt: skip
         behind = rms > limits.rms
@@ -265,10 +268,19 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         most = float(np.nanmax(eps))
         yield Verdict(
             "EPS-DOMINATED", "alarm", _names(seen, dominated), most, limits.eps_dominated,
-            f"for {most:.0%} of elements the root of the second moment is below 10 eps",
+            f"for {most:.0%} of elements the root of the second moment is below eps",
             "a smaller eps (1e-12), or a larger scale of the loss: the optimizer is no longer "
             "adaptive there, and its updates vanish",
         )  # fmt: skip
+
+
+def _growing(grad: np.ndarray, times: float) -> np.ndarray:
+    """Which layers' gradients have risen `times` above their least so far, record after record."""
+    tail = grad[-4:]
+    if len(tail) < 4:
+        return np.zeros(grad.shape[1], bool)
+    known = np.where(np.isfinite(grad), grad, np.inf)
+    return (np.diff(tail, axis=0) > 0).all(0) & (grad[-1] > known.min(0) + np.log10(times))
 
 
 def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
@@ -319,7 +331,7 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         seen.mean["param_norm"] > 0, seen.mean["param_norm"], np.nan
     )
     large = (ratio > limits.ratio) & (seen.ndims >= 2)
-    if large.any() and seen.records >= limits.records:
+    if large.any() and seen.steps >= limits.settled:
         most = float(np.nanmax(np.where(large, ratio, np.nan)))
         yield Verdict(
             "STEPS TOO LARGE", "warning", _names(seen, large), most, limits.ratio,
