@@ -27,6 +27,7 @@ from ..wrappers.baseline import Baseline, judge, no_baseline
 from .events import Ailment, Events, add_event, diagnosed, no_events
 from .inside import is_foreign, micro_batches
 from .layers import LayerAxis, Rows, rows_of
+from .measurement import measured
 from .recorder import (
     LAST_STEPS,
     SCALARS,
@@ -39,7 +40,7 @@ from .recorder import (
     scalars,
 )
 from .second_moment import divisors
-from .statistics import ABSENT, COLUMNS, EDGES, measure, tidy
+from .statistics import ABSENT, COLUMNS, EDGES, tidy
 
 MEAN_DECAY = 0.8
 SPIKE = 6.0
@@ -231,26 +232,10 @@ class _Monitor:
         tried, after = attempt()
         said = _said(after)
         found = divisors(self.inner, state.inner, after, rows.names)
-        tables, first = [(state.latest[:0], state.above[:0])], 0
-        for grad, update, param, axis, layers, divisor in zip(
-            grads, jax.tree.leaves(tried), rows.leaves, rows.axes, rows.layers, found, strict=True
-        ):
-            last = state.latest[first : first + layers]
-            first += layers
-            tables.append(
-                measure(
-                    grad,
-                    jnp.asarray(update),
-                    jnp.asarray(param),
-                    None if divisor is None else divisor.moment,
-                    last,
-                    step.unscale,
-                    axis=axis,
-                    limit=self.sample,
-                    corrected=divisor is None or divisor.corrected,
-                )
-            )
-        latest, above = (jnp.concatenate(column) for column in zip(*tables, strict=True))
+        updates = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
+        latest, above = measured(
+            rows, grads, updates, found, state.latest, step.unscale, self.sample
+        )
         latest = tidy(latest)
         good = step.calm & ~_refused(said)
         mean = add_mean(state.mean, latest, state.means, MEAN_DECAY)
@@ -332,7 +317,7 @@ def monitor(
     history: Records = 32,
     *,
     layer_axis: LayerAxis = None,
-    sample: Steps = 16_384,
+    sample: Steps = 4096,
 ):
     """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
 

@@ -137,41 +137,54 @@ def diagnose(x: Array, axis: int | None) -> tuple[Array, Array]:
     return found["broken"], found["largest"]
 
 
-@partial(jax.jit, static_argnames=("axis", "limit", "corrected"))
+class Sample(NamedTuple):
+    """Evenly spaced elements of one leaf, layers first."""
+
+    grad: Array
+    update: Array
+    param: Array
+    moment: Moment | None
+
+
+def sample(x: Any, axis: int | None, limit: int) -> Any:
+    """Of each array in `x`, what is looked at; numbers stay what they are."""
+
+    def of(x: Array) -> Array:
+        return thinned(layers_first(x, axis), limit)
+
+    if isinstance(x, Moment):
+        mean_old, mean_new, old, new = map(of, x[:4])
+        return Moment(mean_old, mean_new, old, new, x.decay, x.floor, x.t)
+    return None if x is None else of(x)
+
+
+@partial(jax.jit, static_argnames=("size", "corrected"))
 def measure(
-    grad: Array,
-    update: Array,
-    param: Array,
-    moment: Moment | None,
+    leaf: Sample,
+    norms: Float[Array, " layers"],
     last: Float[Array, "layers columns"],
     unscale: Float[Array, ""],
     *,
-    axis: int | None,
-    limit: int,
+    size: int,
     corrected: bool = True,
 ) -> tuple[Float[Array, "layers columns"], Float16[Array, "layers edges"]]:
     """All columns of one leaf, and the share of its gradients that is at or above each edge.
 
     Args:
-        grad, update, param: of the leaf, of any floating or complex type.
-        moment: of the leaf; None leaves the columns that need it absent.
+        leaf: what is looked at, of any floating or complex type; without a moment the columns that
+            need it are absent.
+        norms: of the whole gradients of the layers, as they came.
         last: what was measured before, from which the scale of norms is taken.
         unscale: by which gradients are multiplied, 1 over a loss scale.
-        axis: of stacked layers.
-        limit: how many elements of a layer are looked at.
+        size: how many elements a layer has.
         corrected: whether the moment is divided by its total weight.
     """
-
-    def sample(x: Array) -> Array:
-        return thinned(layers_first(x, axis), limit)
-
-    norms = row_norms(grad, last[:, 0] / unscale, axis)
-    whole = layers_first(param, axis)
-    size, rest = max(whole[:1].size, 1), tuple(range(1, whole.ndim))
-    raw = jnp.abs(sample(_wide(grad)))
+    param, moment = leaf.param, leaf.moment
+    rest = tuple(range(1, param.ndim))
+    raw = jnp.abs(_wide(leaf.grad))
     count = max(raw[:1].size, 1)
     rms = (norms / size**0.5).reshape((-1,) + (1,) * len(rest)).astype(raw.dtype)
-    u, p = (sample(_wide(x)) for x in (update, param))
+    u, p = _wide(leaf.update), _wide(param)
     units = [_power_of_two(last[:, i]) for i in (1, 2)]
 
     counts: dict[Any, Array] = {
@@ -183,18 +196,9 @@ def measure(
     maxima = {"grad": raw, "largest_update": u, "largest_param": p}
     half = jnp.issubdtype(param.dtype, jnp.floating) and jnp.finfo(param.dtype).bits < 32
     if half:
-        counts["lost"] = _is_lost(sample(update), sample(param))
+        counts["lost"] = _is_lost(leaf.update, param)
     if moment is not None:
-        kept = Moment(
-            mean_old=sample(moment.mean_old),
-            mean_new=sample(moment.mean_new),
-            old=sample(moment.old),
-            new=sample(moment.new),
-            decay=moment.decay,
-            floor=moment.floor,
-            t=moment.t,
-        )
-        flags, terms, maxima["spike"] = _beside_moment(kept, raw, corrected)
+        flags, terms, maxima["spike"] = _beside_moment(moment, raw, corrected)
         counts |= flags
         sums |= terms
 
