@@ -7,7 +7,7 @@ import jax
 import optax
 
 from ..lift import Lifted
-from ..transformation import GradientTransformation, _Gated
+from ..transformation import GradientTransformation
 from ..wrappers.accumulate import _Accumulate
 
 
@@ -22,13 +22,6 @@ def members(tx: GradientTransformation) -> list[Any]:
 
     arguments = jax.tree.leaves(tuple(tx.arguments.values()), is_leaf=is_transformation)
     return [x for x in arguments if is_transformation(x)]
-
-
-def is_foreign(tx: Any) -> bool:
-    """Whether a transformation that knows no gate is somewhere in `tx`."""
-    if not isinstance(tx, GradientTransformation):
-        return True
-    return isinstance(tx.body(), _Gated) or any(map(is_foreign, members(tx)))
 
 
 def lifted(tx: Any) -> Iterator[Lifted]:

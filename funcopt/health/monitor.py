@@ -20,12 +20,12 @@ from optax import OptState, Params, Updates
 from ..leaves import gradients_beside
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..partition import path_names
-from ..transformation import chain, metrics, transformation
+from ..transformation import gated, metrics, transformation
 from ..tree.norm import square_sum
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Baseline, judge, no_baseline
 from .events import Ailment, Events, add_event, diagnosed, no_events
-from .inside import is_foreign, micro_batches
+from .inside import micro_batches
 from .layers import LayerAxis, Rows, rows_of
 from .measurement import measured
 from .recorder import (
@@ -102,7 +102,7 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class _Monitor:
-    inner: optax.GradientTransformationExtraArgs
+    inner: Any
     every: int
     history: int
     layer_axis: Any
@@ -173,12 +173,9 @@ class _Monitor:
             lambda: _Seen(*(getattr(state, name) for name in _Seen._fields)),
         )
 
+        own, updates = _after(seen, state.inner, updates)
         passed = {} if gate is None else {"gate": gate}
-        if rows.total and not is_foreign(self.inner):
-            # Always true, but not known to be: the step waits for the measurement, so that XLA
-            # need not copy what is measured before the step writes over it.
-            passed = {"gate": counts & (seen.latest[0, 0] >= ABSENT)}
-        new_updates, inner = self.inner.update(updates, state.inner, params, **passed, **extra_args)
+        new_updates, inner = self.inner.update(updates, own, params, **passed, **extra_args)
 
         said = _said(inner)
         noise = _noise(state.noise, norm, micro_norms)
@@ -274,6 +271,25 @@ class _Monitor:
         return rows, [jnp.asarray(leaf.grad) for leaf in leaves]
 
 
+def _after(seen: _Seen, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:
+    """The state as it is, in a way that makes the step wait for the measurement.
+
+    Else XLA copies everything that is measured before the step writes over it. The condition is
+    always true, but not known to be. Gradients wait where there are no slots to do so: elsewhere
+    they must be the same for XLA to find that a clip needs the sum of squares that is there.
+    """
+    if not seen.latest.size:
+        return inner, updates
+    measured = seen.latest[0, 0] >= ABSENT
+
+    def wait(x: Any) -> Any:
+        return jnp.where(measured, x, jnp.zeros_like(x))
+
+    if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
+        return jax.tree.map(wait, inner), updates
+    return inner, jax.tree.map(wait, updates)
+
+
 def _said(state: OptState) -> dict[str, Array]:
     """What a state reports, by the last word of each name; clips multiply."""
     said: dict[str, Array] = {}
@@ -353,4 +369,4 @@ def monitor(
     >>> print(funcopt.health(state, params).verdict)
     healthy
     """
-    return _Monitor(chain(inner), every, history, layer_axis, sample)
+    return _Monitor(gated(inner), every, history, layer_axis, sample)

@@ -102,4 +102,4 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
     written = [
         a.at[at].set(jnp.asarray(b, a.dtype), mode="drop") for a, b in zip(kept, new, strict=True)
     ]
-    return Run((rows + taken).astype(jnp.int32), stride.astype(jnp.int32), *written)
+    return Run(rows + taken.astype(jnp.int32), stride.astype(jnp.int32), *written)

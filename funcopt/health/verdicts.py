@@ -118,23 +118,24 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "wrap the optimizer in guard(...) so that such steps change nothing; then look at that "
             "layer and batch: a division, log or exp without a bound, a rate that is too large",
         )  # fmt: skip
-    sick = ~np.isfinite(seen.latest["update_norm"]) | np.isposinf(seen.latest["rms"])
+    sick = np.isposinf(seen.latest["update_norm"]) | np.isposinf(seen.latest["param_norm"])
     if sick.any():
         yield Verdict(
             "NONFINITE STATE", "alarm", _names(seen, sick), float(sick.sum()), 0,
-            "updates or the optimizer's moments are not finite",
-            "a non-finite gradient got into the state: go back to a checkpoint before it, and "
+            "updates or parameters are not finite",
+            "a non-finite gradient got into them: go back to a checkpoint before it, and "
             "train on behind guard(...)",
         )  # fmt: skip
     moving = np.nan_to_num(seen.latest["grad_norm"]) > 0
-    still = moving & (seen.latest["update_norm"] == 0)
+    still = moving & (seen.latest["update_norm"] == 0) & np.isnan(seen.ratio[-3:]).all(0)
     rate, skipped = seen.now("lr"), seen.now("skipped")
-    if still.any() and still[moving].all() and rate != 0 and not skipped > 0 and not sick.any():
+    enough = len(seen.ratio) >= 3
+    if enough and still.any() and still[moving].all() and rate != 0 and not skipped > 0:
         yield Verdict(
             "STUCK", "alarm", (), 0.0, 0.0,
             "gradients come, but every update is exactly zero",
-            "is a clip's threshold 0, or the optimizer's state broken? Inside accumulate(...) "
-            "measure where updates are made: accumulate(monitor(optimizer), k)",
+            "is a clip's threshold 0, or the optimizer's state broken? optax.MultiSteps hides the "
+            "steps that it makes: use funcopt.accumulate",
         )  # fmt: skip
 
 
@@ -214,7 +215,8 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     if seen.records < min(limits.records, seen.possible_records):
         return
     zero, negligible = seen.mean["zero"], seen.mean["negligible"]
-    dead = zero >= limits.dead
+    sparse = seen.matching(limits.sparse)
+    dead = (zero >= limits.dead) & (~sparse | (seen.mean["grad_norm"] == 0))
     if dead.any():
         yield Verdict(
             "DEAD", "alarm", _names(seen, dead), float(zero[dead].max()), limits.dead,
@@ -222,7 +224,12 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "ReLU units that never fire (smaller rate, warm-up, leaky ReLU, other initial biases), "
             "or parameters that the loss does not use: freeze those",
         )  # fmt: skip
-    flat = (zero + negligible >= limits.saturated) & (negligible >= limits.negligible) & ~dead
+    flat = (
+        (zero + negligible >= limits.saturated)
+        & (negligible >= limits.negligible)
+        & ~dead
+        & ~sparse
+    )
     if flat.any():
         share = float((zero + negligible)[flat].max())
         yield Verdict(
@@ -232,7 +239,7 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "smaller initial weights or inputs of unit scale, where tanh and sigmoid are not flat; "
             "normalisation",
         )  # fmt: skip
-    dying = (zero >= limits.dying) & ~dead & ~flat & ~seen.matching(limits.sparse)
+    dying = (zero >= limits.dying) & ~dead & ~flat & ~sparse
     if dying.any():
         share = float(zero[dying].max())
         yield Verdict(
@@ -245,7 +252,8 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
 def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     lag, rms, eps = seen.latest["v_lag"], seen.mean["rms"], seen.mean["eps_dominated"]
     if seen.steps >= limits.settled:
-        stale = (lag < limits.v_lag) & _growing(seen.grad, limits.regrowth)
+        stale = lag < limits.v_lag
+        stale &= _growing(seen.last.scalars["grad_norm"], limits.regrowth)
         if stale.any():
             least = float(np.nanmin(lag[stale]))
             yield Verdict(
@@ -274,13 +282,14 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         )  # fmt: skip
 
 
-def _growing(grad: np.ndarray, times: float) -> np.ndarray:
-    """Which layers' gradients have risen `times` above their least so far, record after record."""
-    tail = grad[-4:]
-    if len(tail) < 4:
-        return np.zeros(grad.shape[1], bool)
-    known = np.where(np.isfinite(grad), grad, np.inf)
-    return (np.diff(tail, axis=0) > 0).all(0) & (grad[-1] > known.min(0) + np.log10(times))
+def _growing(norms: np.ndarray, times: float) -> bool:
+    """Whether the largest norms of ten steps each rise, to `times` the least of them."""
+    blocks = norms[len(norms) % 10 :].reshape(-1, 10)
+    known = np.isfinite(blocks).all(1)
+    if known.sum() < 4 or not known.all():
+        return False
+    top = blocks.max(1)
+    return bool((np.diff(top[-3:]) > 0).all() and top[-1] > times * top.min() > 0)
 
 
 def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
