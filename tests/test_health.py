@@ -91,7 +91,7 @@ def only(health: funcopt.Health, name: str) -> Any:
     return verdict
 
 
-# -- gradients through depth ------------------------------------------------------------------------
+# -- gradients through depth ------------------------------------------------------------------
 
 
 def test_exploding_at_the_first_step():
@@ -100,7 +100,8 @@ def test_exploding_at_the_first_step():
     first = funcopt.diagnose_init(relu, params, batch(jax.random.key(0)))
     verdict = only(first, "EXPLODING")
     assert verdict.severity == "alarm"
-    assert len(verdict.layers) >= 25
+    assert len(verdict.layers) >= 15
+    assert verdict.layers[0] == "0/bias"
     assert "initialisation" in verdict.advice
     assert names(trained(funcopt.monitor(funcopt.adam(1e-3)), relu, params, 1)) == {"EXPLODING"}
 
@@ -116,7 +117,7 @@ def test_vanishing_within_fifty_steps_names_the_first_layers():
     assert "19/kernel" not in verdict.layers
     assert verdict.value > verdict.threshold == Thresholds().depth_factor
     first = funcopt.diagnose_init(task.loss, params, task.sample(jax.random.key(1), 0))
-    assert "0/kernel" in only(first, "VANISHING").layers
+    assert "0/bias" in only(first, "VANISHING").layers
 
 
 def test_dead_units():
@@ -159,15 +160,15 @@ def test_sparse_layers_are_not_dead():
 def test_saturated_units():
     """tanh far out where it is flat. Means over a batch hide it; single examples do not."""
     params = network(4, 32, 100.0)
+    params[-1]["kernel"] /= 100
     health = trained(funcopt.monitor(funcopt.sgd(1e-4)), tanh, params, 31,
                      sample=lambda key: batch(key, 8))  # fmt: skip
     assert "SATURATED" in names(health)
-    first = funcopt.diagnose_init(tanh, network(4, 32, 10.0), batch(jax.random.key(0)))
-    assert "SATURATED" in names(first)
-    assert "0/kernel" in first.verdicts[0].layers
+    first = funcopt.diagnose_init(tanh, params, batch(jax.random.key(0)))
+    assert "0/kernel" in only(first, "SATURATED").layers
 
 
-# -- the optimizer ----------------------------------------------------------------------------------
+# -- the optimizer ----------------------------------------------------------------------------
 
 
 def test_a_stale_second_moment_is_told_before_the_spike():
@@ -242,14 +243,15 @@ def test_what_happens_to_whole_steps():
 
     broken = trained(funcopt.monitor(funcopt.adam(1e-3)), relu, params, 150,
                      fault=scaled_at((50,), np.nan))  # fmt: skip
-    assert {"NONFINITE", "NONFINITE STATE"} <= names(broken)
-    stuck = funcopt.chain(funcopt.clip_by_global_norm(0.0), funcopt.sgd(0.01))
-    assert "STUCK" in names(trained(funcopt.monitor(stuck), relu, params, 31))
+    assert names(broken) == {"NONFINITE", "STUCK"}  # a NaN moment makes no step
+    poisoned = trained(funcopt.monitor(funcopt.sgd(0.01, momentum=0.9)), relu, params, 150,
+                       fault=scaled_at((50,), np.nan))  # fmt: skip
+    assert {"NONFINITE", "NONFINITE STATE"} <= names(poisoned)
     large = trained(funcopt.monitor(funcopt.lion(0.1)), relu, params, 150)
     assert "STEPS TOO LARGE" in names(large)
 
 
-# -- no false alarms --------------------------------------------------------------------------------
+# -- no false alarms --------------------------------------------------------------------------
 
 HEALTHY = {
     "digits": {
@@ -302,7 +304,7 @@ def test_healthy_runs_are_healthy(task, name):
         ).verdict == "healthy"  # fmt: skip
 
 
-# -- the report -------------------------------------------------------------------------------------
+# -- the report -------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +339,7 @@ def test_the_text_fits_a_terminal(which, request):
 
 def test_the_head_has_the_numbers_of_the_last_step(eventful):
     head = str(eventful).split("layer ")[0]
-    for word in ("loss", "lr 0.001", "|grad|", "clipped", "3 refused"):
+    for word in ("loss", "lr 0.001", "|grad|", "clipped", "2 refused"):
         assert word in head
 
 
@@ -371,8 +373,8 @@ def test_the_picture(eventful, exploded, tmp_path):
     assert [label.get_text() for label in heat.get_yticklabels()] == list(eventful.readings.layers)
     assert heat.collections[0].get_array().shape == (6, len(eventful.readings.run.step))
     assert len(ratio.lines) == 1 + sum(eventful.readings.ndims >= 2)
-    told = {label for label in norm.get_legend_handles_labels()[1]}
-    assert told == {"spike refused", "clipped"}
+    told = set(norm.get_legend_handles_labels()[1])
+    assert told == {"spike", "clipped"}
     for i, each in enumerate((eventful, exploded)):
         path: Path = tmp_path / f"{i}.png"
         each.plot().savefig(path)
@@ -390,7 +392,7 @@ def test_health_says_what_it_cannot_read():
     tx = funcopt.monitor(funcopt.sgd(0.1))
     state = tx.init(params)
     assert funcopt.health(state, params).verdict == "nothing was measured yet"
-    assert "nothing was measured" in str(funcopt.health(state, params))
+    assert "NOTHING WAS MEASURED" in str(funcopt.health(state, params))
     with pytest.raises(ValueError, match="no monitor in it"):
         funcopt.health(funcopt.sgd(0.1).init(params), params)
     with pytest.raises(ValueError, match="2 monitors"):

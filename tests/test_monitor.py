@@ -106,7 +106,7 @@ def test_every_column_is_what_numpy_says(wide):
         params = tree(0, wide)
         grads = [tree(100 + 50 * step, wide) for step in range(3)]
         tx = funcopt.monitor(funcopt.adam(RATE, b2=B2, eps=EPS), every=1, layer_axis={"stacked": 0})
-        state, (held, updates, inner) = measured(tx, params, grads)
+        state, (held, updates, _) = measured(tx, params, grads)
         seen = read(state, params)
         assert set(seen.layers) == {
             *(set(params) - {"none", "stacked"}), "stacked[0]", "stacked[1]", "stacked[2]"
@@ -229,7 +229,7 @@ def test_running_means_leave_out_what_is_zero_or_not_finite():
     assert mean(many) == pytest.approx(2 * 4**0.2, rel=1e-5)
 
 
-# -- memory -----------------------------------------------------------------------------------------
+# -- memory -----------------------------------------------------------------------------------
 
 
 def test_the_flight_recorder_has_the_last_steps():
@@ -323,7 +323,7 @@ def test_the_memory_of_a_monitor_is_small():
     assert sum(x.size * x.dtype.itemsize for x in own) < 64_000
 
 
-# -- nothing is changed -----------------------------------------------------------------------------
+# -- nothing is changed -----------------------------------------------------------------------
 
 
 def assert_same(a: Any, b: Any) -> None:
@@ -461,7 +461,7 @@ def test_noise_scale_of_given_micro_norms():
         tx.update({"w": jnp.ones(1)}, state, params, micro_norms=jnp.ones(1))
 
 
-# -- the state --------------------------------------------------------------------------------------
+# -- the state --------------------------------------------------------------------------------
 
 
 def shapes(state: Any) -> Any:
@@ -517,7 +517,7 @@ def test_the_state_is_the_same_tree_for_ever(tmp_path):
 
 
 def test_a_rate_and_a_weight_decay_may_be_traced():
-    """A monitored transformation is a value as any other: two that differ in numbers compile once."""
+    """A monitored transformation is a value: two that differ in numbers compile once."""
     traces = []
 
     @jax.jit

@@ -310,7 +310,7 @@ def _or_largest(norms: Array, largest: Array) -> Array:
 
     It is below the norm, and near enough for the next measurement to find the scale.
     """
-    return jnp.where((norms > 0) & jnp.isfinite(norms), norms, largest)
+    return jnp.where((norms == 0) | jnp.isposinf(norms), largest, norms)
 
 
 def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:

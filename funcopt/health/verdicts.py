@@ -93,6 +93,9 @@ class Verdict:
 def verdicts(seen: Readings, limits: Thresholds) -> tuple[Verdict, ...]:
     """All that is to be said, the gravest first."""
     found = [verdict for rule in RULES for verdict in rule(seen, limits)]
+    if any(verdict.name == "EXPLODING" for verdict in found):
+        # Outputs far from 0 make a softmax flat; that is no news, and goes away with its cause.
+        found = [verdict for verdict in found if verdict.name not in ("SATURATED", "DYING")]
     return tuple(sorted(found, key=lambda verdict: verdict.severity != "alarm"))
 
 
