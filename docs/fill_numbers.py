@@ -9,6 +9,7 @@ for each name. Whoever changes a number changes what it is computed from, and ru
 """
 
 import argparse
+import dataclasses
 import inspect
 import json
 import re
@@ -187,7 +188,28 @@ def torch_schedulers() -> str:
     return f"{table(head, rows)}\nFrozen with {frozen['made_with']}.\n"
 
 
+def thresholds() -> str:
+    """The arguments of Thresholds with their defaults, and which of them are published."""
+    import funcopt
+
+    text = inspect.cleandoc(funcopt.Thresholds.__doc__ or "").partition("Args:\n")[2]
+    meanings = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+    defaults = {each.name: each.default for each in dataclasses.fields(funcopt.Thresholds)}
+    assert [name for name, _ in meanings] == list(defaults)
+    rows = [
+        [
+            f"`{name}`",
+            f"`{defaults[name]!r}`".replace("|", r"\|"),
+            "published" if "(published:" in meaning else "convention",
+            " ".join(meaning.split()),
+        ]
+        for name, meaning in meanings
+    ]
+    return table(["threshold", "default", "", "meaning"], rows)
+
+
 REGIONS = {
+    "thresholds": thresholds,
     "signatures": signatures,
     "catalogue": catalogue,
     "step_time": step_time,

@@ -381,6 +381,19 @@ def test_the_picture(eventful, exploded, tmp_path):
         assert path.stat().st_size > 10_000
 
 
+def test_the_guide_has_every_verdict_and_threshold():
+    root = Path(__file__).parents[1]
+    source = (root / "funcopt" / "health" / "verdicts.py").read_text()
+    guide = (root / "docs" / "health.md").read_text()
+    given = set(re.findall(r'Verdict\(\s*"([A-Z -]+)"', source))
+    assert len(given) >= 14
+    rows = {name for row in re.findall(r"^\| ([A-Z][A-Z ,-]+) \|", guide, re.MULTILINE)
+            for name in row.split(", ")}  # fmt: skip
+    assert rows == given
+    for field in dataclasses.fields(Thresholds):
+        assert guide.count(f"`{field.name}`") >= 2
+
+
 def test_layers_are_in_the_order_of_their_numbers():
     order, series = in_depth([f"layers/{i}/{x}" for i in (0, 1, 10, 11, 2) for x in "ab"])
     assert [list(row) for row in series] == [[0, 2, 8, 4, 6], [1, 3, 9, 5, 7]]

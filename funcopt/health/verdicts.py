@@ -19,32 +19,33 @@ class Thresholds:
 
     Args:
         depth_factor: by which gradients may grow or shrink from the last layer of a series to the
-            first. 1e3.
-        depth_layers: how many layers make a series. 4.
-        vanished_ratio, vanished_norm: a layer's gradient has vanished below both this share of the
-            largest layer's and this norm (published: AutoTrainer, 1e-3 and 1e-4).
-        weight_factor: gradients that are so many times as large as the weights explode. 100;
-            adaptive gradient clipping keeps them below 0.01 to 0.16.
-        growth: of the gradient norm, beside its median over the run. 1e3.
-        share: of layers that must be affected, where one or two may be by design. 0.2.
-        dead, dying: share of gradient elements that are exactly zero (dying is published:
-            AutoTrainer, 0.7). 0.999 and 0.7.
-        records: how many measurements a verdict on running means takes. 3.
+            first.
+        depth_layers: how many layers make a series.
+        vanished_ratio: a layer's gradient has vanished below this share of the largest layer's
+            (published: AutoTrainer) and below `vanished_norm`.
+        vanished_norm: see `vanished_ratio` (published: AutoTrainer).
+        weight_factor: gradients that are so many times as large as the weights explode; adaptive
+            gradient clipping keeps them far below 1.
+        growth: of the gradient norm, beside its median over the run.
+        share: of layers that must be affected, where one or two may be by design.
+        dead: share of gradient elements that are exactly zero in a dead layer.
+        dying: the same in a dying one (published: AutoTrainer).
+        records: how many measurements a verdict on running means takes.
         sparse: layers whose gradients have zeros by design, a regular expression.
-        saturated, negligible: share of elements that are zero or below a thousandth of their
-            root mean square, and of those that are so without being zero. 0.7 and 0.05.
-        v_lag, regrowth: mean log g²/v̂ below this, while gradients have risen so many times above
-            their least. −4 and 10.
-        settled: how many steps it takes until second moments and the size of steps are judged. 100.
-        rms: StableAdamW's RMS_t (published: 2.3 precedes spikes of the loss by 1 to 8 steps).
-        eps_dominated: share of elements with √v̂ below ε. 0.5.
-        lost: share of updates that rounding loses. 0.5.
-        clipped, clipped_steps: share of the last steps that are clipped, of at least so many. 0.5
-            and 100.
-        refused: share of the last steps that are refused. 0.1.
-        spikes: share of all steps that are spikes (published: OLMo's spike score, 0.001).
-        ratio: update norm over parameter norm; a healthy run is near 1e-3 (published: Karpathy's
-            lectures). Said above 0.1.
+        saturated: share of elements that are zero or below a thousandth of their root mean square.
+        negligible: share of those that are so without being zero.
+        v_lag: mean log g²/v̂ below this is stale, if gradients grow.
+        regrowth: how many times above their least gradients have grown then.
+        settled: how many steps it takes until second moments and the size of steps are judged.
+        rms: StableAdamW's RMS_t (published: above it, spikes of the loss follow within 8 steps).
+        eps_dominated: share of elements with √v̂ below ε.
+        lost: share of updates that rounding loses.
+        clipped: share of the last steps that are clipped.
+        clipped_steps: how many steps that takes.
+        refused: share of the last steps that are refused.
+        spikes: share of all steps that are spikes (published: OLMo's spike score).
+        ratio: update norm over parameter norm, of which about 1e-3 is usual (published: Karpathy's
+            lectures).
     """
 
     depth_factor: float = 1e3
