@@ -833,6 +833,10 @@ def loss_scaled(learning_rate: Any) -> Any:
     return funcopt.loss_scale(funcopt.sgd(learning_rate), init_scale=1.0)
 
 
+def monitored(learning_rate: Any) -> Any:
+    return funcopt.monitor(funcopt.sgd(learning_rate, momentum=0.9), every=2, history=2)
+
+
 def noisy_sgd(learning_rate: Any) -> Any:
     return funcopt.chain(funcopt.add_noise(0.01, 0.55, key=7), funcopt.sgd(learning_rate))
 
@@ -844,6 +848,14 @@ NESTED: tuple[Row, ...] = (
         "rolled-back",
         rolled_back,
         slots=MOMENTS,
+        acts_on="tree",
+        needs_params=True,
+        keeps_moving=True,
+    ),
+    Row(
+        "monitored",
+        monitored,
+        slots=("trace",),
         acts_on="tree",
         needs_params=True,
         keeps_moving=True,

@@ -37,7 +37,8 @@ class Thresholds:
         v_lag: mean log g²/v̂ below this is stale, if gradients grow.
         regrowth: how many times above their least gradients have grown then.
         settled: how many steps it takes until second moments and the size of steps are judged.
-        rms: StableAdamW's RMS_t (published: above it, spikes of the loss follow within 8 steps).
+        rms: StableAdamW's RMS_t. Its authors saw spikes of the loss 1 to 8 steps after gradients
+            had outgrown the second moment; the number is not theirs.
         eps_dominated: share of elements with √v̂ below ε.
         lost: share of updates that rounding loses.
         clipped: share of the last steps that are clipped.
