@@ -45,6 +45,7 @@ class Row:
         needs_params: whether `update` must be given the parameters.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
         keeps_moving: whether a zero gradient after another one still moves them.
+        records_value: whether the state keeps the `value` that came with an update.
         masked: whether there is a `mask` that limits a weight decay.
         scheduled: hyperparameters that a schedule may replace, each with two values in its range.
         optax: the function of optax that means the same, None if there is none.
@@ -67,6 +68,7 @@ class Row:
     needs_params: bool = False
     moves_on_zero_gradient: bool = False
     keeps_moving: bool = False
+    records_value: bool = False
     masked: bool = False
     scheduled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     optax: Callable[..., Any] | None = None
@@ -856,6 +858,7 @@ NESTED: tuple[Row, ...] = (
         "monitored",
         monitored,
         slots=("trace",),
+        records_value=True,
         acts_on="tree",
         needs_params=True,
         keeps_moving=True,

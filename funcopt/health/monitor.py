@@ -226,7 +226,7 @@ class _Monitor:
         self, rows: Rows, grads: list[Array], state: MonitorState, step: _Step, attempt: Any
     ) -> _Seen:
         """What is kept of measurements, with those of this step."""
-        tried, after = attempt()
+        tried, after = jax.tree.map(jax.lax.stop_gradient, attempt())
         said = _said(after)
         found = divisors(self.inner, state.inner, after, rows.names)
         updates = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
@@ -261,14 +261,15 @@ class _Monitor:
             )
         leaves, _ = gradients_beside(updates, params, ())
         names = path_names(updates)
-        rows = rows_of(names, [leaf.param for leaf in leaves], self.layer_axis)
+        beside = [jax.lax.stop_gradient(jnp.asarray(leaf.param)) for leaf in leaves]
+        rows = rows_of(names, beside, self.layer_axis)
         if rows.total != state.latest.shape[0] or len(names) != state.axes.shape[0]:
             raise ValueError(
                 f"monitor: the state is of {state.axes.shape[0]} leaves, "
                 f"{state.latest.shape[0]} rows, but these gradients are {len(names)} leaves, "
                 f"{rows.total} rows. Make the state with `tx.init(params)`."
             )
-        return rows, [jnp.asarray(leaf.grad) for leaf in leaves]
+        return rows, [jax.lax.stop_gradient(jnp.asarray(leaf.grad)) for leaf in leaves]
 
 
 def _after(seen: _Seen, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:
