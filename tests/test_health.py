@@ -247,7 +247,9 @@ def test_what_happens_to_whole_steps():
     poisoned = trained(funcopt.monitor(funcopt.sgd(0.01, momentum=0.9)), relu, params, 150,
                        fault=scaled_at((50,), np.nan))  # fmt: skip
     assert {"NONFINITE", "NONFINITE STATE"} <= names(poisoned)
-    large = trained(funcopt.monitor(funcopt.lion(0.1)), relu, params, 150)
+    # Decay holds weights near 1/3, and each step is 0.1 and more.
+    lion = funcopt.monitor(funcopt.lion(0.1, weight_decay=3.0))
+    large = trained(lion, relu, params, 110)
     assert "STEPS TOO LARGE" in names(large)
 
 

@@ -77,7 +77,7 @@ def find(state: OptState) -> MonitorState:
     found = list(_monitors(state))
     if len(found) != 1:
         raise ValueError(
-            f"health: the state has {len(found) or 'no'} monitor{'s' * (len(found) != 1)} in it. "
+            f"health: the state has {len(found) or 'no'} monitor{'s' * (len(found) > 1)} in it. "
             + (
                 "Give it the state of one of them."
                 if found

@@ -254,14 +254,9 @@ def _rows_as_text(health: Health) -> list[str]:
     widths = [max(len(line[i]) for line in shown) for i in range(len(head))]
     fixed = sum(widths[1:-2]) + TREND + 2 * (len(head) - 1) + min(widths[-1], 14)
     widths[0] = min(widths[0], max(WIDTH - fixed, 16))
-    text, before = [_line(head, widths)], -1
-    for i in kept:
-        if i != before + 1:
-            text.append(f"... {i - before - 1} more")
-        text.append(_line(lines[i], widths))
-        before = i
-    if kept and before != len(lines) - 1:
-        text.append(f"... {len(lines) - 1 - before} more")
+    text = [_line(line, widths) for line in shown]
+    if len(kept) < len(lines):
+        text.append(f"... and {len(lines) - len(kept)} more between them: see table()")
     return text
 
 
