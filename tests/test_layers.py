@@ -120,10 +120,14 @@ def test_only_the_lift_knows_trees_and_rules(name):
     assert not (knows_rules and knows_trees) or name in ("lift.py", "transformation.py")
 
 
+# Imported when a table or a picture is asked for.
+SHOWS = {"health/report.py": {"rich", "matplotlib"}, "health/picture.py": {"matplotlib"}}
+
+
 @pytest.mark.parametrize("name", CORE)
 def test_the_core_does_not_know_the_lab(name):
     assert [what for what in imported(name) if what.startswith("funcopt.lab")] == []
-    assert foreign(name) <= {"jax", "jaxtyping", "numpy", "optax"}
+    assert foreign(name) <= {"jax", "jaxtyping", "numpy", "optax"} | SHOWS.get(name, set())
 
 
 def test_importing_funcopt_imports_no_extra():

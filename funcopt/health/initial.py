@@ -44,11 +44,11 @@ def diagnose_init(
 
     >>> import funcopt, jax, jax.numpy as jnp
     >>> keys = jax.random.split(jax.random.key(0), 20)
-    >>> params = [0.1 * jax.random.normal(key, (32, 32)) for key in keys]
+    >>> params = [(0.05 * jax.random.normal(key, (32, 32)), jnp.zeros(32)) for key in keys]
     >>> def loss(params, x):
-    ...     for kernel in params:
-    ...         x = jnp.tanh(x @ kernel)
-    ...     return jnp.mean(x**2)
+    ...     for kernel, bias in params:
+    ...         x = jnp.tanh(x @ kernel + bias)
+    ...     return jnp.mean((x - 1) ** 2)
     >>> funcopt.diagnose_init(loss, params, jax.random.normal(jax.random.key(1), (8, 32)))
     <Health at the first backward pass: VANISHING>
     """
