@@ -9,6 +9,7 @@ for each name. Whoever changes a number changes what it is computed from, and ru
 """
 
 import argparse
+import dataclasses
 import functools
 import inspect
 import json
@@ -215,6 +216,47 @@ def torch_schedulers() -> str:
     return f"{table(head, rows)}\nFrozen with {frozen['made_with']}.\n"
 
 
+def guarded_step() -> str:
+    """What a guard, a monitor and an accumulation cost, from benchmarks/guarded_step.py."""
+    report = json.loads((RESULTS / "guarded_step.json").read_text())
+    rows = [
+        [
+            f"{row['leaves']:,} leaves, {row['elements']:,} numbers",
+            row["comparison"].replace("_", " "),
+            f"{1e3 * row['step']['subject_s']:.3g} ms",
+            f"**{row['step']['ratio']:.2f}** ({row['step']['ratio_min']:.2f} to "
+            f"{row['step']['ratio_max']:.2f})",
+            f"{row['subject_temp_bytes'] / 2**20:.1f} / {row['baseline_temp_bytes'] / 2**20:.1f} MiB",
+        ]
+        for row in report["rows"]
+    ]
+    head = ["workload", "comparison", "step", "ratio", "temporaries"]
+    kept = (
+        f"A monitor of {report['monitored_leaves']} leaves keeps {report['monitor_bytes']:,} bytes."
+    )
+    return f"{table(head, rows)}\n{kept} {circumstances(report)}"
+
+
+def thresholds() -> str:
+    """The arguments of Thresholds with their defaults, and which of them are published."""
+    import funcopt
+
+    text = inspect.cleandoc(funcopt.Thresholds.__doc__ or "").partition("Args:\n")[2]
+    meanings = re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", text, re.MULTILINE)
+    defaults = {each.name: each.default for each in dataclasses.fields(funcopt.Thresholds)}
+    assert [name for name, _ in meanings] == list(defaults)
+    rows = [
+        [
+            f"`{name}`",
+            f"`{defaults[name]!r}`".replace("|", r"\|"),
+            "published" if "(published:" in meaning else "convention",
+            " ".join(meaning.split()),
+        ]
+        for name, meaning in meanings
+    ]
+    return table(["threshold", "default", "", "meaning"], rows)
+
+
 def torture_report() -> dict:
     return json.loads((RESULTS / "torture.json").read_text())
 
@@ -346,6 +388,8 @@ REGIONS = {
     "torture": torture,
     "torture_cases": torture_cases,
     "smallest_spikes": smallest_spikes,
+    "guarded_step": guarded_step,
+    "thresholds": thresholds,
     "signatures": signatures,
     "catalogue": catalogue,
     "step_time": step_time,

@@ -53,6 +53,8 @@ class Row:
         wraps: whether the state holds that of an optimizer inside, with its own count and rate.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
         keeps_moving: whether a zero gradient after another one still moves them.
+        random: whether each leaf draws numbers of its own.
+        records_value: whether the state keeps the `value` that came with an update.
         masked: whether there is a `mask` that limits a weight decay.
         scheduled: hyperparameters that a schedule may replace, each with two values in its range.
         optax: the function of optax that means the same, None if there is none.
@@ -82,6 +84,8 @@ class Row:
     wraps: bool = False
     moves_on_zero_gradient: bool = False
     keeps_moving: bool = False
+    random: bool = False
+    records_value: bool = False
     masked: bool = False
     scheduled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     optax: Callable[..., Any] | None = None
@@ -1097,6 +1101,10 @@ def loss_scaled(learning_rate: Any) -> Any:
     return funcopt.loss_scale(funcopt.sgd(learning_rate), init_scale=1.0)
 
 
+def monitored(learning_rate: Any) -> Any:
+    return funcopt.monitor(funcopt.sgd(learning_rate, momentum=0.9), every=2, history=2)
+
+
 def noisy_sgd(learning_rate: Any) -> Any:
     return funcopt.chain(funcopt.add_noise(0.01, 0.55, key=7), funcopt.sgd(learning_rate))
 
@@ -1112,11 +1120,27 @@ NESTED: tuple[Row, ...] = (
         needs_params=True,
         keeps_moving=True,
     ),
+    Row(
+        "monitored",
+        monitored,
+        slots=("trace",),
+        records_value=True,
+        acts_on="tree",
+        needs_params=True,
+        keeps_moving=True,
+    ),
     Row("loss-scaled", loss_scaled, acts_on="tree"),
     Row("clipped-adamw", clipped_adamw, slots=MOMENTS, acts_on="tree", **DECAYING),
     Row("l2-in-chains", accumulated_l2, slots=("trace",), **DECAYING),
     Row("own-rules", own_rules, slots=(*MOMENTS, "trace"), **DECAYING),
-    Row("noisy-sgd", noisy_sgd, acts_on="array", moves_on_zero_gradient=True, keeps_moving=True),
+    Row(
+        "noisy-sgd",
+        noisy_sgd,
+        acts_on="array",
+        moves_on_zero_gradient=True,
+        keeps_moving=True,
+        random=True,
+    ),
 )
 
 ALL: tuple[Row, ...] = (*ROWS, *BLOCKS, *NESTED)

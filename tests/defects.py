@@ -138,7 +138,7 @@ def stall(library: Library, factory: Factory) -> Seen | None:
     exact = jax.tree_util.tree_leaves_with_path(slots("float32"))
     half = jax.tree_util.tree_leaves(slots("bfloat16"))
     compared = [
-        (jax.tree_util.keystr(path), float(have), float(want))
+        (jax.tree_util.keystr(path), have.item(), want.item())
         for (path, want), have in zip(exact, half, strict=True)
         if jnp.issubdtype(want.dtype, jnp.floating)
     ]

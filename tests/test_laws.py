@@ -386,7 +386,8 @@ def test_nested_trees_none_and_empty_leaves(row):
         params = funcopt.apply_updates(params, updates)
     chex.assert_tree_all_finite((params, state))
     assert params["none"] is None
-    chex.assert_trees_all_equal(params["list"][0], params["list"][1][0])
+    if not row.random:
+        chex.assert_trees_all_equal(params["list"][0], params["list"][1][0])
 
 
 @each(ALL)
@@ -416,7 +417,8 @@ def test_unknown_extra_arguments_are_ignored(row):
     """Also under jit, where they may be functions: `update` is never jitted as a whole."""
     tx = row.descending()
     extra = {"value": 2.0, "value_fn": lambda params: 0.0, "words": "any"}
-    chex.assert_trees_all_equal(steps(tx, **extra), trained(row.name))
+    plain = steps(tx, value=2.0) if row.records_value else trained(row.name)
+    chex.assert_trees_all_equal(steps(tx, **extra), plain)
     jax.jit(lambda: steps(tx, **extra)).trace()
 
 

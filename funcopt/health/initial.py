@@ -44,19 +44,20 @@ def diagnose_init(
 
     >>> import funcopt, jax, jax.numpy as jnp
     >>> keys = jax.random.split(jax.random.key(0), 20)
-    >>> params = [0.1 * jax.random.normal(key, (32, 32)) for key in keys]
+    >>> params = [(0.05 * jax.random.normal(key, (32, 32)), jnp.zeros(32)) for key in keys]
     >>> def loss(params, x):
-    ...     for kernel in params:
-    ...         x = jnp.tanh(x @ kernel)
-    ...     return jnp.mean(x**2)
+    ...     for kernel, bias in params:
+    ...         x = jnp.tanh(x @ kernel + bias)
+    ...     return jnp.mean((x - 1) ** 2)
     >>> funcopt.diagnose_init(loss, params, jax.random.normal(jax.random.key(1), (8, 32)))
     <Health at the first backward pass: VANISHING>
     """
     loss, grads = jax.jit(jax.value_and_grad(loss_fn))(params, batch)
     leaves, _ = gradients_beside(grads, params, ())
+    beside = [np.asarray(leaf.param) for leaf in leaves]
     names = path_names(grads)
     order, series = in_depth(names)
-    columns = [_measured(np.asarray(leaf.grad), np.asarray(leaf.param)) for leaf in leaves]
+    columns = [_measured(np.asarray(g.grad), p) for g, p in zip(leaves, beside, strict=True)]
     zero, negligible = _by_example(loss_fn, params, batch, columns)
     latest = {
         name: np.array([column.get(name, np.nan) for column in columns], float)[order]
@@ -76,8 +77,8 @@ def diagnose_init(
             records=1,
             possible_records=1,
             layers=layers,
-            sizes=np.array([max(np.size(leaf.param), 1) for leaf in leaves], int)[order],
-            ndims=np.array([np.ndim(leaf.param) for leaf in leaves], int)[order],
+            sizes=np.array([max(p.size, 1) for p in beside], int)[order],
+            ndims=np.array([p.ndim for p in beside], int)[order],
             series=tuple(np.array([position[row] for row in rows]) for rows in series),
             latest=latest,
             mean=latest,

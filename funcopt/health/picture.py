@@ -120,7 +120,7 @@ def _norm_and_events(ax: Axes, health: "Health") -> None:
     if any((over.scalars["clip_ratio"] < 1).any() for over in (seen.run, seen.last)):
         ax.plot([], [], "|", color=ORANGE, ms=7, label="clipped")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="upper right", ncols=4, fontsize=8)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=4, fontsize=8)
     ax.set_xlabel("step")
     ax.set_xlim(*_span(seen))
 

@@ -10,8 +10,9 @@ import numpy as np
 from optax import OptState, Params
 
 from ..partition import path_names, some
+from .events import KINDS
 from .monitor import MonitorState
-from .recorder import EXPONENTS, KINDS, LAST_STEPS, SCALARS
+from .recorder import EXPONENTS, LAST_STEPS, SCALARS
 from .statistics import ABSENT, COLUMNS, LARGEST, NORMS
 
 Numbers = dict[str, np.ndarray]
@@ -76,7 +77,7 @@ def find(state: OptState) -> MonitorState:
     found = list(_monitors(state))
     if len(found) != 1:
         raise ValueError(
-            f"health: the state has {len(found) or 'no'} monitor{'s' * (len(found) != 1)} in it. "
+            f"health: the state has {len(found) or 'no'} monitor{'s' * (len(found) > 1)} in it. "
             + (
                 "Give it the state of one of them."
                 if found
@@ -97,39 +98,39 @@ def _monitors(node: Any):
 
 def read(state: MonitorState, params: Params) -> Readings:
     """What `state` has seen of `params`, of which only paths, shapes and dtypes matter."""
-    state = jax.tree.map(np.asarray, state._replace(inner=()))
-    layers, sizes, ndims = _layers(state, params)
+    seen: Any = jax.tree.map(np.asarray, state._replace(inner=()))
+    layers, sizes, ndims = _layers(seen, params)
     order, series = in_depth(layers)
-    steps = int(state.count)
-    mean = _numbers(state.mean)
+    steps = int(seen.count)
+    mean = _numbers(seen.mean)
     for name in COLUMNS[:NORMS]:
         mean[name] = _power(2.0, mean[name])
-    run = slice(0, int(state.run.rows))
+    run = slice(0, int(seen.run.rows))
     first = max(steps - LAST_STEPS, 0)
     last = np.arange(first, steps)
     position = {int(row): i for i, row in enumerate(order)}
     return Readings(
         steps=steps,
-        records=int(state.means),
-        possible_records=-(-steps // max(int(state.every), 1)),
+        records=int(seen.means),
+        possible_records=-(-steps // max(int(seen.every), 1)),
         layers=tuple(layers[i] for i in order),
         sizes=sizes[order],
         ndims=ndims[order],
         series=tuple(np.array([position[row] for row in rows]) for rows in series),
-        latest={name: x[order] for name, x in _numbers(state.latest).items()},
+        latest={name: x[order] for name, x in _numbers(seen.latest).items()},
         mean={name: x[order] for name, x in mean.items()},
-        above=np.asarray(state.above, np.float64)[order],
-        broken=state.broken[order],
-        run=Over(state.run.step[run], _scalars(state.run.scalars[run])),
-        grad=_log10(state.run.grad[run][:, order]),
-        ratio=_log10(state.run.ratio[run][:, order]),
-        last=Over(last, _scalars(state.last[last % LAST_STEPS])),
-        events=_events(state.events, layers),
-        events_seen=int(state.events.seen),
+        above=np.asarray(seen.above, np.float64)[order],
+        broken=seen.broken[order],
+        run=Over(seen.run.step[run], _scalars(seen.run.scalars[run])),
+        grad=_log10(seen.run.grad[run][:, order]),
+        ratio=_log10(seen.run.ratio[run][:, order]),
+        last=Over(last, _scalars(seen.last[last % LAST_STEPS])),
+        events=_events(seen.events, layers),
+        events_seen=int(seen.events.seen),
     )
 
 
-def _layers(state: MonitorState, params: Params) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _layers(state: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarray]:
     names, leaves = path_names(params), jax.tree.leaves(params)
     rows: list[tuple[str, int, int]] = []
     if len(names) == len(state.axes):

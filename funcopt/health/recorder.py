@@ -1,4 +1,4 @@
-"""Arrays of a fixed size that remember: running means, the run, the last steps, and events."""
+"""Arrays of a fixed size that remember: running means, the run, and the last steps."""
 
 from typing import Any, NamedTuple
 
@@ -12,12 +12,8 @@ SCALARS = ("grad_norm", "z", "value", "lr", "clip_ratio", "skipped", "noise_scal
 """What is recorded of a step as a whole."""
 
 LAST_STEPS = 128
-FIRST_EVENTS, LAST_EVENTS = 16, 16
 EXPONENTS = 200.0
 """What stands for the log2 of infinity, and with a minus for that of 0."""
-
-KINDS = ("none", "nonfinite", "overflow", "loss", "spike", "refused")
-"""What an event may be."""
 
 
 class Run(NamedTuple):
@@ -32,16 +28,6 @@ class Run(NamedTuple):
     scalars: Float[Array, "history scalars"]
     grad: Float16[Array, "history rows"]
     ratio: Float16[Array, "history rows"]
-
-
-class Events(NamedTuple):
-    """The first `FIRST_EVENTS` and the last `LAST_EVENTS` of the `seen` events."""
-
-    seen: Int[Array, ""]
-    step: Int[Array, " events"]
-    kind: Int[Array, " events"]
-    row: Int[Array, " events"]
-    value: Float[Array, " events"]
 
 
 def no_steps() -> Float[Array, "last scalars"]:
@@ -60,12 +46,6 @@ def no_run(history: int, rows: int) -> Run:
     )
 
 
-def no_events() -> Events:
-    step, kind, row = (jnp.full(FIRST_EVENTS + LAST_EVENTS, x, jnp.int32) for x in (-1, 0, -1))
-    value = jnp.zeros(FIRST_EVENTS + LAST_EVENTS, jnp.float32)
-    return Events(jnp.zeros([], jnp.int32), step, kind, row, value)
-
-
 def scalars(found: dict[str, Any]) -> Float[Array, " scalars"]:
     """Those of `SCALARS` that were found, in order; without NaN, see `LARGEST` and `ABSENT`."""
     row = [jnp.asarray(found.get(name, ABSENT)).astype(jnp.float32) for name in SCALARS]
@@ -76,16 +56,6 @@ def add_step(last: Array, step: Array, row: Array) -> Array:
     return jax.lax.dynamic_update_index_in_dim(last, row, step % LAST_STEPS, 0)
 
 
-def add_event(events: Events, step: Array, kind: Array, row: Array, value: Array) -> Events:
-    over = events.seen - FIRST_EVENTS
-    at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
-    put = [
-        old.at[at].set(jnp.asarray(new, old.dtype))
-        for old, new in zip(events[1:], (step, kind, row, tidy(value)), strict=True)
-    ]
-    return Events(events.seen + 1, *put)
-
-
 def log2(x: Array) -> Array:
     """log2 of what is not negative, within ±`EXPONENTS`."""
     positive = jnp.log2(jnp.where(x > 0, x, 1))
@@ -94,11 +64,20 @@ def log2(x: Array) -> Array:
 
 
 def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
-    """Running means of all columns, of norms in log2; what is absent or not finite is left out."""
+    """Running means of all columns, of norms in log2; what is absent or not finite is left out.
+
+    A norm of 0 has no logarithm: it stands for the mean only until another one comes.
+    """
     x = jnp.concatenate([log2(latest[:, :NORMS]), latest[:, NORMS:]], axis=1)
-    known = (latest > ABSENT) & (latest < LARGEST)
+    is_norm = jnp.arange(x.shape[1]) < NORMS
+
+    def is_zero(x: Array) -> Array:
+        return is_norm[None, :] & (x <= -EXPONENTS)
+
+    begun = (mean > ABSENT) & ~is_zero(mean)
+    known = (latest > ABSENT) & (latest < LARGEST) & ~(is_zero(x) & begun)
     weight = jnp.maximum(1 - decay, 1 / (count + 1).astype(jnp.float32))
-    moved = jnp.where(mean > ABSENT, mean + weight * (x - mean), x)
+    moved = jnp.where(begun, mean + weight * (x - mean), x)
     return jnp.where(known, moved, mean)
 
 
@@ -123,4 +102,4 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
     written = [
         a.at[at].set(jnp.asarray(b, a.dtype), mode="drop") for a, b in zip(kept, new, strict=True)
     ]
-    return Run((rows + taken).astype(jnp.int32), stride.astype(jnp.int32), *written)
+    return Run(rows + taken.astype(jnp.int32), stride.astype(jnp.int32), *written)

@@ -118,7 +118,7 @@ def health(state: OptState, params: Params, thresholds: Thresholds | None = None
     ...     grads = jax.grad(lambda params: jnp.sum(params["used"] ** 2))(params)
     ...     params, state = funcopt.step(tx, grads, state, params)
     >>> funcopt.health(state, params)
-    <Health after 3 steps: DEAD, STEPS TOO LARGE>
+    <Health after 3 steps: DEAD>
     """
     return judged(read(find(state), params), thresholds)
 
@@ -150,7 +150,7 @@ def _when(seen: Readings) -> str:
 def _head(health: Health) -> list[str]:
     import textwrap
 
-    lines = [_title(health)]
+    lines = [_title(health), *_numbers(health.readings)]
     for verdict in health.verdicts:
         mark = "!!" if verdict.severity == "alarm" else "! "
         where = (
@@ -164,6 +164,23 @@ def _head(health: Health) -> list[str]:
                 text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
             )
     return lines
+
+
+def _numbers(seen: Readings) -> list[str]:
+    """The last step in a line, and what happened to the steps that are remembered."""
+    words = [
+        f"{word} {seen.now(name):.3g}"
+        for word, name in (("loss", "value"), ("lr", "lr"), ("|grad|", "grad_norm"))
+        if np.isfinite(seen.now(name))
+    ]
+    clip, skipped = seen.last.scalars["clip_ratio"], seen.last.scalars["skipped"]
+    if np.isfinite(clip).any():
+        words.append(f"{_percent(float(np.mean(clip < 1)))} clipped")
+    if np.nansum(skipped) > 0:
+        words.append(f"{np.nansum(skipped):.0f} refused")
+    if seen.now("noise_scale") > 0:
+        words.append(f"noise scale {seen.now('noise_scale'):.2g} micro-batches")
+    return [f" {'   '.join(words)}"] if words else []
 
 
 def _some(layers: tuple[str, ...], of: int) -> str:
@@ -199,7 +216,7 @@ def _cells(health: Health) -> list[list[str]]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%" if share >= 0.005 else "<1%"
+    return f"{100 * share:.0f}%" if share >= 0.005 or share == 0 else "<1%"
 
 
 def _short(x: float) -> str:
@@ -237,14 +254,9 @@ def _rows_as_text(health: Health) -> list[str]:
     widths = [max(len(line[i]) for line in shown) for i in range(len(head))]
     fixed = sum(widths[1:-2]) + TREND + 2 * (len(head) - 1) + min(widths[-1], 14)
     widths[0] = min(widths[0], max(WIDTH - fixed, 16))
-    text, before = [_line(head, widths)], -1
-    for i in kept:
-        if i != before + 1:
-            text.append(f"... {i - before - 1} more")
-        text.append(_line(lines[i], widths))
-        before = i
-    if kept and before != len(lines) - 1:
-        text.append(f"... {len(lines) - 1 - before} more")
+    text = [_line(line, widths) for line in shown]
+    if len(kept) < len(lines):
+        text.append(f"... and {len(lines) - len(kept)} more between them: see table()")
     return text
 
 

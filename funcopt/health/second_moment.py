@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array
 
 from ..lift import Lifted, LiftedState
@@ -15,8 +14,8 @@ from ..rules.amsgrad import Amsgrad
 from ..rules.nadam import Nadam
 from ..rules.rmsprop import Rms
 from ..schedules.listening import spoken
-from ..transformation import GradientTransformation, _Gated
 from ..value import number_at
+from .inside import lifted
 from .statistics import Moment
 
 
@@ -35,42 +34,13 @@ def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Divisor
         before, after: its state, before and after the step.
         names: the paths of the parameters.
     """
-    bodies, old, new = list(_lifted(tx)), list(_states(before)), list(_states(after))
+    bodies, old, new = list(lifted(tx)), list(_states(before)), list(_states(after))
     found: dict[str, Divisor] = {}
     if len(bodies) == len(old) == len(new):
         for body, a, b in zip(bodies, old, new, strict=True):
             if tuple(each.slots for each in body.rules) == tuple(map(type, a.slots)):
                 found = {**_of_one(body, a, b), **found}
     return [found.get(name) for name in names]
-
-
-def is_foreign(tx: Any) -> bool:
-    """Whether a transformation that knows no gate is somewhere in `tx`."""
-    if not isinstance(tx, GradientTransformation):
-        return True
-    return isinstance(tx.body(), _Gated) or any(map(is_foreign, _members(tx)))
-
-
-def _members(tx: GradientTransformation) -> list[Any]:
-    def is_transformation(x: Any) -> bool:
-        return isinstance(x, optax.GradientTransformation)
-
-    arguments = jax.tree.leaves(tuple(tx.arguments.values()), is_leaf=is_transformation)
-    return [x for x in arguments if is_transformation(x)]
-
-
-def _lifted(tx: Any) -> Iterator[Lifted]:
-    """The chains of rules in `tx`, in the order of their states."""
-    if not isinstance(tx, GradientTransformation):
-        return
-    body = tx.body()
-    if isinstance(body, Lifted):
-        yield body
-    elif isinstance(body, GradientTransformation):
-        yield from _lifted(body)
-    else:
-        for member in _members(tx):
-            yield from _lifted(member)
 
 
 def _states(node: Any) -> Iterator[LiftedState]:
@@ -95,10 +65,12 @@ def _of_one(body: Lifted, before: LiftedState, after: LiftedState) -> dict[str, 
             return number_at("hyperparameter", x, before.count).astype(jnp.float32)
 
         floor = at(eps) + jnp.sqrt(at(inside))
-        leaves = [jax.tree_util.tree_leaves_with_path(getattr(x, slot)) for x in (old, new)]
-        for (path, a), (_, b) in zip(*leaves, strict=True):
-            moment = Moment(a, b, at(decay), floor, before.count + 1)
-            found[path_name(path)] = Divisor(moment, corrected)
+        trees = [old.nu, new.nu, getattr(old, slot), getattr(new, slot)]
+        columns = [[x for _, x in jax.tree_util.tree_leaves_with_path(tree)] for tree in trees]
+        paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(old.nu)]
+        for name, a, b, c, d in zip(paths, *columns, strict=True):
+            moment = Moment(a, b, c, d, at(decay), floor, before.count + 1)
+            found[name] = Divisor(moment, corrected)
     return found
 
 

@@ -19,30 +19,34 @@ class Thresholds:
 
     Args:
         depth_factor: by which gradients may grow or shrink from the last layer of a series to the
-            first. 1e3.
-        depth_layers: how many layers make a series. 4.
-        vanished_ratio, vanished_norm: a layer's gradient has vanished below both this share of the
-            largest layer's and this norm (published: AutoTrainer, 1e-3 and 1e-4).
-        weight_factor: gradients that are so many times as large as the weights explode. 100;
-            adaptive gradient clipping keeps them below 0.01 to 0.16.
-        growth: of the gradient norm, beside its median over the run. 1e3.
-        share: of layers that must be affected, where one or two may be by design. 0.2.
-        dead, dying: share of gradient elements that are exactly zero (dying is published:
-            AutoTrainer, 0.7). 0.999 and 0.7.
-        records: how many measurements a verdict on running means takes. 3.
+            first.
+        depth_layers: how many layers make a series.
+        vanished_ratio: a layer's gradient has vanished below this share of the largest layer's
+            (published: AutoTrainer) and below `vanished_norm`.
+        vanished_norm: see `vanished_ratio` (published: AutoTrainer).
+        weight_factor: gradients that are so many times as large as the weights explode; adaptive
+            gradient clipping keeps them far below 1.
+        growth: of the gradient norm, beside its median over the run.
+        share: of layers that must be affected, where one or two may be by design.
+        dead: share of gradient elements that are exactly zero in a dead layer.
+        dying: the same in a dying one (published: AutoTrainer).
+        records: how many measurements a verdict on running means takes.
         sparse: layers whose gradients have zeros by design, a regular expression.
-        saturated, negligible: share of elements that are zero or below a thousandth of their
-            root mean square, and of those that are so without being zero. 0.7 and 0.05.
-        v_lag, stale_steps: mean log g²/v̂ below this, after so many steps. −4 and 100.
-        rms: StableAdamW's RMS_t (published: 2.3 precedes spikes of the loss by 1 to 8 steps).
-        eps_dominated: share of elements with √v̂ below 10 ε. 0.1.
-        lost: share of updates that rounding loses. 0.5.
-        clipped, clipped_steps: share of the last steps that are clipped, of at least so many. 0.5
-            and 100.
-        refused: share of the last steps that are refused. 0.1.
-        spikes: share of all steps that are spikes (published: OLMo's spike score, 0.001).
-        ratio: update norm over parameter norm; a healthy run is near 1e-3 (published: Karpathy's
-            lectures). Said above 0.1.
+        saturated: share of elements that are zero or below a thousandth of their root mean square.
+        negligible: share of those that are so without being zero.
+        v_lag: mean log g²/v̂ below this is stale, if gradients grow.
+        regrowth: how many times above their least gradients have grown then.
+        settled: how many steps it takes until second moments and the size of steps are judged.
+        rms: StableAdamW's RMS_t. Its authors saw spikes of the loss 1 to 8 steps after gradients
+            had outgrown the second moment; the number is not theirs.
+        eps_dominated: share of elements with √v̂ below ε.
+        lost: share of updates that rounding loses.
+        clipped: share of the last steps that are clipped.
+        clipped_steps: how many steps that takes.
+        refused: share of the last steps that are refused.
+        spikes: share of all steps that are spikes (published: OLMo's spike score).
+        ratio: update norm over parameter norm, of which about 1e-3 is usual (published: Karpathy's
+            lectures).
     """
 
     depth_factor: float = 1e3
@@ -59,9 +63,10 @@ class Thresholds:
     saturated: float = 0.7
     negligible: float = 0.05
     v_lag: float = -4.0
-    stale_steps: int = 100
+    regrowth: float = 10.0
+    settled: int = 100
     rms: float = 2.3
-    eps_dominated: float = 0.1
+    eps_dominated: float = 0.5
     lost: float = 0.5
     clipped: float = 0.5
     clipped_steps: int = 100
@@ -90,6 +95,9 @@ class Verdict:
 def verdicts(seen: Readings, limits: Thresholds) -> tuple[Verdict, ...]:
     """All that is to be said, the gravest first."""
     found = [verdict for rule in RULES for verdict in rule(seen, limits)]
+    if any(verdict.name == "EXPLODING" for verdict in found):
+        # Outputs far from 0 make a softmax flat; that is no news, and goes away with its cause.
+        found = [verdict for verdict in found if verdict.name not in ("SATURATED", "DYING")]
     return tuple(sorted(found, key=lambda verdict: verdict.severity != "alarm"))
 
 
@@ -115,23 +123,24 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "wrap the optimizer in guard(...) so that such steps change nothing; then look at that "
             "layer and batch: a division, log or exp without a bound, a rate that is too large",
         )  # fmt: skip
-    sick = ~np.isfinite(seen.latest["update_norm"]) | np.isposinf(seen.latest["rms"])
+    sick = np.isposinf(seen.latest["update_norm"]) | np.isposinf(seen.latest["param_norm"])
     if sick.any():
         yield Verdict(
             "NONFINITE STATE", "alarm", _names(seen, sick), float(sick.sum()), 0,
-            "updates or the optimizer's moments are not finite",
-            "a non-finite gradient got into the state: go back to a checkpoint before it, and "
+            "updates or parameters are not finite",
+            "a non-finite gradient got into them: go back to a checkpoint before it, and "
             "train on behind guard(...)",
         )  # fmt: skip
     moving = np.nan_to_num(seen.latest["grad_norm"]) > 0
-    still = moving & (seen.latest["update_norm"] == 0)
+    still = moving & (seen.latest["update_norm"] == 0) & np.isnan(seen.ratio[-3:]).all(0)
     rate, skipped = seen.now("lr"), seen.now("skipped")
-    if still.any() and still[moving].all() and rate != 0 and not skipped > 0 and not sick.any():
+    enough = len(seen.ratio) >= 3
+    if enough and still.any() and still[moving].all() and rate != 0 and not skipped > 0:
         yield Verdict(
             "STUCK", "alarm", (), 0.0, 0.0,
             "gradients come, but every update is exactly zero",
-            "is a clip's threshold 0, or the optimizer's state broken? Inside accumulate(...) "
-            "measure where updates are made: accumulate(monitor(optimizer), k)",
+            "is a clip's threshold 0, or the optimizer's state broken? optax.MultiSteps hides the "
+            "steps that it makes: use funcopt.accumulate",
         )  # fmt: skip
 
 
@@ -211,7 +220,8 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     if seen.records < min(limits.records, seen.possible_records):
         return
     zero, negligible = seen.mean["zero"], seen.mean["negligible"]
-    dead = zero >= limits.dead
+    sparse = seen.matching(limits.sparse)
+    dead = (zero >= limits.dead) & (~sparse | (seen.mean["grad_norm"] == 0))
     if dead.any():
         yield Verdict(
             "DEAD", "alarm", _names(seen, dead), float(zero[dead].max()), limits.dead,
@@ -219,7 +229,12 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "ReLU units that never fire (smaller rate, warm-up, leaky ReLU, other initial biases), "
             "or parameters that the loss does not use: freeze those",
         )  # fmt: skip
-    flat = (zero + negligible >= limits.saturated) & (negligible >= limits.negligible) & ~dead
+    flat = (
+        (zero + negligible >= limits.saturated)
+        & (negligible >= limits.negligible)
+        & ~dead
+        & ~sparse
+    )
     if flat.any():
         share = float((zero + negligible)[flat].max())
         yield Verdict(
@@ -229,7 +244,7 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "smaller initial weights or inputs of unit scale, where tanh and sigmoid are not flat; "
             "normalisation",
         )  # fmt: skip
-    dying = (zero >= limits.dying) & ~dead & ~flat & ~seen.matching(limits.sparse)
+    dying = (zero >= limits.dying) & ~dead & ~flat & ~sparse
     if dying.any():
         share = float(zero[dying].max())
         yield Verdict(
@@ -240,16 +255,17 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
 
 
 def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
-    lag, rms, eps = (seen.mean[name] for name in ("v_lag", "rms", "eps_dominated"))
-    if seen.steps >= limits.stale_steps:
+    lag, rms, eps = seen.latest["v_lag"], seen.mean["rms"], seen.mean["eps_dominated"]
+    if seen.steps >= limits.settled:
         stale = lag < limits.v_lag
+        stale &= _growing(seen.last.scalars["grad_norm"], limits.regrowth)
         if stale.any():
-            least = float(np.nanmin(lag))
+            least = float(np.nanmin(lag[stale]))
             yield Verdict(
                 "STALE SECOND MOMENT", "warning", _names(seen, stale), least, limits.v_lag,
-                f"squared gradients are {np.exp(-least):.1e} times below the second moment "
-                "(mean log g²/v), which the optimizer still divides by",
-                "steps are too short now and too long once it has decayed: a smaller b2 (0.95), or "
+                "gradients grow again, but their squares are still "
+                f"{np.exp(-least):.1e} times below the second moment, which goes on shrinking",
+                "a spike is near, because steps get longer all the time: a smaller b2 (0.95), or "
                 "clip updates by their RMS",
             )  # fmt: skip
         behind = rms > limits.rms
@@ -265,10 +281,20 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         most = float(np.nanmax(eps))
         yield Verdict(
             "EPS-DOMINATED", "alarm", _names(seen, dominated), most, limits.eps_dominated,
-            f"for {most:.0%} of elements the root of the second moment is below 10 eps",
+            f"for {most:.0%} of elements the root of the second moment is below eps",
             "a smaller eps (1e-12), or a larger scale of the loss: the optimizer is no longer "
             "adaptive there, and its updates vanish",
         )  # fmt: skip
+
+
+def _growing(norms: np.ndarray, times: float) -> bool:
+    """Whether the largest norms of ten steps each rise, to `times` the least of them."""
+    blocks = norms[len(norms) % 10 :].reshape(-1, 10)
+    known = np.isfinite(blocks).all(1)
+    if known.sum() < 4 or not known.all():
+        return False
+    top = blocks.max(1)
+    return bool((np.diff(top[-3:]) > 0).all() and top[-1] > times * top.min() > 0)
 
 
 def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
@@ -319,7 +345,7 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         seen.mean["param_norm"] > 0, seen.mean["param_norm"], np.nan
     )
     large = (ratio > limits.ratio) & (seen.ndims >= 2)
-    if large.any() and seen.records >= limits.records:
+    if large.any() and seen.steps >= limits.settled:
         most = float(np.nanmax(np.where(large, ratio, np.nan)))
         yield Verdict(
             "STEPS TOO LARGE", "warning", _names(seen, large), most, limits.ratio,

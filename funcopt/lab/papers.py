@@ -130,6 +130,36 @@ AMSGRAD = Paper(
     year=2018,
     url="https://arxiv.org/abs/1904.09237",
 )
+STABLE_ADAMW = Paper(
+    key="wortsman2023stable",
+    authors="Wortsman, Mitchell and Dettmers, Tim and Zettlemoyer, Luke and Morcos, Ari and "
+    "Farhadi, Ali and Schmidt, Ludwig",
+    title="Stable and low-precision training for large-scale vision-language models",
+    kind="misc",
+    where="arXiv:2304.13013",
+    year=2023,
+    url="https://arxiv.org/abs/2304.13013",
+)
+SPAM = Paper(
+    key="huang2025spam",
+    authors="Huang, Tianjin and Zhu, Ziquan and Jin, Gaojie and Liu, Lu and Wang, Zhangyang and "
+    "Liu, Shiwei",
+    title="SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM Training",
+    kind="misc",
+    where="arXiv:2501.06842",
+    year=2025,
+    url="https://arxiv.org/abs/2501.06842",
+)
+STABLE_SPAM = Paper(
+    key="huang2025stable",
+    authors="Huang, Tianjin and Hu, Haotian and Zhang, Zhenyu and Jin, Gaojie and Li, Xiang and "
+    "Shen, Li and Chen, Tianlong and Liu, Lu and Wen, Qingsong and Wang, Zhangyang and Liu, Shiwei",
+    title="Stable-SPAM: How to Train in 4-Bit More Stably than 16-Bit Adam",
+    kind="misc",
+    where="arXiv:2502.17055",
+    year=2025,
+    url="https://arxiv.org/abs/2502.17055",
+)
 LION = Paper(
     key="chen2023symbolic",
     authors="Chen, Xiangning and Liang, Chen and Huang, Da and Real, Esteban and Wang, Kaiyuan and "
@@ -219,6 +249,9 @@ PAPERS = {
     "adamax": ADAM,
     "amsgrad": AMSGRAD,
     "lion": LION,
+    "stable_adamw": STABLE_ADAMW,
+    "spam": SPAM,
+    "stable_spam": STABLE_SPAM,
     "cocob": COCOB,
     "dadapt_adagrad": D_ADAPTATION,
     "dadapt_adamw": D_ADAPTATION,

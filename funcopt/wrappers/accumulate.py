@@ -7,13 +7,8 @@ The running mean is the accumulator itself, so that nothing is divided or reset 
 inner transformation is gated: measured on the CPU, that is faster than a `lax.cond` around it,
 which has to copy what it hands through.
 
-From the norms of the micro-batches and of their mean follows the gradient noise scale, the batch
-size beyond which averaging more gains little:
-
-    |G|² = (n |mean|² − m) / (n − 1),  S = (m − |mean|²) / (1 − 1/n),  m = mean of |g|²
-    noise scale = running mean of S / running mean of |G|²
-
-McCandlish et al., 2018, appendix A.1 (https://arxiv.org/abs/1812.06162), in micro-batches.
+From the norms of the micro-batches and of their mean follows the gradient noise scale, in
+micro-batches: see `funcopt.math.noise_scale`.
 """
 
 from collections.abc import Callable
@@ -28,22 +23,12 @@ from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, parameters
 from ..math.dtypes import common_dtype
-from ..math.moments import ema
+from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
-from ..tree.tree_math import ratio
 from ..value import AxisName, Base, Flag, Steps
 from .agreement import everywhere
 from .loss_scale import refuse_loss_scale
-
-NOISE_DECAY = 0.9
-
-
-class Noise(NamedTuple):
-    """Running means of the trace of the gradients' covariance, and of the squared true gradient."""
-
-    variance: Float[Array, ""]
-    signal: Float[Array, ""]
 
 
 class AccumulateState(NamedTuple):
@@ -64,8 +49,11 @@ class AccumulateState(NamedTuple):
     noise: Noise
 
     def metrics(self) -> dict[str, Array]:
-        scale = ratio(self.noise.variance, self.noise.signal)
-        return {"micro_step": self.micro, "dropped": self.dropped, "noise_scale": scale}
+        return {
+            "micro_step": self.micro,
+            "dropped": self.dropped,
+            "noise_scale": noise_scale(self.noise),
+        }
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,7 @@ class _Accumulate:
         refuse_loss_scale("accumulate", inner)
         mean = jax.tree.unflatten(structure, [jnp.zeros_like(x) for x in arrays])
         counts = [jnp.zeros([], jnp.int32) for _ in range(4)]
-        numbers = [jnp.zeros([], jnp.float32) for _ in range(4)]
+        numbers = [jnp.zeros([], jnp.float32) for _ in range(2)]
         return AccumulateState(
             inner=inner,
             mean=mean if self.every > 1 else (),
@@ -91,7 +79,7 @@ class _Accumulate:
             values=counts[2],
             squares=numbers[1],
             dropped=counts[3],
-            noise=Noise(*numbers[2:]),
+            noise=no_noise(),
         )
 
     def update(
@@ -173,14 +161,8 @@ class _Accumulate:
     ) -> Noise:
         if self.every == 1:
             return old
-        n = good.astype(jnp.float32)
-        several = emit & (good > 1)
-        others = jnp.where(several, n - 1, 1)
-        of_mean = square_sum([x for x in means if jnp.size(x)]).astype(jnp.float32)
-        signal = (n * of_mean - squares) / others
-        variance = (squares - of_mean) * n / others
-        new = Noise(ema(old.variance, variance, NOISE_DECAY), ema(old.signal, signal, NOISE_DECAY))
-        return Noise(*(jnp.where(several, a, b) for a, b in zip(new, old, strict=True)))
+        of_mean = square_sum([x for x in means if jnp.size(x)])
+        return add_noise_terms(old, squares, of_mean, good, emit)
 
 
 def _finite(value: ArrayLike | None) -> Bool[Array, ""]:

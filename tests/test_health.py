@@ -1,0 +1,418 @@
+"""Every verdict is given where something is wrong, and none where nothing is."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rich.console
+
+import funcopt
+from funcopt.health.readings import in_depth
+from funcopt.health.verdicts import Thresholds
+from funcopt.lab.tasks import get_task
+
+pytestmark = pytest.mark.default_promotion  # the networks of the tests promote
+
+TEACHER = np.random.default_rng(7).standard_normal((16, 10)).astype(np.float32)
+
+
+def batch(key: Any, size: int = 32) -> Any:
+    x = jax.random.normal(key, (size, 16))
+    return x, jnp.argmax(x @ TEACHER, axis=1)
+
+
+def network(depth: int, width: int, gain: float, seed: int = 0, bias: float = 0.0) -> Any:
+    """Normal weights with a standard deviation of `gain`/√inputs."""
+    sizes = [16, *[width] * (depth - 1), 10]
+    keys = jax.random.split(jax.random.key(seed), depth)
+    return [
+        {"kernel": gain / m**0.5 * jax.random.normal(k, (m, n)), "bias": jnp.full(n, bias)}
+        for k, m, n in zip(keys, sizes[:-1], sizes[1:], strict=True)
+    ]
+
+
+def loss_of(activation: Callable, params: Any, data: Any) -> Any:
+    x, labels = data
+    for layer in params[:-1]:
+        x = activation(x @ layer["kernel"] + layer["bias"])
+    logits = jax.nn.log_softmax(x @ params[-1]["kernel"] + params[-1]["bias"])
+    return -jnp.mean(jnp.take_along_axis(logits, labels[:, None], 1))
+
+
+def relu(params, data):
+    return loss_of(jax.nn.relu, params, data)
+
+
+def tanh(params, data):
+    return loss_of(jnp.tanh, params, data)
+
+
+def trained(
+    tx: Any, loss: Any, params: Any, steps: int, *, sample: Any = batch, fault: Any = None
+) -> funcopt.Health:
+    """`fault(step, value, grads)` may change what the optimizer gets."""
+
+    def body(carry, step):
+        params, state = carry
+        key = jax.random.fold_in(jax.random.key(3), step)
+        value, grads = jax.value_and_grad(loss)(params, sample(key))
+        if fault is not None:
+            value, grads = fault(step, value, grads)
+        return funcopt.step(tx, grads, state, params, value=value), None
+
+    @jax.jit
+    def loop(params):
+        return jax.lax.scan(body, (params, tx.init(params)), jnp.arange(steps))[0]
+
+    params, state = loop(params)
+    return funcopt.health(state, params)
+
+
+def names(health: funcopt.Health) -> set[str]:
+    return {verdict.name for verdict in health.verdicts}
+
+
+def only(health: funcopt.Health, name: str) -> Any:
+    """The one verdict, with evidence and advice."""
+    assert names(health) == {name}, str(health)
+    verdict = health.verdicts[0]
+    assert verdict.evidence
+    assert verdict.advice
+    assert f"{name}" in str(health).splitlines()[0]
+    return verdict
+
+
+# -- gradients through depth ------------------------------------------------------------------
+
+
+def test_exploding_at_the_first_step():
+    """ReLU, 30 layers, 1.5 times He's standard deviation: before training and after one step."""
+    params = network(30, 32, 1.5 * 2**0.5)
+    first = funcopt.diagnose_init(relu, params, batch(jax.random.key(0)))
+    verdict = only(first, "EXPLODING")
+    assert verdict.severity == "alarm"
+    assert len(verdict.layers) >= 15
+    assert verdict.layers[0] == "0/bias"
+    assert "initialisation" in verdict.advice
+    assert names(trained(funcopt.monitor(funcopt.adam(1e-3)), relu, params, 1)) == {"EXPLODING"}
+
+
+def test_vanishing_within_fifty_steps_names_the_first_layers():
+    """The lab's 20 tanh layers, whose gradients shrink on the way to the first ones."""
+    task = get_task("deep_tanh")
+    params = task.init(jax.random.key(0))
+    tx = funcopt.monitor(funcopt.sgd(0.1))
+    health = trained(tx, task.loss, params, 50, sample=lambda key: task.sample(key, 0))
+    verdict = only(health, "VANISHING")
+    assert verdict.layers[0].startswith("0/")
+    assert "19/kernel" not in verdict.layers
+    assert verdict.value > verdict.threshold == Thresholds().depth_factor
+    first = funcopt.diagnose_init(task.loss, params, task.sample(jax.random.key(1), 0))
+    assert "0/bias" in only(first, "VANISHING").layers
+
+
+def test_dead_units():
+    """A bias of -30 switches a layer of ReLU units off, and everything before it."""
+    params = network(4, 16, 2**0.5)
+    params[2]["bias"] -= 30
+    health = trained(funcopt.monitor(funcopt.sgd(0.01)), relu, params, 31)
+    dead = only(health, "DEAD")
+    assert {"0/kernel", "1/kernel", "2/kernel", "2/bias"} <= set(dead.layers)
+    assert "3/bias" not in dead.layers
+    first = funcopt.diagnose_init(relu, params, batch(jax.random.key(0)))
+    assert set(only(first, "DEAD").layers) == set(dead.layers)
+
+    params = network(4, 16, 2**0.5)
+    params[2]["bias"] = jnp.where(jnp.arange(16) < 13, -30.0, 0.0)
+    dying = next(
+        v
+        for v in funcopt.diagnose_init(relu, params, batch(jax.random.key(0))).verdicts
+        if v.name == "DYING"
+    )
+    assert "2/bias" in dying.layers
+    assert dying.value >= 13 / 16
+
+
+def test_sparse_layers_are_not_dead():
+    """An embedding of which a batch touches few rows."""
+    params = {"embed": jnp.zeros((4000, 2)) + 0.1, "out": jnp.ones((2, 1))}
+
+    def loss(params, rows):
+        return jnp.mean((params["embed"][rows] @ params["out"] - 1.0) ** 2)
+
+    health = trained(
+        funcopt.monitor(funcopt.adam(1e-3), sample=10_000), loss, params, 41,
+        sample=lambda key: jax.random.randint(key, (3,), 0, 4000),
+    )  # fmt: skip
+    assert health.readings.latest["zero"][0] > 0.999
+    assert health.verdict == "healthy"
+
+
+def test_saturated_units():
+    """tanh far out where it is flat. Means over a batch hide it; single examples do not."""
+    params = network(4, 32, 100.0)
+    params[-1]["kernel"] /= 100
+    health = trained(funcopt.monitor(funcopt.sgd(1e-4)), tanh, params, 31,
+                     sample=lambda key: batch(key, 8))  # fmt: skip
+    assert "SATURATED" in names(health)
+    first = funcopt.diagnose_init(tanh, params, batch(jax.random.key(0)))
+    assert "0/kernel" in only(first, "SATURATED").layers
+
+
+# -- the optimizer ----------------------------------------------------------------------------
+
+
+def test_a_stale_second_moment_is_told_before_the_spike():
+    """Adam on x²/2 (https://arxiv.org/abs/2506.04805): v decays, steps grow, and then it jumps."""
+
+    def loss(params, data):
+        del data
+        return 0.5 * jnp.sum(params["x"] ** 2)
+
+    start = {"x": jnp.full(1, 1e8)}
+
+    def verdicts_and_norms(steps, b2):
+        health = trained(funcopt.monitor(funcopt.adam(1e7, b2=b2)), loss, start, steps)
+        return names(health), health.readings.last.scalars["grad_norm"]
+
+    told, _ = verdicts_and_norms(905, 0.99)
+    assert told == {"STALE SECOND MOMENT"}
+    _, norms = verdicts_and_norms(980, 0.99)
+    # The norm has been lower by ten decades, and comes back to near where it began.
+    spike = 980 - len(norms) + int(np.argmax(norms > 1e4))
+    assert norms.min() < 1e-3
+    assert spike - 905 >= 20
+    assert verdicts_and_norms(905, 0.9)[0] == set()
+
+
+def test_eps_dominated():
+    """Gradients far below eps, as of a loss that is scaled down."""
+    tx = funcopt.monitor(funcopt.adam(1e-3))
+    params = network(3, 16, 2**0.5)
+    health = trained(tx, lambda p, data: 1e-9 * relu(p, data), params, 31)
+    assert len(only(health, "EPS-DOMINATED").layers) == 6
+
+
+def test_lost_updates():
+    """bfloat16 parameters and steps of a ten-thousandth of them."""
+    params = jax.tree.map(lambda x: (x + 1).astype(jnp.bfloat16), network(3, 16, 2**0.5))
+    tx = funcopt.monitor(funcopt.adam(1e-4))
+    verdict = only(trained(tx, relu, params, 31), "LOST UPDATES")
+    assert verdict.severity == "alarm"
+    assert "master weights" in verdict.advice
+    wide = jax.tree.map(lambda x: x.astype(jnp.float32), params)
+    assert "LOST UPDATES" not in names(trained(tx, relu, wide, 31))
+
+
+def scaled_at(steps: tuple[int, ...], factor: float) -> Any:
+    def fault(step, value, grads):
+        times = jnp.where(jnp.isin(step, jnp.array(steps)), factor, 1.0)
+        return value, jax.tree.map(lambda g: g * times, grads)
+
+    return fault
+
+
+def test_what_happens_to_whole_steps():
+    """Clipped too often, refused, spikes, not finite: one network, one program each."""
+    params = network(3, 16, 2**0.5)
+    clip = funcopt.chain(funcopt.clip_by_global_norm(1e-3), funcopt.sgd(0.01))
+    assert only(trained(funcopt.monitor(clip), relu, params, 150), "CLIPPING TOO OFTEN").value == 1
+
+    guarded = funcopt.monitor(funcopt.guard(funcopt.sgd(0.01)))
+    spikes = trained(guarded, relu, params, 150, fault=scaled_at((60, 90, 120), 1e4))
+    assert names(spikes) == {"SPIKES"}
+    assert "step 120" in spikes.verdicts[0].evidence
+
+    nan = trained(guarded, relu, params, 150, fault=scaled_at((140,), np.nan))
+    verdict = only(nan, "NONFINITE")
+    assert "step 140" in verdict.evidence
+    assert "0/bias" in verdict.evidence
+
+    often = tuple(range(22, 150, 5))
+    refused = trained(guarded, relu, params, 150, fault=scaled_at(often, np.inf))
+    assert names(refused) == {"NONFINITE", "STEPS REFUSED"}
+
+    broken = trained(funcopt.monitor(funcopt.adam(1e-3)), relu, params, 150,
+                     fault=scaled_at((50,), np.nan))  # fmt: skip
+    assert names(broken) == {"NONFINITE", "STUCK"}  # a NaN moment makes no step
+    poisoned = trained(funcopt.monitor(funcopt.sgd(0.01, momentum=0.9)), relu, params, 150,
+                       fault=scaled_at((50,), np.nan))  # fmt: skip
+    assert {"NONFINITE", "NONFINITE STATE"} <= names(poisoned)
+    # Decay holds weights near 1/3, and each step is 0.1 and more.
+    lion = funcopt.monitor(funcopt.lion(0.1, weight_decay=3.0))
+    large = trained(lion, relu, params, 110)
+    assert "STEPS TOO LARGE" in names(large)
+
+
+# -- no false alarms --------------------------------------------------------------------------
+
+HEALTHY = {
+    "digits": {
+        "adamw": funcopt.guard(
+            funcopt.chain(
+                funcopt.clip_by_global_norm(5.0),
+                funcopt.adamw(funcopt.warmup_cosine_decay_schedule(0.0, 3e-3, 30, 400)),
+            )
+        ),
+        "adam95": funcopt.adam(3e-3, b2=0.95),
+        "rmsprop": funcopt.rmsprop(1e-3),
+        "accumulate": funcopt.accumulate(funcopt.adam(3e-3), every=4),
+    },
+    "logistic_digits": {"lion": funcopt.lion(3e-3)},
+    "linear_regression": {
+        "adam": funcopt.adam(3e-2),
+        "sgd": funcopt.sgd(0.1),
+    },
+}
+RUNS = [(task, name) for task, each in HEALTHY.items() for name in each]
+
+
+@pytest.mark.parametrize(("task", "name"), RUNS)
+def test_healthy_runs_are_healthy(task, name):
+    """Three seeds of the lab's tasks, looked at early, in the middle and at the end."""
+    task, tx = get_task(task), funcopt.monitor(HEALTHY[task][name])
+
+    @jax.jit
+    def part(params, state, steps, key):
+        def body(carry, step):
+            params, state = carry
+            data = task.sample(key, step)
+            value, grads = jax.value_and_grad(task.loss)(params, data)
+            return funcopt.step(tx, grads, state, params, value=value), None
+
+        return jax.lax.scan(body, (params, state), steps)[0]
+
+    for seed in range(3):
+        key = jax.random.key(seed)
+        params = task.init(key)
+        state = tx.init(params)
+        for start in range(0, 400, 50):
+            params, state = part(params, state, start + jnp.arange(50), key)
+            health = funcopt.health(state, params)
+            assert health.verdict == "healthy", f"seed {seed}, step {start + 50}\n{health}"
+        assert funcopt.diagnose_init(
+            task.loss, task.init(key), task.sample(key, 0)
+        ).verdict == "healthy"  # fmt: skip
+
+
+# -- the report -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exploded() -> funcopt.Health:
+    return funcopt.diagnose_init(relu, network(60, 16, 2.2), batch(jax.random.key(0)))
+
+
+@pytest.fixture(scope="module")
+def eventful() -> funcopt.Health:
+    clip = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(1e-3))
+    return trained(
+        funcopt.monitor(funcopt.guard(clip)), relu, network(3, 16, 2**0.5), 200,
+        fault=scaled_at((60, 90, 120), 1e4),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("which", ["exploded", "eventful"])
+def test_the_text_fits_a_terminal(which, request):
+    health = request.getfixturevalue(which)
+    text = str(health)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 64
+    assert lines[0].startswith(health.verdict.upper())
+    for verdict in health.verdicts:
+        assert verdict.name in text
+        assert "try: " in text
+    assert repr(health).startswith("<Health ")
+    assert "<pre>" in health._repr_html_()
+    assert re.sub(r"<[^>]*>", "", health._repr_html_()).count("\n") == text.count("\n")
+
+
+def test_the_head_has_the_numbers_of_the_last_step(eventful):
+    head = str(eventful).split("layer ")[0]
+    for word in ("loss", "lr 0.001", "|grad|", "clipped", "2 refused"):
+        assert word in head
+
+
+def test_the_table_has_a_line_for_each_layer(eventful):
+    console = rich.console.Console(file=io.StringIO(), width=80)
+    console.print(eventful.table())
+    printed = console.file.getvalue()
+    for layer in eventful.readings.layers:
+        assert f"{layer} " in printed
+
+
+def test_the_dict_is_flat_and_finite(eventful, exploded):
+    for health in (eventful, exploded):
+        flat = health.to_dict()
+        assert all(isinstance(x, float) and np.isfinite(x) for x in flat.values())
+        assert all(name.startswith("health/") for name in flat)
+    flat = eventful.to_dict("run/")
+    assert flat["run/verdict/spikes"] == 0.5
+    assert flat["run/lr"] == pytest.approx(1e-3)
+    assert flat["run/steps"] == 200
+    assert flat["run/update_ratio/0/kernel"] == pytest.approx(
+        flat["run/update_norm/0/kernel"] / flat["run/param_norm/0/kernel"]
+    )
+    assert exploded.to_dict()["health/verdict/exploding"] == 1.0
+
+
+def test_the_picture(eventful, exploded, tmp_path):
+    """Layers over time, steps beside weights, and the norm with what happened."""
+    figure = eventful.plot()
+    heat, ratio, norm = figure.axes[:3]
+    assert [label.get_text() for label in heat.get_yticklabels()] == list(eventful.readings.layers)
+    assert heat.collections[0].get_array().shape == (6, len(eventful.readings.run.step))
+    assert len(ratio.lines) == 1 + sum(eventful.readings.ndims >= 2)
+    told = set(norm.get_legend_handles_labels()[1])
+    assert told == {"spike", "clipped"}
+    for i, each in enumerate((eventful, exploded)):
+        path: Path = tmp_path / f"{i}.png"
+        each.plot().savefig(path)
+        assert path.stat().st_size > 10_000
+
+
+def test_the_guide_has_every_verdict_and_threshold():
+    root = Path(__file__).parents[1]
+    source = (root / "funcopt" / "health" / "verdicts.py").read_text()
+    guide = (root / "docs" / "health.md").read_text()
+    given = set(re.findall(r'Verdict\(\s*"([A-Z -]+)"', source))
+    assert len(given) >= 14
+    rows = {name for row in re.findall(r"^\| ([A-Z][A-Z ,-]+) \|", guide, re.MULTILINE)
+            for name in row.split(", ")}  # fmt: skip
+    assert rows == given
+    for field in dataclasses.fields(Thresholds):
+        assert guide.count(f"`{field.name}`") >= 2
+
+
+def test_layers_are_in_the_order_of_their_numbers():
+    order, series = in_depth([f"layers/{i}/{x}" for i in (0, 1, 10, 11, 2) for x in "ab"])
+    assert [list(row) for row in series] == [[0, 2, 8, 4, 6], [1, 3, 9, 5, 7]]
+    assert list(order) == [0, 1, 2, 3, 8, 9, 4, 5, 6, 7]
+
+
+def test_health_says_what_it_cannot_read():
+    params = {"w": jnp.ones(2)}
+    tx = funcopt.monitor(funcopt.sgd(0.1))
+    state = tx.init(params)
+    assert funcopt.health(state, params).verdict == "nothing was measured yet"
+    assert "NOTHING WAS MEASURED" in str(funcopt.health(state, params))
+    with pytest.raises(ValueError, match="no monitor in it"):
+        funcopt.health(funcopt.sgd(0.1).init(params), params)
+    with pytest.raises(ValueError, match="2 monitors"):
+        funcopt.health((state, state), params)
+    with pytest.raises(ValueError, match="parameters that the state was made for"):
+        funcopt.health(state, {"w": jnp.ones(2), "b": jnp.ones(2)})
+    quiet = dataclasses.replace(Thresholds(), dead=2.0)
+    dead = trained(tx, lambda p, data: 0.0 * jnp.sum(p["w"]), params, 31)
+    assert names(dead) == {"DEAD"}
+    assert funcopt.health(state, params, quiet).thresholds.dead == 2.0
