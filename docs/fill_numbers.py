@@ -219,6 +219,10 @@ def torch_schedulers() -> str:
 def guarded_step() -> str:
     """What a guard, a monitor and an accumulation cost, from benchmarks/guarded_step.py."""
     report = json.loads((RESULTS / "guarded_step.json").read_text())
+    mib = [
+        [row[f"{side}_temp_bytes"] / 2**20 for side in ("subject", "baseline")]
+        for row in report["rows"]
+    ]
     rows = [
         [
             f"{row['leaves']:,} leaves, {row['elements']:,} numbers",
@@ -226,9 +230,9 @@ def guarded_step() -> str:
             f"{1e3 * row['step']['subject_s']:.3g} ms",
             f"**{row['step']['ratio']:.2f}** ({row['step']['ratio_min']:.2f} to "
             f"{row['step']['ratio_max']:.2f})",
-            f"{row['subject_temp_bytes'] / 2**20:.1f} / {row['baseline_temp_bytes'] / 2**20:.1f} MiB",
+            f"{ours:.1f} / {theirs:.1f} MiB",
         ]
-        for row in report["rows"]
+        for row, (ours, theirs) in zip(report["rows"], mib, strict=True)
     ]
     head = ["workload", "comparison", "step", "ratio", "temporaries"]
     kept = (
