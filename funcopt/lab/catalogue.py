@@ -104,7 +104,7 @@ def slots(tx: Any, dtype: str = "float32") -> dict[str, Any]:
     state = jax.eval_shape(tx.init, param)
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {
-        jax.tree_util.keystr(path[-1:], simple=True): leaf for path, leaf in leaves if leaf.ndim
+        jax.tree_util.keystr(path[-1:], simple=True): leaf for path, leaf in leaves if leaf.size > 1
     }
 
 
