@@ -261,9 +261,7 @@ def watch(case: Case, treatment: Treatment, seed: int, rate: float, steps: int) 
     start, data = jax.random.split(jax.random.key(jnp.uint32(seed)))
     params = task.init(start)
     initial = funcopt.diagnose_init(task.loss, params, task.sample(data, jnp.int32(0)))
-    # Before training there is no state that could be sick.
-    said = [v.name for v in initial.verdicts if v.name != "NONFINITE STATE"]
-    before = ", ".join(said) or "healthy"
+    before = initial.verdict
     carry = (params, tx.init(params))
     ends = np.unique(np.linspace(0, steps, min(LOOKS, steps) + 1).astype(int))
     first: dict[str, int] = {}
