@@ -21,6 +21,7 @@ from optax import Params, ScalarOrSchedule, Updates
 from .leaves import Leaf, gradients_beside, parameters
 from .math.dtypes import common_dtype
 from .partition import Mask, checked_mask, marked
+from .record import record
 from .rule import Clock, Rule
 from .schedules.listening import begin, hear, spoken
 from .storage import Storage, check_slots, kept_dtype
@@ -51,8 +52,7 @@ class LiftedState(NamedTuple):
         raise AttributeError(f"The state has no slot {name!r}.")
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["rule", "mask"], meta_fields=[])
-@dataclass(frozen=True)
+@record
 class Where:
     """A rule without slots that works on some parameters only and passes the others through."""
 

@@ -1,11 +1,11 @@
 """What a rule is: an algorithm for ONE array, its slots, and the clock it reads."""
 
-from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from .record import record
 
 Signed = Annotated[Array, "signed"]
 """A slot whose elements may be negative."""
@@ -21,8 +21,7 @@ class NoSlots(NamedTuple):
     """The slots of a rule that remembers nothing."""
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class Clock:
     """What all rules of one transformation share during one update.
 
@@ -102,34 +101,6 @@ def rule(
 
     def decorate(cls: R) -> R:
         cls.acts_on, cls.slots, cls.needs_params = acts_on, slots, needs_params
-        cls = dataclass(frozen=True)(cls)
-        static = [f.name for f in fields(cls) if f.type in (bool, str)]
-        data = [f.name for f in fields(cls) if f.name not in static]
-        _register(cls, data, static)
-        return cls
+        return record(cls)
 
     return decorate
-
-
-def _register(cls: type, data: list[str], static: list[str]) -> None:
-    """Register a record as a pytree. Its class is part of the structure.
-
-    `jax.tree_util.register_dataclass` leaves it out: the structures of `Scale(0.5)` and `Clip(0.5)`
-    would be equal, and one would run in place of the other where `jit` has traced it.
-    """
-
-    def structure(record):
-        return cls, tuple(getattr(record, name) for name in static)
-
-    def flatten(record):
-        return [getattr(record, name) for name in data], structure(record)
-
-    def flatten_with_keys(record):
-        keys = map(jax.tree_util.GetAttrKey, data)
-        return list(zip(keys, flatten(record)[0], strict=True)), structure(record)
-
-    def unflatten(structure, children):
-        known = zip(static, structure[1], strict=True)
-        return cls(**dict(known), **dict(zip(data, children, strict=True)))
-
-    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)

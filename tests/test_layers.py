@@ -100,6 +100,13 @@ def test_storage_knows_neither_trees_nor_rules(name):
     assert [w for w in words if w.startswith("jax.tree")] == []
 
 
+@pytest.mark.parametrize("name", [n for n in MODULES if n != "record.py"])
+def test_records_have_their_class_in_their_structure(name):
+    """Where they are `jit` arguments, two of the same fields must not share a program."""
+    words = attributes(ast.parse(MODULES[name].read_text()))
+    assert [w for w in words if w.endswith("register_dataclass")] == []
+
+
 VALUES = ("funcopt.call", "funcopt.value", "funcopt.math", "funcopt.schedules")
 
 

@@ -7,22 +7,21 @@ feeds one output. JAX's layers keep outputs last, (in, out) and (height, width, 
 is an index of the last axis, and its norm is taken along all others.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..math.norm import Axes, norm
+from ..record import record
 from ..transformation import transformation
 from ..value import Axes as AxesArgument
 from ..value import NonNegative, Threshold
 from .unit_clip import LayerAxis, Measured, UnitClip, all_but
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class _Agc:
     clipping: Any
     eps: Any

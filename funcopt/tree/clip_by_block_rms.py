@@ -7,20 +7,18 @@ layer of a leaf in which layers are stacked.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import jax
 from jaxtyping import Array
 
 from ..math.norm import Axes, norm
+from ..record import record
 from ..transformation import transformation
 from ..value import Threshold
 from .unit_clip import LayerAxis, Measured, UnitClip, all_but
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class _Rms:
     threshold: Any
 

@@ -6,20 +6,18 @@ As by the global norm (https://arxiv.org/abs/1211.5063, Algorithm 1), but a leaf
 gradients does not shorten the others.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-import jax
 from jaxtyping import Array
 
 from ..math.norm import Axes, norm
+from ..record import record
 from ..transformation import transformation
 from ..value import Threshold
 from .unit_clip import Measured, UnitClip
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@record
 class _Norm:
     max_norm: Any
 
