@@ -19,7 +19,7 @@ import pytest
 
 import funcopt
 from tests import catalog, reference
-from tests.golden import HERE, load
+from tests.golden import HERE, Inputs, load
 from tests.reference.schedule_free import rectification
 
 STEPS = 40
@@ -248,6 +248,13 @@ ROWS = (
         0.5,
     ),
     Row(
+        "mechanic-pytorch",
+        funcopt.mechanize(funcopt.sgd(0.5), 0.1, 1e-6, 1e-3, variant="pytorch"),
+        reference.mechanic_sgd,
+        {"weight_decay": 0.1, "s_init": 1e-3, "eps": 1e-6, "pytorch": True},
+        0.5,
+    ),
+    Row(
         "hypergradient",
         funcopt.hypergradient(funcopt.identity(), 0.01),
         reference.hypergradient_sgd,
@@ -353,22 +360,30 @@ def test_what_single_precision_costs_is_the_rounding_of_parameters():
     assert 1e-3 < deviation(rounded, exact) < 0.1
 
 
-FROZEN = load("lr_free")
-EVALUATED = {
-    row["key"]
-    for row in json.loads((HERE / "lr_free.json").read_text())["cases"]
-    if row["funcopt"].get("evaluated")
-}
+def said(word: str) -> set[str]:
+    """The cases of whose call `word` is said."""
+    rows = json.loads((HERE / "lr_free.json").read_text())["cases"]
+    return {row["key"] for row in rows if row["funcopt"].get(word)}
+
+
+EVALUATED, RECOMPUTED = said("evaluated"), said("recomputed")
+LOADED = load("lr_free")
+FROZEN = [case for case in LOADED if case.id not in RECOMPUTED]
 # In float32 both programs round, and what estimates a distance amplifies it.
 GOLDEN = {"float64": 1e-12, "float32": 1e-4}
 RECTIFIED = 5e-7  # schedules are in float32 always
 EXACT = {case.name: case.path for case in FROZEN if case.dtype == "float64"}
 
 
+def called(factory: str, kwargs: Mapping[str, Any]) -> Any:
+    return getattr(funcopt, factory)(**kwargs)
+
+
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in FROZEN])
 def test_is_its_authors(case):
     with jax.enable_x64(case.dtype == "float64"):
-        tx = getattr(funcopt, case.factory)(**case.kwargs)
+        wrapped = () if case.base is None else (called(**case.base),)
+        tx = getattr(funcopt, case.factory)(*wrapped, **case.kwargs)
         params = {leaf: jnp.asarray(p) for leaf, p in case.inputs.p0.items()}
         state = tx.init(params)
 
@@ -407,6 +422,41 @@ def test_is_its_authors(case):
         exact = EXACT[case.name][leaf]
         error, theirs_error = (np.max(np.abs(x - exact)) for x in (ours, theirs))
         assert error <= 2 * theirs_error + 4 * rounding + RECTIFIED * scale
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.id)
+        for case in LOADED
+        if case.id in RECOMPUTED and case.dtype == "float64"
+    ],
+)
+def test_mechanic_s_authors_recompute_the_way_by_default(case):
+    """That is all in which that path is not ours: the transcription of it is theirs."""
+
+    def joined(tree: Mapping[str, np.ndarray], axes: int = 0) -> np.ndarray:
+        return np.concatenate([x.reshape(*x.shape[:axes], -1) for x in tree.values()], axis=-1)
+
+    whole = {
+        name: {"whole": joined(tree, axes=name == "grads")}
+        for name, tree in vars(case.inputs).items()
+        if tree is not None
+    }
+    given, theirs = Inputs(**whole), joined(case.path, axes=1)
+    p0 = given.p0["whole"]
+
+    def apart(**kwargs: Any) -> float:
+        p, slots, path = p0, {}, []
+        for index, rate in enumerate(case.rates):
+            g = given.gradient(index, "whole", p)
+            p, slots = reference.mechanic_sgd(p, g, slots, index + 1, rate, **kwargs)
+            path.append(p)
+        return np.max(np.abs(np.stack(path) - theirs)) / np.max(np.abs(theirs - p0))
+
+    as_theirs = {"s_init": case.kwargs["s_init"], "pytorch": True}
+    assert apart(**as_theirs, recomputed=True) < GOLDEN["float64"]
+    assert apart(**as_theirs) > 5e-4
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,12 @@
         s ← ( (s_init / n) m + r ) / (√v + eps)
     x_{t+1} = x_0 − (Σ s) Δ_t
 
-Cutkosky, Defazio & Mehta, 2023 (https://arxiv.org/abs/2306.00144), algorithm 1. The clip of h by
-the largest win before it is a later addition of the authors.
+Cutkosky, Defazio & Mehta, 2023 (https://arxiv.org/abs/2306.00144), algorithm 1. The clip of
+h by the largest win before it, which the authors added after the paper, and eps beside |h| are
+from their program in optax.
+
+Variant "pytorch" is their PyTorch program, mechanic-pytorch 0.0.1. It has neither, begins with
+m = 1e-6, and in h has x + base update for x, against the paper.
 """
 
 from dataclasses import dataclass
@@ -28,9 +32,10 @@ from ..storage import Storage, check_slots
 from ..transformation import chain, metrics, transformation
 from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
-from ..value import Base, NonNegative, Positive, Within
+from ..value import Base, Choice, NonNegative, Positive, Within
 
 Count = Annotated[int, Within(1, 7, schedule=False, integer=True)]
+Variant = Annotated[str, Choice(("clipped", "pytorch"))]
 
 
 class MechanicSlots(NamedTuple):
@@ -65,17 +70,21 @@ class _Mechanic:
     eps: Any
     s_init: Any
     num_betas: int
+    variant: str
     storage: Any
 
-    static: ClassVar = ("base", "num_betas", "storage")
+    static: ClassVar = ("base", "num_betas", "variant", "storage")
 
     def init(self, params: Params) -> MechanicState:
         _, start = Start.of(self, params)
-        zeros = [jnp.zeros(self.num_betas, start.real) for _ in range(4)]
+        r, m, v, s = (jnp.zeros(self.num_betas, start.real) for _ in range(4))
         return MechanicState(
             start.count,
             jnp.zeros([], jnp.float32),
-            *zeros,
+            r,
+            m if self.variant == "clipped" else m + 1e-6,
+            v,
+            s,
             **start.slots(MechanicSlots, self.storage, x0=start.copies(), delta=start.zeros()),
             base_optimizer_state=self.base.init(start.tree(start.wide)),
             feedback=start.feedback,
@@ -110,17 +119,20 @@ class _Mechanic:
             updates, state.base_optimizer_state, jax.tree.unflatten(now.structure, x), **extra_args
         )
 
+        way = now.column(base_updates)
+        clipped = self.variant == "clipped"
+        at = x if clipped else axpy(1, x, way)
         total = jnp.sum(state.s)
-        pull = h.weight_decay * total * norm(g, real) / (norm(x, real) + h.eps)
-        win = vdot(axpy(pull, x, g), delta, real)
-        reward = betas * state.r + jnp.clip(win, -state.m, state.m) * state.s
-        r = jnp.maximum(reward, 0)
-        m = jnp.maximum(betas * state.m, jnp.abs(win) + h.eps)
+        pull = h.weight_decay * total * norm(g, real) / (norm(at, real) + h.eps)
+        win = vdot(axpy(pull, at, g), delta, real)
+        won = jnp.clip(win, -state.m, state.m) if clipped else win
+        r = jnp.maximum(betas * state.r + won * state.s, 0)
+        m = jnp.maximum(betas * state.m, jnp.abs(win) + (h.eps if clipped else 0))
         v = betas**2 * state.v + win**2
         s = (h.s_init / self.num_betas * m + r) / (root(v) + h.eps)
 
         total = jnp.sum(s)
-        delta = minus(delta, now.column(base_updates))
+        delta = minus(delta, way)
         state = now.renew(lr=total, r=r, m=m, v=v, s=s, delta=delta)
         state = MechanicState(**{**state._asdict(), "base_optimizer_state": base_state})
         delta, x0 = now.column(state.delta), now.column(state.x0)
@@ -135,6 +147,7 @@ def mechanize(
     eps: Positive = 1e-8,
     s_init: Positive = 1e-6,
     num_betas: Count = 6,
+    variant: Variant = "clipped",
     *,
     storage: Storage = None,
 ):
@@ -147,13 +160,19 @@ def mechanize(
         eps: above 0, added to what divides.
         s_init: the first factor, an underestimate, above 0.
         num_betas: how many decay rates 0.9, 0.99, ... are run beside each other, 1 to 7.
+        variant: `"clipped"`, the algorithm above, or `"pytorch"`, the authors' PyTorch program.
         storage: how this wrapper's slots are kept, see `funcopt.storage`; they are kept in full.
             The base optimizer's have its own `storage`.
 
     `funcopt.metrics` has the factor as `scale`, beside the base optimizer's `lr`. Slots: starting
     point and the base optimizer's way. optax (0.2.8) recomputes that way from the parameters, of
     which little is left in float32 while the factor is small, and lets rewards go below 0, which
-    the paper does not.
+    the paper and the PyTorch program do not.
+
+    `variant="pytorch"` with `s_init=1e-8` gives the numbers of mechanic-pytorch 0.0.1 with
+    `store_delta=True`; without, it recomputes the way too. Its first factor is about 1e-6 / eps
+    times `s_init`, not `s_init`, and its pull towards 0 is taken where the base optimizer alone
+    would go from x, not at x as in the paper.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx, params = funcopt.mechanize(funcopt.sgd(1.0)), {"w": jnp.array([3.0, -4.0])}
@@ -166,4 +185,4 @@ def mechanize(
     Source: https://arxiv.org/abs/2306.00144, algorithm 1.
     """
     check_slots(storage, [MechanicSlots])
-    return _Mechanic(chain(base_optimizer), weight_decay, eps, s_init, num_betas, storage)
+    return _Mechanic(chain(base_optimizer), weight_decay, eps, s_init, num_betas, variant, storage)

@@ -66,6 +66,8 @@ class Frozen:
         rates: the learning rate of each step.
         inputs: the starting parameters and the gradients.
         path: the parameters of each leaf after every step, `[steps, *shape]`.
+        base: of a factory that wraps an optimizer, that optimizer's `factory` and `kwargs`; the
+            learning rate is among these.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Frozen:
     rates: tuple[float, ...]
     inputs: Inputs
     path: Mapping[str, np.ndarray]
+    base: Mapping[str, Any] | None = None
 
     @property
     def id(self) -> str:
@@ -117,7 +120,7 @@ def load(source: str) -> list[Frozen]:
     with np.load(HERE / f"{source}.npz") as file:
         for row in index["cases"]:
             call = row["funcopt"]
-            rate = call["kwargs"]["learning_rate"]
+            rate = call.get("base", call)["kwargs"]["learning_rate"]
             cases.append(
                 Frozen(
                     name=row["name"],
@@ -131,6 +134,7 @@ def load(source: str) -> list[Frozen]:
                     rates=tuple(row.get("rates", [rate] * row["steps"])),
                     inputs=given[row["problem"], row["dtype"]],
                     path=_split(file[row["key"]], row["problem"]),
+                    base=call.get("base"),
                 )
             )
     return cases

@@ -3,7 +3,7 @@
 The programs are packages, none of which this repository depends on:
 
     torch 2.13.0, dog-optimizer 1.0.3, prodigyopt 1.1.2, dadaptation 3.2, schedulefree 1.4.1,
-    momo-opt 0.1.0, parameterfree 0.0.1
+    momo-opt 0.1.0, parameterfree 0.0.1, mechanic-pytorch 0.0.1
 
 With them, NumPy and nothing else installed, this writes lr_free.npz and lr_free.json, from the
 repository root:
@@ -11,7 +11,10 @@ repository root:
     python -m tests.golden.make_lr_free
 
 A case whose call says `evaluated` holds the parameters to evaluate with: the average of DoG, and
-schedule-free's x.
+schedule-free's x. Where settings have `mechanize`, an optimizer of torch is wrapped in Mechanic
+with what stands there, and the call has it under `base`. `recomputed` says that Mechanic did not
+keep where the optimizer alone would have gone, but read it off the parameters: no call means the
+same.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from tests.golden.freeze import STEPS, Case, leaves, write
 
 PACKAGES = (
     "torch", "dog-optimizer", "prodigyopt", "dadaptation", "schedulefree", "momo-opt",
-    "parameterfree",
+    "parameterfree", "mechanic-pytorch",
 )  # fmt: skip
 
 
@@ -42,6 +45,17 @@ def both(name: str, optimizer: str, settings: dict, factory: str, kwargs: dict, 
 
 def on_quadratic(name: str, optimizer: str, settings: dict, factory: str, kwargs: dict, **more):
     call = {"factory": factory, "kwargs": {"learning_rate": 1.0, **kwargs}, **more}
+    yield Case(f"{name}-quadratic", optimizer, settings, call, problem="quadratic")
+
+
+def mechanized(
+    name: str, optimizer: str, settings: dict, tuner: dict, base: dict, kwargs: dict, **more
+) -> Iterator:
+    """An optimizer of torch in Mechanic, on both problems."""
+    settings = {**settings, "mechanize": tuner}
+    kwargs = {**kwargs, "variant": "pytorch"}
+    call = {"factory": "mechanize", "base": base, "kwargs": kwargs, **more}
+    yield Case(name, optimizer, settings, call)
     yield Case(f"{name}-quadratic", optimizer, settings, call, problem="quadratic")
 
 
@@ -109,6 +123,28 @@ def cases() -> Iterator[Case]:
     settings = {"alpha": 10.0, "weight_decay": 0.1}
     yield from both("cocob-decay", "COCOB", settings, "cocob", settings)
 
+    yield from mechanized("mechanic-sgd", "SGD", {"lr": 1.0}, {"store_delta": True},
+                          {"factory": "sgd", "kwargs": {"learning_rate": 1.0}},
+                          {"s_init": 1e-8})  # fmt: skip
+    yield from mechanized("mechanic-momentum", "SGD", {"lr": 0.5, "momentum": 0.9},
+                          {"s_decay": 0.1, "s_init": 1e-3, "betas": (0.9, 0.99, 0.999),
+                           "eps": 1e-6, "store_delta": True},
+                          {"factory": "sgd", "kwargs": {"learning_rate": 0.5, "momentum": 0.9}},
+                          {"weight_decay": 0.1, "s_init": 1e-3, "num_betas": 3,
+                           "eps": 1e-6})  # fmt: skip
+    yield from mechanized("mechanic-adam", "Adam", {"lr": 1.0},
+                          {"s_decay": 0.0, "s_init": 1e-6, "store_delta": True},
+                          {"factory": "adam", "kwargs": {"learning_rate": 1.0}},
+                          {"weight_decay": 0.0})  # fmt: skip
+    decay = {"weight_decay": 0.1}
+    yield from mechanized("mechanic-adamw", "AdamW", {"lr": 0.5, **decay},
+                          {"s_init": 1e-4, "store_delta": True},
+                          {"factory": "adamw", "kwargs": {"learning_rate": 0.5, **decay}},
+                          {"s_init": 1e-4})  # fmt: skip
+    yield from mechanized("mechanic-recomputed", "SGD", {"lr": 1.0}, {},
+                          {"factory": "sgd", "kwargs": {"learning_rate": 1.0}},
+                          {"s_init": 1e-8}, recomputed=True)  # fmt: skip
+
 
 def loss(diagonal: Any, target: Any, p: Any) -> Any:
     """The loss whose gradient the quadratic problem has."""
@@ -118,6 +154,7 @@ def loss(diagonal: Any, target: Any, p: Any) -> Any:
 def run(case: Case, dtype: str) -> tuple[dict[str, np.ndarray], list[float]]:
     import dadaptation
     import dog
+    import mechanic_pytorch
     import momo
     import parameterfree
     import prodigyopt
@@ -126,10 +163,14 @@ def run(case: Case, dtype: str) -> tuple[dict[str, np.ndarray], list[float]]:
 
     from tests.golden import inputs
 
-    modules = (dog, prodigyopt, dadaptation, schedulefree, momo, parameterfree)
+    modules = (dog, prodigyopt, dadaptation, schedulefree, momo, parameterfree, torch.optim)
     kind: Callable = next(
         getattr(module, case.optimizer) for module in modules if hasattr(module, case.optimizer)
     )
+    settings = dict(case.settings)
+    tuner = settings.pop("mechanize", None)
+    if tuner is not None:
+        kind = mechanic_pytorch.mechanize(kind, **tuner)
     torch.set_default_dtype(getattr(torch, dtype))  # of the scalars that programs make
     given = list(leaves(case, dtype))
     params = {leaf: torch.nn.Parameter(torch.tensor(p0)) for leaf, p0, _ in given}
@@ -137,7 +178,7 @@ def run(case: Case, dtype: str) -> tuple[dict[str, np.ndarray], list[float]]:
     params = dict(module.items())
     averager = dog.PolynomialDecayAverager(module)
     with contextlib.redirect_stdout(io.StringIO()):
-        optimizer = kind(list(params.values()), **case.settings)
+        optimizer = kind(list(params.values()), **settings)
         switches = hasattr(optimizer, "train")
         path: dict[str, list] = {leaf: [] for leaf in params}
         for index in range(STEPS):
@@ -163,7 +204,7 @@ def run(case: Case, dtype: str) -> tuple[dict[str, np.ndarray], list[float]]:
                     optimizer.eval()
             for leaf in params:
                 path[leaf].append(shown[leaf].detach().numpy().copy())
-    rate = case.call["kwargs"]["learning_rate"]
+    rate = case.call.get("base", case.call)["kwargs"]["learning_rate"]
     return {leaf: np.stack(values) for leaf, values in path.items()}, [rate] * STEPS
 
 
