@@ -40,20 +40,36 @@ def no_events() -> Events:
     return Events(jnp.zeros([], jnp.int32), step, kind, row, value)
 
 
-def add_event(events: Events, step: Array, kind: Array, row: Array, value: Array) -> Events:
+class Event(NamedTuple):
+    """One of `KINDS`, the row that it concerns, -1 for all of them, and a number to show."""
+
+    kind: Int[Array, ""]
+    row: Int[Array, ""]
+    value: Float[Array, ""]
+
+
+def refusal(norm: Float[Array, ""]) -> Event:
+    """A step that inner refused, of which nothing else is known."""
+    return Event(jnp.int32(KINDS.index("refused")), jnp.int32(-1), norm)
+
+
+def add_event(events: Events, step: Array, event: Event, happened: Array) -> Events:
+    """With one more event, if it happened."""
     over = events.seen - FIRST_EVENTS
     at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
+    at = jnp.where(happened, at, FIRST_EVENTS + LAST_EVENTS)  # out of bounds: nothing is written
+    new = step, event.kind, event.row, tidy(event.value)
     put = [
-        old.at[at].set(jnp.asarray(new, old.dtype))
-        for old, new in zip(events[1:], (step, kind, row, tidy(value)), strict=True)
+        old.at[at].set(jnp.asarray(x, old.dtype), mode="drop")
+        for old, x in zip(events[1:], new, strict=True)
     ]
-    return Events(events.seen + 1, *put)
+    return Events(events.seen + happened.astype(jnp.int32), *put)
 
 
 def diagnosed(
     rows: Rows, grads: list[Array], mean: Array, ill: Ailment
-) -> tuple[Int[Array, " rows"], tuple[Array, Array, Array]]:
-    """Which rows are not finite, and the event: its kind, its row and its number.
+) -> tuple[Int[Array, " rows"], Event]:
+    """Which rows are not finite, and the event.
 
     Args:
         rows, grads: the leaves, and their gradients.
@@ -79,7 +95,7 @@ def diagnosed(
     ]
     whether = [case for _, case, _, _ in cases]
     kinds = [jnp.int32(KINDS.index(name)) for name, *_ in cases]
-    kind = jnp.select(whether, kinds, jnp.int32(KINDS.index("refused")))
+    kind = jnp.select(whether, kinds, kinds[-1])
     row = jnp.select(whether, [row for *_, row, _ in cases], nowhere)
     number = jnp.select(whether, [number for *_, number in cases], ill.norm)
-    return (broken > 0).astype(jnp.int32), (kind, row, number)
+    return (broken > 0).astype(jnp.int32), Event(kind, row, number)

@@ -1,23 +1,30 @@
-"""All leaves of a step, measured. Leaves that are alike share one program."""
+"""All leaves of a step, measured. Rows that are alike are measured as one table."""
 
+import itertools
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Float16
 
+from ..tree.norm import exact_range
 from .layers import Rows
-from .second_moment import Divisor
-from .statistics import EDGES, Sample, measure, row_norms, sample
+from .statistics import Moment, Sample, measure, no_rows, row_norms, sample
 
 Measured = tuple[Float[Array, "rows columns"], Float16[Array, "rows edges"]]
+
+COARSE = 16
+"""Rows are filled up with zeros to the sample's limit, to a 16th of it, or to a 256th and so on."""
 
 
 def measured(
     rows: Rows,
     grads: list[Array],
+    squares: list[Float[Array, ""]],
     updates: list[Array],
-    divisors: list[Divisor | None],
+    moments: list[Moment | None],
     latest: Float[Array, "rows columns"],
     unscale: Float[Array, ""],
     limit: int,
@@ -26,45 +33,69 @@ def measured(
 
     Args:
         rows: the parameters.
-        grads, updates, divisors: one for each of them.
+        grads, updates, moments: one for each of them.
+        squares: the sum of squares of each gradient.
         latest: the table before.
         unscale: by which gradients are multiplied.
         limit: how many elements of a layer are looked at.
     """
-    alike: dict[Any, list[int]] = {}
-    leaves, first = [], 0
-    for i, (grad, update, param, axis, layers, divisor) in enumerate(
-        zip(grads, updates, rows.leaves, rows.axes, rows.layers, divisors, strict=True)
-    ):
-        last = latest[first : first + layers]
-        first += layers
-        moment = None if divisor is None else divisor.moment
-        looked_at = Sample(
-            *(sample(x, axis, limit) for x in (grad, update, jnp.asarray(param), moment))
+    starts = [0, *itertools.accumulate(rows.layers)]
+    norms = _norms(rows, grads, squares, latest[:, 0] / unscale)
+    alike: dict[Any, list[tuple[int, Sample]]] = {}
+    leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
+    for i, (grad, update, param, moment, axis, layers) in enumerate(leaves):
+        if not layers:
+            continue
+        length = _length(jnp.size(param) // layers, limit)
+        looked_at = sample(grad, update, jnp.asarray(param), moment, axis, limit, length)
+        kind = jax.tree.structure(looked_at), length, looked_at.grad.dtype
+        alike.setdefault(kind, []).append((i, looked_at))
+
+    tables, order = [no_rows()], []
+    for members in alike.values():
+        here = [row for i, _ in members for row in range(starts[i], starts[i + 1])]
+        table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x for _, x in members))
+        last = jnp.concatenate([latest[starts[i] : starts[i + 1]] for i, _ in members])
+        whole = jnp.concatenate([norms[i] for i, _ in members])
+        sizes = jnp.array([rows.sizes[row] for row in here], jnp.float32)
+        tables.append(measure(table, whole, last, unscale, sizes))
+        order += here
+    found = [jnp.concatenate(column) for column in zip(*tables, strict=True)]
+    if order != sorted(order):
+        found = [x[np.argsort(order)] for x in found]
+    return found[0], found[1]
+
+
+def _length(size: int, limit: int) -> int:
+    """How long a row of so many elements is in its table."""
+    length = limit
+    while math.ceil(length / COARSE) >= size and length > 1:
+        length = math.ceil(length / COARSE)
+    return length
+
+
+def _norms(
+    rows: Rows, grads: list[Array], squares: list[Array], last: Float[Array, " rows"]
+) -> list[Float[Array, " layers"]]:
+    """The norm of each gradient, or of each of its layers.
+
+    The sums of squares that are there tell it, unless one of them is out of the range in which
+    floats are exact.
+    """
+    starts = [0, *itertools.accumulate(rows.layers)]
+
+    def exact(i: int) -> Array:
+        return row_norms(grads[i], last[starts[i] : starts[i + 1]], rows.axes[i])
+
+    whole = [i for i, axis in enumerate(rows.axes) if axis is None]
+    found = {i: exact(i) for i, axis in enumerate(rows.axes) if axis is not None}
+    if whole:
+        sums = jnp.stack([squares[i].astype(last.dtype) for i in whole])
+        least, largest = exact_range(sums)
+        norms = jax.lax.cond(
+            jnp.all((sums >= least) & (sums <= largest)),
+            lambda: jnp.sqrt(sums),
+            lambda: jnp.concatenate([exact(i) for i in whole]),
         )
-        norms = row_norms(grad, last[:, 0] / unscale, axis)
-        leaves.append((looked_at, norms, last))
-        size = max(jnp.size(param) // max(layers, 1), 1)
-        corrected = divisor is None or divisor.corrected
-        shapes = tuple((x.shape, x.dtype.name) for x in jax.tree.leaves(leaves[-1]))
-        alike.setdefault((shapes, moment is None, size, corrected), []).append(i)
-
-    found: dict[int, Measured] = {}
-    for (*_, size, corrected), members in alike.items():
-        tables = _measured_alike([leaves[i] for i in members], unscale, size, corrected)
-        found |= dict(zip(members, tables, strict=True))
-    none = (latest[:0], jnp.zeros((0, len(EDGES)), jnp.float16))
-    table, above = zip(none, *(found[i] for i in range(len(leaves))), strict=True)
-    return jnp.concatenate(table), jnp.concatenate(above)
-
-
-def _measured_alike(leaves: list, unscale: Array, size: int, corrected: bool) -> list[Measured]:
-    """One after the other in a loop: a program for each leaf would take long to compile."""
-
-    def one(leaf: Any) -> Measured:
-        return measure(*leaf, unscale, size=size, corrected=corrected)
-
-    if len(leaves) == 1:
-        return [one(leaves[0])]
-    tables, above = jax.lax.map(one, jax.tree.map(lambda *xs: jnp.stack(xs), *leaves))
-    return [(tables[i], above[i]) for i in range(len(leaves))]
+        found |= {i: norms[k : k + 1] for k, i in enumerate(whole)}
+    return [found[i] for i in range(len(grads))]

@@ -7,6 +7,7 @@ the step and compute its update for themselves: an update that two things want i
 memory, which costs more than all of this (`benchmarks/guarded_step.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -21,10 +22,10 @@ from ..leaves import gradients_beside
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..partition import path_names
 from ..transformation import gated, metrics, transformation
-from ..tree.norm import square_sum
+from ..tree.norm import square_sums, total
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Baseline, judge, no_baseline
-from .events import Ailment, Events, add_event, diagnosed, no_events
+from .events import Ailment, Events, add_event, diagnosed, no_events, refusal
 from .inside import micro_batches
 from .layers import LayerAxis, Rows, rows_of
 from .measurement import measured
@@ -90,9 +91,17 @@ class _Seen(NamedTuple):
     run: Run
 
 
+class _Log(NamedTuple):
+    """The part that changes when something is wrong."""
+
+    broken: Array
+    events: Events
+
+
 class _Step(NamedTuple):
     """What is known of a step before leaves are measured."""
 
+    squares: list[Float[Array, ""]]
     norm: Float[Array, ""]
     z: Float[Array, ""]
     value: ArrayLike | None
@@ -154,7 +163,8 @@ class _Monitor:
         before = _said(state.inner)
         scaled = "loss_scale" in before
         unscale = 1 / before["loss_scale"] if scaled else jnp.ones([], jnp.float32)
-        squares = square_sum([x for x in grads if jnp.size(x)])
+        each = square_sums(grads)
+        squares = total([x for x, grad in zip(each, grads, strict=True) if jnp.size(grad)])
         norm = jnp.sqrt(squares).astype(jnp.float32) * unscale
         judged = judge(
             state.baseline, norm, threshold=SPIKE, patience=PATIENCE, decay=BASELINE_DECAY
@@ -162,15 +172,21 @@ class _Monitor:
         loss = jnp.float32(0) if value is None else jnp.asarray(value).astype(jnp.float32)
         ill = Ailment(jnp.isfinite(squares), judged.outlier, norm, loss)
         calm = ill.finite & ~ill.spike & jnp.isfinite(loss)
-        step = _Step(norm, judged.z, value, unscale, calm)
+        step = _Step(each, norm, judged.z, value, unscale, calm)
 
         def attempt() -> tuple[Updates, OptState]:
             return self.inner.update(updates, state.inner, params, **extra_args)
 
-        seen = jax.lax.cond(
-            counts & self._is_due(state, before),
+        def logged() -> _Log:
+            broken, event = diagnosed(rows, grads, state.mean, ill)
+            now = jnp.ones([], bool)
+            return _Log(state.broken + broken, add_event(state.events, state.count, event, now))
+
+        seen, log = _looked(
+            state,
+            (counts & self._is_due(state, before), counts & ~calm),
             lambda: self._measured(rows, grads, state, step, attempt),
-            lambda: _Seen(*(getattr(state, name) for name in _Seen._fields)),
+            logged,
         )
 
         own, updates = _after(seen, state.inner, updates)
@@ -182,14 +198,10 @@ class _Monitor:
         if micro_norms is not None:
             said |= {"noise_scale": noise_scale(noise)}
         row = _row(step, said)
-
-        def logged() -> tuple[Array, Events]:
-            broken, event = diagnosed(rows, grads, state.mean, ill)
-            return state.broken + broken, add_event(state.events, state.count, *event)
-
-        broken, events = jax.lax.cond(
-            counts & (~calm | _refused(said)), logged, lambda: (state.broken, state.events)
-        )
+        events = log.events
+        if "skipped" in said:
+            refused = counts & calm & _refused(said)
+            events = add_event(events, state.count, refusal(norm), refused)
 
         def choose(new: Any, old: Any) -> Any:
             return new if gate is None else jnp.where(gate, new, old)
@@ -201,7 +213,7 @@ class _Monitor:
             version=state.version,
             every=state.every,
             axes=state.axes,
-            broken=broken,
+            broken=log.broken,
             events=events,
             last=add_step(state.last, state.count, kept),
             baseline=jax.tree.map(choose, judged.baseline, state.baseline),
@@ -231,7 +243,7 @@ class _Monitor:
         found = divisors(self.inner, state.inner, after, rows.names)
         updates = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
         latest, above = measured(
-            rows, grads, updates, found, state.latest, step.unscale, self.sample
+            rows, grads, step.squares, updates, found, state.latest, step.unscale, self.sample
         )
         latest = tidy(latest)
         good = step.calm & ~_refused(said)
@@ -270,6 +282,29 @@ class _Monitor:
                 f"{rows.total} rows. Make the state with `tx.init(params)`."
             )
         return rows, [jax.lax.stop_gradient(jnp.asarray(leaf.grad)) for leaf in leaves]
+
+
+def _looked(
+    state: MonitorState,
+    wanted: tuple[Array, Array],
+    measured: Callable[[], _Seen],
+    logged: Callable[[], _Log],
+) -> tuple[_Seen, _Log]:
+    """What is seen and logged, each where it is wanted.
+
+    On most steps neither is, which costs one branch and no more.
+    """
+
+    def as_it_was(kind: Any) -> Any:
+        return kind(*(getattr(state, name) for name in kind._fields))
+
+    def looked() -> tuple[_Seen, _Log]:
+        return (
+            jax.lax.cond(wanted[0], measured, lambda: as_it_was(_Seen)),
+            jax.lax.cond(wanted[1], logged, lambda: as_it_was(_Log)),
+        )
+
+    return jax.lax.cond(wanted[0] | wanted[1], looked, lambda: (as_it_was(_Seen), as_it_was(_Log)))
 
 
 def _after(seen: _Seen, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:

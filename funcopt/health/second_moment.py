@@ -1,13 +1,14 @@
 """Which second moments there are in a state, and what their rules divide by."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..lift import Lifted, LiftedState
+from ..math.moments import seen
 from ..partition import path_name
 from ..rules.adam import Adam
 from ..rules.amsgrad import Amsgrad
@@ -19,14 +20,7 @@ from .inside import lifted
 from .statistics import Moment
 
 
-class Divisor(NamedTuple):
-    """The second moment of one leaf, and whether it is divided by its total weight."""
-
-    moment: Moment
-    corrected: bool
-
-
-def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Divisor | None]:
+def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Moment | None]:
     """For each parameter what its step was divided by, None where that is not known.
 
     Args:
@@ -35,7 +29,7 @@ def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Divisor
         names: the paths of the parameters.
     """
     bodies, old, new = list(lifted(tx)), list(_states(before)), list(_states(after))
-    found: dict[str, Divisor] = {}
+    found: dict[str, Moment] = {}
     if len(bodies) == len(old) == len(new):
         for body, a, b in zip(bodies, old, new, strict=True):
             if tuple(each.slots for each in body.rules) == tuple(map(type, a.slots)):
@@ -52,9 +46,9 @@ def _states(node: Any) -> Iterator[LiftedState]:
             yield from _states(child)
 
 
-def _of_one(body: Lifted, before: LiftedState, after: LiftedState) -> dict[str, Divisor]:
+def _of_one(body: Lifted, before: LiftedState, after: LiftedState) -> dict[str, Moment]:
     _, rules = spoken((body.learning_rate, body.rules), before.feedback)
-    found: dict[str, Divisor] = {}
+    found: dict[str, Moment] = {}
     for rule, old, new in zip(rules, before.slots, after.slots, strict=True):
         reading = _reading(rule)
         if reading is None:
@@ -64,13 +58,16 @@ def _of_one(body: Lifted, before: LiftedState, after: LiftedState) -> dict[str, 
         def at(x: Any) -> Array:
             return number_at("hyperparameter", x, before.count).astype(jnp.float32)
 
-        floor = at(eps) + jnp.sqrt(at(inside))
+        floor, beta, t = at(eps) + jnp.sqrt(at(inside)), at(decay), before.count + 1
+        one = jnp.ones([], jnp.float32)
+        weights = one, one
+        if corrected:
+            weights = jnp.where(t > 1, seen(beta, t - 1, one.dtype), 1), seen(beta, t, one.dtype)
         trees = [old.nu, new.nu, getattr(old, slot), getattr(new, slot)]
         columns = [[x for _, x in jax.tree_util.tree_leaves_with_path(tree)] for tree in trees]
         paths = [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(old.nu)]
         for name, a, b, c, d in zip(paths, *columns, strict=True):
-            moment = Moment(a, b, c, d, at(decay), floor, before.count + 1)
-            found[name] = Divisor(moment, corrected)
+            found[name] = Moment(a, b, c, d, beta, floor, *weights)
     return found
 
 

@@ -31,10 +31,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float16
+from jaxtyping import Array, Bool, Float, Float16
 
 from ..math.dtypes import common_dtype
-from ..math.moments import seen
 
 COLUMNS = (
     "grad_norm",
@@ -66,8 +65,8 @@ class Moment(NamedTuple):
     """A second moment before and after the step, and what is needed to read it.
 
     `mean_old` and `mean_new` are the running mean of squares, `old` and `new` what is divided by,
-    which is the same but for AMSGrad. `decay` and the count `t` of updates tell its total weight,
-    `floor` is ε.
+    which is the same but for AMSGrad; `weight_old` and `weight_new` are their total weights, 1
+    where they are not divided by it. `floor` is ε.
     """
 
     mean_old: Array
@@ -76,7 +75,8 @@ class Moment(NamedTuple):
     new: Array
     decay: Array
     floor: Array
-    t: Array
+    weight_old: Array
+    weight_new: Array
 
 
 def layers_first(x: Array, axis: int | None) -> Array:
@@ -128,63 +128,89 @@ def _power_of_two(norm: Float[Array, " layers"]) -> Float[Array, " layers"]:
 def diagnose(x: Array, axis: int | None) -> tuple[Array, Array]:
     """For each layer, how many elements are not finite, and the largest that is.
 
-    One loop, which runs on the rare steps on which something is wrong.
+    In one loop, for which nothing is written to memory.
     """
     x = jnp.abs(layers_first(_wide(x), axis)).astype(jnp.float32)
     rest = tuple(range(1, x.ndim))
     finite = jnp.isfinite(x)
-    found = _reduced({"broken": ~finite}, {"largest": jnp.where(finite, x, 0)}, rest)
-    return found["broken"], found["largest"]
+    columns = [(~finite).astype(jnp.float32), jnp.where(finite, x, 0)]
+    if not rest:
+        return columns[0], columns[1]
+
+    def combine(a, b):
+        return a[0] + b[0], jnp.maximum(a[1], b[1])
+
+    broken, largest = jax.lax.reduce(columns, [jnp.float32(0)] * 2, combine, rest)
+    return broken, largest
 
 
 class Sample(NamedTuple):
-    """Evenly spaced elements of one leaf, layers first."""
+    """Evenly spaced elements of each row, and how many they are; behind them are zeros.
 
-    grad: Array
-    update: Array
-    param: Array
+    Magnitudes of gradients, updates and parameters; the second moment if there is one, whose
+    numbers are one for each row; and of half-precision parameters whether the update is lost.
+    """
+
+    grad: Float[Array, "rows length"]
+    update: Float[Array, "rows length"]
+    param: Float[Array, "rows length"]
+    count: Float[Array, " rows"]
     moment: Moment | None
+    lost: Bool[Array, "rows length"] | None
 
 
-def sample(x: Any, axis: int | None, limit: int) -> Any:
-    """Of each array in `x`, what is looked at; numbers stay what they are."""
+def sample(
+    grad: Array,
+    update: Array,
+    param: Array,
+    moment: Moment | None,
+    axis: int | None,
+    limit: int,
+    length: int,
+) -> Sample:
+    """At most `limit` elements of each layer of a leaf, in rows of `length`."""
 
     def of(x: Array) -> Array:
-        return thinned(layers_first(x, axis), limit)
+        x = thinned(layers_first(x, axis), limit)
+        return x.reshape(len(x), -1)[:, :limit]
 
-    if isinstance(x, Moment):
-        mean_old, mean_new, old, new = map(of, x[:4])
-        return Moment(mean_old, mean_new, old, new, x.decay, x.floor, x.t)
-    return None if x is None else of(x)
+    def filled(x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))
+
+    g, u, p = of(grad), of(update), of(param)
+    magnitudes = [jnp.abs(x) for x in (g, u, p)]
+    wide = common_dtype(jnp.float32, *magnitudes)
+    half = jnp.issubdtype(p.dtype, jnp.floating) and jnp.finfo(p.dtype).bits < 32
+    if moment is not None:
+        means = [filled(of(x).astype(jnp.float32)) for x in moment[:4]]
+        moment = Moment(*means, *(jnp.full(len(g), x) for x in moment[4:]))
+    return Sample(
+        *(filled(x.astype(wide)) for x in magnitudes),
+        count=jnp.full(len(g), g.shape[1], jnp.float32),
+        moment=moment,
+        lost=filled(_is_lost(u, p)) if half else None,
+    )
 
 
-@partial(jax.jit, static_argnames=("size", "corrected"))
+@jax.jit
 def measure(
-    leaf: Sample,
-    norms: Float[Array, " layers"],
-    last: Float[Array, "layers columns"],
+    looked_at: Sample,
+    norms: Float[Array, " rows"],
+    last: Float[Array, "rows columns"],
     unscale: Float[Array, ""],
-    *,
-    size: int,
-    corrected: bool = True,
-) -> tuple[Float[Array, "layers columns"], Float16[Array, "layers edges"]]:
-    """All columns of one leaf, and the share of its gradients that is at or above each edge.
+    sizes: Float[Array, " rows"],
+) -> tuple[Float[Array, "rows columns"], Float16[Array, "rows edges"]]:
+    """All columns of some rows, and the share of their gradients that is at or above each edge.
 
     Args:
-        leaf: what is looked at, of any floating or complex type; without a moment the columns that
-            need it are absent.
-        norms: of the whole gradients of the layers, as they came.
+        looked_at: the elements; without a moment the columns that need it are absent.
+        norms: of whole gradients, as they came.
         last: what was measured before, from which the scale of norms is taken.
         unscale: by which gradients are multiplied, 1 over a loss scale.
-        size: how many elements a layer has.
-        corrected: whether the moment is divided by its total weight.
+        sizes: how many elements a row stands for.
     """
-    param, moment = leaf.param, leaf.moment
-    rest = tuple(range(1, param.ndim))
-    raw = jnp.abs(_wide(leaf.grad))
-    count = max(raw[:1].size, 1)
-    rms = (norms / size**0.5).reshape((-1,) + (1,) * len(rest)).astype(raw.dtype)
-    u, p = _wide(leaf.update), _wide(param)
+    raw, u, p, count, moment, lost = looked_at
+    rms = (norms / jnp.sqrt(sizes))[:, None].astype(raw.dtype)
     units = [_power_of_two(last[:, i]) for i in (1, 2)]
 
     counts: dict[Any, Array] = {
@@ -194,46 +220,52 @@ def measure(
     }
     sums = {"update": _squares(u, units[0]), "param": _squares(p, units[1])}
     maxima = {"grad": raw, "largest_update": u, "largest_param": p}
-    half = jnp.issubdtype(param.dtype, jnp.floating) and jnp.finfo(param.dtype).bits < 32
-    if half:
-        counts["lost"] = _is_lost(leaf.update, param)
+    if lost is not None:
+        counts["lost"] = lost
     if moment is not None:
-        flags, terms, maxima["spike"] = _beside_moment(moment, raw, corrected)
+        flags, terms, maxima["spike"] = _beside_moment(moment, raw)
         counts |= flags
         sums |= terms
 
     x = raw.astype(jnp.float32) * unscale
     counts |= {edge: x >= edge for edge in EDGES}
-    counted = _counted(counts, rest)
-    found = _reduced(sums, maxima, rest)
+    counted = _counted(counts)
+    # Not in that loop too: sums of floats are ordered, so that it would not be vectorised.
+    found = {name: jnp.sum(x.astype(jnp.float32), axis=1) for name, x in sums.items()}
+    found |= {name: jnp.max(x.astype(jnp.float32), axis=1) for name, x in maxima.items()}
+    known = jnp.maximum(count, 1)
 
-    def share(name: Any, of: Any = count) -> Array:
+    def share(name: Any, of: Any = known) -> Array:
         return counted[name] / of
 
     def whole_norm(name: str, unit: Array) -> Array:
-        return jnp.sqrt(found[name] / count * size) / unit
+        return jnp.sqrt(found[name] / known * sizes) / unit
 
     rows = {
         "grad_norm": _or_largest(norms, found["grad"]) * unscale,
         "update_norm": _or_largest(whole_norm("update", units[0]), found["largest_update"]),
         "param_norm": _or_largest(whole_norm("param", units[1]), found["largest_param"]),
-        "zero": share("zero"),
+        "zero": (counted["zero"] - (raw.shape[1] - count)) / known,
         "negligible": share("negligible"),
         "nonfinite": share("nonfinite"),
     }
-    if half:
+    if lost is not None:
         rows["lost"] = share("lost")
     if moment is not None:
         rows |= {
             "eps_dominated": share("eps", jnp.maximum(counted["moving"], 1)),
             "v_lag": found["lag"] / jnp.maximum(counted["both"], 1),
-            "rms": jnp.sqrt(found["rms"] / count),
+            "rms": jnp.sqrt(found["rms"] / known),
             "spike": found["spike"],
         }
     absent = jnp.full_like(found["grad"], ABSENT)
     table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
     above = jnp.stack([share(edge) for edge in EDGES], axis=1)
     return table.astype(jnp.float32), above.astype(jnp.float16)
+
+
+def no_rows() -> tuple[Float[Array, "0 columns"], Float16[Array, "0 edges"]]:
+    return jnp.zeros((0, len(COLUMNS)), jnp.float32), jnp.zeros((0, len(EDGES)), jnp.float16)
 
 
 def _is_lost(update: Array, param: Array) -> Array:
@@ -247,62 +279,38 @@ def _is_lost(update: Array, param: Array) -> Array:
     return (rounded == p) & (u != 0)
 
 
-def _beside_moment(
-    moment: Moment, raw: Array, corrected: bool
-) -> tuple[dict[Any, Array], dict[str, Array], Array]:
+def _beside_moment(moment: Moment, raw: Array) -> tuple[dict[Any, Array], dict[str, Array], Array]:
     """Flags to count and terms to sum of gradients beside the second moment; SPAM's score."""
     limits = jnp.finfo(jnp.float32)
-    before, after, old, new = (x.astype(jnp.float32) for x in moment[:4])
-    if corrected:
-        old = old / jnp.where(moment.t > 1, seen(moment.decay, moment.t - 1, old.dtype), 1)
-        new = new / seen(moment.decay, moment.t, new.dtype)
-    share = 1 - moment.decay
+    before, after = moment.mean_old, moment.mean_new
+    decay, floor, weight_old, weight_new = (x[:, None] for x in moment[4:])
+    old, new = moment.old / weight_old, moment.new / weight_new
+    share = 1 - decay
     rounding = 2 * float(limits.eps) * after / share
-    g2 = jnp.maximum((after - moment.decay * before) / share, rounding)
+    g2 = jnp.maximum((after - decay * before) / share, rounding)
     g2 = jnp.where(raw == 0, 0, g2)
     both = (g2 > 0) & (new > 0)
     flags = {
         "moving": (new > 0) & (raw > 0),
         "both": both,
-        "eps": (new > 0) & (raw > 0) & (new < moment.floor**2),
+        "eps": (new > 0) & (raw > 0) & (new < floor**2),
     }
     lag = jnp.log(jnp.where(both, g2, 1)) - jnp.log(jnp.where(both, new, 1))
-    least = jnp.maximum(jnp.maximum(new, moment.floor**2), float(limits.tiny))
+    least = jnp.maximum(jnp.maximum(new, floor**2), float(limits.tiny))
     largest = jnp.where(old > 0, g2 / jnp.where(old > 0, old, 1), 0)
     return flags, {"lag": lag, "rms": g2 / least}, largest
 
 
-def _counted(flags: dict[Any, Array], rest: tuple[int, ...]) -> dict[Any, Array]:
-    """How many of each of the flags are set, in one loop over the elements."""
+def _counted(flags: dict[Any, Array]) -> dict[Any, Array]:
+    """How many of each of the flags are set in each row, in one loop over the elements."""
     columns = [x.astype(jnp.int32) for x in flags.values()]
 
     def combine(a, b):
         return tuple(x + y for x, y in zip(a, b, strict=True))
 
     zeros = [jnp.zeros([], jnp.int32) for _ in columns]
-    counts = jax.lax.reduce(columns, zeros, combine, rest) if rest else columns
+    counts = jax.lax.reduce(columns, zeros, combine, (1,))
     return {name: x.astype(jnp.float32) for name, x in zip(flags, counts, strict=True)}
-
-
-def _reduced(
-    adds: dict[str, Array], maxima: dict[str, Array], rest: tuple[int, ...]
-) -> dict[str, Array]:
-    """The sums of all of `adds` and the maxima of the others, in one loop over the elements."""
-    columns = [
-        *(x.astype(jnp.float32) for x in adds.values()),
-        *(jnp.abs(x).astype(jnp.float32) for x in maxima.values()),
-    ]
-    sums = len(adds)
-
-    def combine(a, b):
-        return (
-            *(x + y for x, y in zip(a[:sums], b[:sums], strict=True)),
-            *map(jnp.maximum, a[sums:], b[sums:]),
-        )
-
-    zeros = [jnp.zeros([], jnp.float32) for _ in columns]
-    found = jax.lax.reduce(columns, zeros, combine, rest) if rest else columns
-    return dict(zip((*adds, *maxima), found, strict=True))
 
 
 def _or_largest(norms: Array, largest: Array) -> Array:

@@ -38,19 +38,33 @@ def global_norm(tree: Updates) -> Float[Array, ""]:
 
 def square_sum(leaves: Sequence[Array]) -> Float[Array, ""]:
     """The sum of squares of all elements: infinite or NaN where it is not representable."""
-    sums = [_square_sum(x) for x in leaves]
+    return total(square_sums(leaves))
+
+
+def square_sums(leaves: Sequence[Array]) -> list[Float[Array, ""]]:
+    """The sum of squares of each leaf."""
+    return [_square_sum(x) for x in leaves]
+
+
+def total(sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
+    """The sum of some sums, in the widest of their types."""
     widest = common_dtype(jnp.float32, *sums)
     wide = [jax.lax.convert_element_type(x, widest) for x in sums]
     return reduce(jax.lax.add, wide, jnp.zeros([], widest))
+
+
+def exact_range(squares: Float[Array, ""]) -> tuple[float, float]:
+    """Between which numbers a sum of squares is exact: not too small, and not infinite."""
+    limits = jnp.finfo(squares.dtype)
+    return float(limits.tiny) / float(limits.eps) ** 2, float(limits.max)
 
 
 def norm_of(leaves: Sequence[Array], squares: Float[Array, ""]) -> Float[Array, ""]:
     """The norm of leaves whose sum of squares is known."""
     if not leaves:
         return squares
-    limits = jnp.finfo(squares.dtype)
-    tiny, huge = float(limits.tiny) / float(limits.eps) ** 2, float(limits.max)
-    large = 2.0 ** int(0.7 * limits.maxexp)
+    tiny, huge = exact_range(squares)
+    large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
     cases = [lambda squares, leaves: root(squares), _scaled(1 / large), _scaled(large)]
     case = jnp.where(squares < tiny, 1, jnp.where(squares <= huge, 0, 2))
     return jax.lax.switch(case, cases, squares, list(leaves))
