@@ -4,6 +4,7 @@ Every optimizer here is AdamW behind a clip by the global norm, under a warm-up 
 
 - **guarded**: `guard(chain(clip_by_global_norm, adamw))` against optax's unguarded chain;
 - **monitored**: the same inside `monitor(..., every=10)`, against itself unwatched;
+- **monitored_in_a_loop**: that, both as one program that runs many steps;
 - **accumulated**: `accumulate(chain(...), 8)` against `optax.MultiSteps`, the mean micro-step;
 - **gate_against_cond**: that, against the same accumulation with a `lax.cond` around the step.
 
@@ -93,6 +94,7 @@ class Comparison(NamedTuple):
     baseline: Callable[[], Optimizer]
     multiple: int
     target: tuple[float | None, float | None]
+    looped: bool = False
 
 
 def ours(make: Callable[[], Any]) -> Callable[[], Optimizer]:
@@ -107,6 +109,13 @@ COMPARISONS: Mapping[str, Comparison] = {
     "guarded": Comparison(ours(guarded), theirs(partial(clipped, optax)), 1, (0.60, 0.90)),
     "monitored": Comparison(
         ours(lambda: funcopt.monitor(guarded(), every=EVERY)), ours(guarded), EVERY, (1.10, 1.10)
+    ),
+    "monitored_in_a_loop": Comparison(
+        ours(lambda: funcopt.monitor(guarded(), every=EVERY)),
+        ours(guarded),
+        EVERY,
+        (1.10, 1.10),
+        looped=True,
     ),
     "accumulated": Comparison(
         ours(lambda: funcopt.accumulate(clipped(funcopt), MICRO_BATCHES)),
@@ -196,6 +205,7 @@ def main(
                 pairs=pairs,
                 sample_seconds=sample_seconds,
                 multiple=comparison.multiple,
+                looped=comparison.looped,
             )
             row = {
                 "workload": workload,

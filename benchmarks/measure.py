@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from program import jitted_step
+from program import jitted_loop, jitted_step
 from workloads import Shapes, arrays
 
 Timer = Callable[[int], float]
@@ -28,20 +28,27 @@ class Optimizer(NamedTuple):
     library: Any
 
 
-def step_timer(optimizer: Optimizer, shapes: Shapes, grads: Mapping[str, jax.Array]) -> Timer:
-    """Runs some jitted steps; already compiled and warm."""
+def step_timer(
+    optimizer: Optimizer, shapes: Shapes, grads: Mapping[str, jax.Array], looped: bool = False
+) -> Timer:
+    """Runs some jitted steps, or one jitted loop of steps; already compiled and warm."""
     step = jitted_step(optimizer.library, optimizer.tx)
+    loop = jitted_loop(optimizer.library, optimizer.tx)
     params = arrays(shapes, seed=0, scale=0.02)
-    carry = step(params, optimizer.tx.init(params), grads)
+    carry = params, optimizer.tx.init(params)
 
     def seconds_per_step(steps: int) -> float:
         nonlocal carry
         start = time.perf_counter()
-        for _ in range(steps):
-            carry = step(*carry, grads)
+        if looped:
+            carry = loop(*carry, grads, steps)
+        else:
+            for _ in range(steps):
+                carry = step(*carry, grads)
         jax.block_until_ready(carry)
         return (time.perf_counter() - start) / steps
 
+    seconds_per_step(1)
     seconds_per_step(2)
     return seconds_per_step
 
@@ -70,6 +77,7 @@ def paired_steps(
     pairs: int,
     sample_seconds: float,
     multiple: int = 1,
+    looped: bool = False,
 ) -> tuple[list[tuple[float, float]], int]:
     """Step times of both sides in pairs, and how many steps there were in a sample.
 
@@ -82,7 +90,7 @@ def paired_steps(
     measured, steps = [], multiple
     for group in range(groups):
         order = (0, 1) if group % 2 == 0 else (1, 0)
-        timers = {i: step_timer(sides[i], shapes, grads) for i in order}
+        timers = {i: step_timer(sides[i], shapes, grads, looped) for i in order}
         if group == 0:
             steps = multiple * max(1, math.ceil(sample_seconds / timers[1](multiple) / multiple))
         share = pairs // groups + (group < pairs % groups)

@@ -19,6 +19,19 @@ def jitted_step(library: Any, tx: Any):
     return jax.jit(step, donate_argnums=(0, 1))
 
 
+def jitted_loop(library: Any, tx: Any):
+    """The same as `(params, state, grads, steps) -> (params, state)`: so many steps, one program."""
+
+    def loop(params, state, grads, steps):
+        def step(_, carry):
+            updates, state = tx.update(grads, carry[1], carry[0])
+            return library.apply_updates(carry[0], updates), state
+
+        return jax.lax.fori_loop(0, steps, step, (params, state))
+
+    return jax.jit(loop, donate_argnums=(0, 1))
+
+
 class Program(NamedTuple):
     """The size of a compiled step."""
 

@@ -16,12 +16,13 @@ KINDS = ("none", "nonfinite", "overflow", "loss", "spike", "refused")
 
 
 class Events(NamedTuple):
-    """The first `FIRST_EVENTS` and the last `LAST_EVENTS` of the `seen` events."""
+    """The first `FIRST_EVENTS` and the last `LAST_EVENTS` of the `seen` events.
+
+    `what` has the step, the place in `KINDS` and the row of each, -1 for none.
+    """
 
     seen: Int[Array, ""]
-    step: Int[Array, " events"]
-    kind: Int[Array, " events"]
-    row: Int[Array, " events"]
+    what: Int[Array, "events 3"]
     value: Float[Array, " events"]
 
 
@@ -35,9 +36,9 @@ class Ailment(NamedTuple):
 
 
 def no_events() -> Events:
-    step, kind, row = (jnp.full(FIRST_EVENTS + LAST_EVENTS, x, jnp.int32) for x in (-1, 0, -1))
+    what = jnp.tile(jnp.array([-1, 0, -1], jnp.int32), (FIRST_EVENTS + LAST_EVENTS, 1))
     value = jnp.zeros(FIRST_EVENTS + LAST_EVENTS, jnp.float32)
-    return Events(jnp.zeros([], jnp.int32), step, kind, row, value)
+    return Events(jnp.zeros([], jnp.int32), what, value)
 
 
 class Event(NamedTuple):
@@ -58,12 +59,12 @@ def add_event(events: Events, step: Array, event: Event, happened: Array) -> Eve
     over = events.seen - FIRST_EVENTS
     at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
     at = jnp.where(happened, at, FIRST_EVENTS + LAST_EVENTS)  # out of bounds: nothing is written
-    new = step, event.kind, event.row, tidy(event.value)
-    put = [
-        old.at[at].set(jnp.asarray(x, old.dtype), mode="drop")
-        for old, x in zip(events[1:], new, strict=True)
-    ]
-    return Events(events.seen + happened.astype(jnp.int32), *put)
+    what = jnp.stack([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
+    return Events(
+        events.seen + happened.astype(jnp.int32),
+        events.what.at[at].set(what, mode="drop"),
+        events.value.at[at].set(tidy(event.value), mode="drop"),
+    )
 
 
 def diagnosed(

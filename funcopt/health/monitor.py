@@ -72,13 +72,14 @@ class MonitorState(NamedTuple):
     events: Events
     broken: Int[Array, " rows"]
     baseline: Baseline
-    grad_norm: Float[Array, ""]
     noise: Noise
 
     def metrics(self) -> dict[str, Array]:
         below = {name.split("/")[-1] for name in metrics(self.inner)}
-        norm = {} if "grad_norm" in below else {"grad_norm": self.grad_norm}
-        return {**norm, "events": self.events.seen}
+        if "grad_norm" in below:
+            return {"events": self.events.seen}
+        last = self.last[(self.count - 1) % LAST_STEPS, SCALARS.index("grad_norm")]
+        return {"grad_norm": jnp.where(self.count > 0, last, 0), "events": self.events.seen}
 
 
 class _Seen(NamedTuple):
@@ -140,7 +141,6 @@ class _Monitor:
             events=no_events(),
             broken=jnp.zeros(rows.total, jnp.int32),
             baseline=no_baseline(),
-            grad_norm=jnp.zeros([], jnp.float32),
             noise=no_noise(),
         )
 
@@ -217,7 +217,6 @@ class _Monitor:
             events=events,
             last=add_step(state.last, state.count, kept),
             baseline=jax.tree.map(choose, judged.baseline, state.baseline),
-            grad_norm=choose(tidy(norm), state.grad_norm),
             noise=jax.tree.map(choose, noise, state.noise),
             **seen._asdict(),
         )
@@ -319,7 +318,7 @@ def _after(seen: _Seen, inner: OptState, updates: Updates) -> tuple[OptState, Up
     measured = seen.latest[0, 0] >= ABSENT
 
     def wait(x: Any) -> Any:
-        return jnp.where(measured, x, jnp.zeros_like(x))
+        return jnp.where(measured, x, jnp.zeros_like(x)) if jnp.ndim(x) else x
 
     if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
         return jax.tree.map(wait, inner), updates

@@ -200,13 +200,14 @@ def _log10(log2: np.ndarray) -> np.ndarray:
 
 
 def _events(events: Any, layers: list[str]) -> tuple[Event, ...]:
-    rows = [i for i in np.argsort(events.step, kind="stable") if events.kind[i] > 0]
+    step, kind, row = events.what.T
     return tuple(
         Event(
-            int(events.step[i]),
-            KINDS[int(events.kind[i])],
-            layers[int(events.row[i])] if events.row[i] >= 0 else None,
+            int(step[i]),
+            KINDS[int(kind[i])],
+            layers[int(row[i])] if row[i] >= 0 else None,
             float(_plain(events.value[i])),
         )
-        for i in rows
+        for i in np.argsort(step, kind="stable")
+        if kind[i] > 0
     )

@@ -145,7 +145,7 @@ def diagnose(x: Array, axis: int | None) -> tuple[Array, Array]:
 
 
 class Sample(NamedTuple):
-    """Evenly spaced elements of each row, and how many they are; behind them are zeros.
+    """Evenly spaced elements of each row, of which so many were `seen`; behind them are zeros.
 
     Magnitudes of gradients, updates and parameters; the second moment if there is one, whose
     numbers are one for each row; and of half-precision parameters whether the update is lost.
@@ -154,7 +154,7 @@ class Sample(NamedTuple):
     grad: Float[Array, "rows length"]
     update: Float[Array, "rows length"]
     param: Float[Array, "rows length"]
-    count: Float[Array, " rows"]
+    seen: Float[Array, " rows"]
     moment: Moment | None
     lost: Bool[Array, "rows length"] | None
 
@@ -186,7 +186,7 @@ def sample(
         moment = Moment(*means, *(jnp.full(len(g), x) for x in moment[4:]))
     return Sample(
         *(filled(x.astype(wide)) for x in magnitudes),
-        count=jnp.full(len(g), g.shape[1], jnp.float32),
+        seen=jnp.full(len(g), g.shape[1], jnp.float32),
         moment=moment,
         lost=filled(_is_lost(u, p)) if half else None,
     )
@@ -209,7 +209,7 @@ def measure(
         unscale: by which gradients are multiplied, 1 over a loss scale.
         sizes: how many elements a row stands for.
     """
-    raw, u, p, count, moment, lost = looked_at
+    raw, u, p, seen, moment, lost = looked_at
     rms = (norms / jnp.sqrt(sizes))[:, None].astype(raw.dtype)
     units = [_power_of_two(last[:, i]) for i in (1, 2)]
 
@@ -233,7 +233,7 @@ def measure(
     # Not in that loop too: sums of floats are ordered, so that it would not be vectorised.
     found = {name: jnp.sum(x.astype(jnp.float32), axis=1) for name, x in sums.items()}
     found |= {name: jnp.max(x.astype(jnp.float32), axis=1) for name, x in maxima.items()}
-    known = jnp.maximum(count, 1)
+    known = jnp.maximum(seen, 1)
 
     def share(name: Any, of: Any = known) -> Array:
         return counted[name] / of
@@ -245,7 +245,7 @@ def measure(
         "grad_norm": _or_largest(norms, found["grad"]) * unscale,
         "update_norm": _or_largest(whole_norm("update", units[0]), found["largest_update"]),
         "param_norm": _or_largest(whole_norm("param", units[1]), found["largest_param"]),
-        "zero": (counted["zero"] - (raw.shape[1] - count)) / known,
+        "zero": (counted["zero"] - (raw.shape[1] - seen)) / known,
         "negligible": share("negligible"),
         "nonfinite": share("nonfinite"),
     }
