@@ -20,7 +20,7 @@ def jitted_step(library: Any, tx: Any):
 
 
 def jitted_loop(library: Any, tx: Any):
-    """The same as `(params, state, grads, steps) -> (params, state)`: so many steps, one program."""
+    """The same, of many steps: `(params, state, grads, steps) -> (params, state)`."""
 
     def loop(params, state, grads, steps):
         def step(_, carry):
