@@ -72,7 +72,7 @@ class Lr:
     """How many steps it takes from the one to the other."""
     convention: str = "minimum/10"
     """Which suggestion is the answer: valley, steepest, minimum/10 or slide."""
-    seeds: int = 3
+    seeds: int = 8
     """How many seeds; the answer is the median over them."""
     seed: int = 0
     """The first seed; the others count on from it."""
