@@ -5,7 +5,8 @@
 Every side trains the network of the task `digits` from the same parameters on the same batches,
 with the same `lax.scan`; only how the 32 rates get in differs:
 
-- `value`:    `jax.jit(jax.vmap(train, in_axes=(tx.in_axes,)))(tx)` with `tx = funcopt.adam(rates)`
+- `value`:    `jax.vmap(train, in_axes=(tx.in_axes,))(tx)` with `tx = funcopt.adam(rates)`, inside
+              `jax.jit`, so that what is not swept is constant, as it is for the expert
 - `separate`: for each rate `jax.jit(lambda: train(optax.adam(rate)))()`, built afresh
 - `expert`:   `jax.jit(jax.vmap(lambda rate: train(optax.adam(rate))))(rates)`
 
@@ -59,9 +60,13 @@ def training(library: Any, params: Any, batches: Any) -> Callable[[Any], jax.Arr
 
 
 def value(params: Any, batches: Any) -> jax.Array:
-    tx = funcopt.adam(jnp.asarray(RATES, jnp.float32))
     train = training(funcopt, params, batches)
-    return jax.jit(jax.vmap(train, in_axes=(tx.in_axes,)))(tx)
+
+    def sweep(rates):
+        tx = funcopt.adam(rates)
+        return jax.vmap(train, in_axes=(tx.in_axes,))(tx)
+
+    return jax.jit(sweep)(jnp.asarray(RATES, jnp.float32))
 
 
 def expert(params: Any, batches: Any) -> jax.Array:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, Int
@@ -19,8 +20,12 @@ def abs_sq(x: Inexact[Array, "*p"]) -> Float[Array, "*p"]:
 
 
 def over(x: Inexact[Array, "*p"], scale: Float[Array, "*p"]) -> Inexact[Array, "*p"]:
-    """x / scale, and 0 where `scale` is 0, which it only is if eps is and no gradient ever came."""
-    return jnp.where(scale > 0, x / jnp.where(scale > 0, scale, 1), 0)
+    """x / scale; where `scale` is 0, which is where no gradient ever came and eps is 0, it is x.
+
+    There x is 0 too, or so small that its square is.
+    """
+    # Not `where`, a nested jit, which would be traced and compiled for every shape of leaf.
+    return x / jax.lax.select(scale == 0, jnp.ones_like(scale), scale)
 
 
 def power(base: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
