@@ -35,7 +35,8 @@ class Thresholds:
         saturated: share of elements that are zero or below a thousandth of their root mean square.
         negligible: share of those that are so without being zero.
         v_lag: mean log g²/v̂ below this is stale, if gradients grow.
-        regrowth: how many times above their least gradients have grown then.
+        regrowth: how many times above their least gradients have grown then, within the last
+            steps; its root over the whole run.
         settled: how many steps it takes until second moments and the size of steps are judged.
         rms: StableAdamW's RMS_t. Its authors saw spikes of the loss 1 to 8 steps after gradients
             had outgrown the second moment; the number is not theirs.
@@ -257,8 +258,8 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
 def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     lag, rms, eps = seen.latest["v_lag"], seen.mean["rms"], seen.mean["eps_dominated"]
     if seen.steps >= limits.settled:
-        stale = lag < limits.v_lag
-        stale &= _growing(seen.last.scalars["grad_norm"], limits.regrowth)
+        grown = _growing(seen.last.scalars["grad_norm"], limits.regrowth)
+        stale = (lag < limits.v_lag) & (grown | _grown_slowly(seen.grad, limits.regrowth))
         if stale.any():
             least = float(np.nanmin(lag[stale]))
             yield Verdict(
@@ -295,6 +296,17 @@ def _growing(norms: np.ndarray, times: float) -> bool:
         return False
     top = blocks.max(1)
     return bool((np.diff(top[-3:]) > 0).all() and top[-1] > times * top.min() > 0)
+
+
+def _grown_slowly(grad: np.ndarray, times: float) -> np.ndarray:
+    """Whether each row's gradients end above their least over the run, as medians of a quarter of
+    the records, which have less noise: the root of `times` is enough."""
+    width = len(grad) // 4
+    if width < 2:
+        return np.zeros(grad.shape[1], bool)
+    windows = np.lib.stride_tricks.sliding_window_view(grad, width, axis=0)
+    medians = np.median(windows, axis=-1)
+    return medians[-1] - medians.min(axis=0) >= np.log10(times) / 2
 
 
 def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
