@@ -16,13 +16,9 @@ Writes results/sweep.json.
 """
 
 import argparse
-import datetime
 import gc
-import importlib.metadata
 import json
 import os
-import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from measure import circumstances, paired, summary
 
 import funcopt
 from funcopt.lab import get_task
@@ -41,6 +38,7 @@ from funcopt.lab import get_task
 OUT = Path(__file__).resolve().parent / "results" / "sweep.json"
 RATES = np.geomspace(1e-4, 1.0, 32)
 TASK = get_task("digits")
+Side = Callable[[Any, Any], Any]
 TARGETS = {"separate_over_value": 15.0, "value_over_expert": 1.0}
 
 
@@ -83,7 +81,7 @@ def separate(params: Any, batches: Any) -> list[jax.Array]:
     ]
 
 
-def seconds(side: Callable[[Any, Any], Any], *arguments: Any) -> tuple[float, np.ndarray]:
+def seconds(side: Side, *arguments: Any) -> tuple[float, np.ndarray]:
     """Wall-clock time from cold caches, and the final losses."""
     jax.clear_caches()
     gc.collect()
@@ -92,26 +90,22 @@ def seconds(side: Callable[[Any, Any], Any], *arguments: Any) -> tuple[float, np
     return time.perf_counter() - began, np.asarray(answer)
 
 
-def paired(first: Callable, second: Callable, pairs: int, *arguments: Any) -> dict[str, Any]:
-    """Both sides one after the other, the order alternating, and the ratio first / second."""
-    times = []
-    for pair in range(pairs):
-        sides = (first, second) if pair % 2 == 0 else (second, first)
-        taken = {side.__name__: seconds(side, *arguments) for side in sides}
-        a, b = taken[first.__name__], taken[second.__name__]
-        # At the smallest rates the two libraries agree; at larger ones rounding errors grow.
-        np.testing.assert_allclose(a[1][:4], b[1][:4], rtol=1e-4)
-        times.append((a[0], b[0]))
-        print(f"{first.__name__} {a[0]:.3f} s, {second.__name__} {b[0]:.3f} s", flush=True)
-    ratios = [a / b for a, b in times]
-    return {
-        f"{first.__name__}_s": statistics.median(a for a, _ in times),
-        f"{second.__name__}_s": statistics.median(b for _, b in times),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-        "pairs": pairs,
-    }
+def compared(first: Side, second: Side, pairs: int, *arguments: Any) -> dict[str, Any]:
+    """Times of both sides in pairs; their losses are checked against each other."""
+    losses: dict[Side, np.ndarray] = {}
+
+    def timed(side: Side) -> Callable[[], float]:
+        def run() -> float:
+            taken, losses[side] = seconds(side, *arguments)
+            print(f"{side.__name__} {taken:.3f} s", flush=True)
+            return taken
+
+        return run
+
+    measured = paired(timed(first), timed(second), pairs)
+    # At the smallest rates the two libraries agree; at larger ones rounding errors grow.
+    np.testing.assert_allclose(losses[first][:4], losses[second][:4], rtol=1e-4)
+    return summary(measured)
 
 
 def main() -> None:
@@ -122,17 +116,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
 
-    load = os.getloadavg()[0]
+    report = circumstances("funcopt", "optax")
     key = jax.random.key(0)
     batches = jax.vmap(lambda step: TASK.sample(key, step))(jnp.arange(options.steps))
     shared = jax.block_until_ready((TASK.init(key), batches))
     jax.jit(lambda x: x + 1)(1.0)  # the first compilation of a process starts XLA
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {name: importlib.metadata.version(name) for name in ("funcopt", "jax", "optax")}
-        | {"python": platform.python_version()},
-        "cores": len(os.sched_getaffinity(0)),
-        "load_average_at_start": load,
+    report |= {
         "workload": {
             "task": TASK.summary,
             **TASK.settings,
@@ -140,8 +129,8 @@ def main() -> None:
             "learning_rates": len(RATES),
         },
         "targets": TARGETS,
-        "separate_over_value": paired(separate, value, options.pairs, *shared),
-        "value_over_expert": paired(value, expert, options.expert_pairs, *shared),
+        "separate_over_value": compared(separate, value, options.pairs, *shared),
+        "value_over_expert": compared(value, expert, options.expert_pairs, *shared),
     }
     options.out.write_text(json.dumps(report, indent=1) + "\n")
     for name, target in TARGETS.items():
