@@ -74,9 +74,9 @@ def on_abel(
         total_steps: the length of the run, for the last decay at 85 % of it; None for none.
         min_scale: where it stops.
 
-    Source: Lewkowycz, 2021 (https://arxiv.org/abs/2103.12682). Ours is that a norm that stays the
-    same for a while has not turned, its next change being compared with the one before, and that
-    the step of the last decay is rounded down.
+    Source: Lewkowycz, 2021 (https://arxiv.org/abs/2103.12682), Algorithm 1, whose last decay is "at
+    around 85 %". Ours is that a norm that stays the same for a while has not turned, its next
+    change being compared with the one before, and that the step of the last decay is rounded down.
 
     >>> import funcopt
     >>> funcopt.on_abel(0.2, total_steps=90_000)

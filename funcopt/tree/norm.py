@@ -7,7 +7,7 @@ sum has left the range of its type, or is too small to be exact, a second pass s
 what is scaled by a power of two.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import jax
@@ -63,33 +63,34 @@ def norm_of(leaves: Sequence[Array], squares: Float[Array, ""]) -> Float[Array, 
     """The norm of leaves whose sum of squares is known."""
     if not leaves:
         return squares
-    tiny, huge = exact_range(squares)
+    least, largest = exact_range(squares)
+    return jax.lax.cond(
+        (squares >= least) & (squares <= largest),
+        lambda s, x: root(s),
+        _scaled,
+        squares,
+        list(leaves),
+    )
+
+
+def _scaled(squares: Float[Array, ""], leaves: list[Array]) -> Float[Array, ""]:
+    """The norm, computed of elements that are divided by a number near them."""
+    least, _ = exact_range(squares)
     large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
-    cases = [lambda squares, leaves: root(squares), _scaled(1 / large), _scaled(large)]
-    case = jnp.where(squares < tiny, 1, jnp.where(squares <= huge, 0, 2))
-    return jax.lax.switch(case, cases, squares, list(leaves))
-
-
-def _scaled(unit: float) -> Callable[[Array, list[Array]], Float[Array, ""]]:
-    """The norm, computed of elements that are divided by about `unit`."""
-
-    def norm(squares: Float[Array, ""], leaves: list[Array]) -> Float[Array, ""]:
-        norms = []
-        for i, x in enumerate(leaves, start=1):
-            # No power of two, by which XLA would multiply after squaring, and another one for each
-            # leaf, since XLA makes an array of a constant that several leaves share.
-            own = unit * (1 + i / 1024)
-            wide = x.astype(common_dtype(squares, x))
-            # Of one element XLA would take the square before the quotient.
-            part = jnp.abs(wide).sum() if x.size == 1 else own * root(square_sum([wide / own]))
-            norms.append(part.astype(squares.dtype))
-        of_leaves = jnp.stack(norms)
-        largest = jnp.max(of_leaves)
-        usual = jnp.isfinite(largest) & (largest >= jnp.finfo(largest.dtype).tiny)
-        safe = jax.lax.stop_gradient(jnp.where(usual, largest, 1))
-        return jnp.where(usual, safe * root(jnp.sum((of_leaves / safe) ** 2)), largest)
-
-    return norm
+    unit = jnp.where(squares < least, 1 / large, large)
+    norms = []
+    for i, x in enumerate(leaves, start=1):
+        wide = x.astype(common_dtype(squares, x))
+        # Another one for each leaf, since XLA makes an array of one that several leaves share.
+        own = (unit * (1 + i / 1024)).astype(wide.real.dtype)
+        # Of one element XLA would take the square before the quotient.
+        part = jnp.abs(wide).sum() if x.size == 1 else own * root(square_sum([wide / own]))
+        norms.append(part.astype(squares.dtype))
+    of_leaves = jnp.stack(norms)
+    highest = jnp.max(of_leaves)
+    usual = jnp.isfinite(highest) & (highest >= jnp.finfo(highest.dtype).tiny)
+    safe = jax.lax.stop_gradient(jnp.where(usual, highest, 1))
+    return jnp.where(usual, safe * root(jnp.sum((of_leaves / safe) ** 2)), highest)
 
 
 # Leaves of the same shape share a trace, as in `lift`.
