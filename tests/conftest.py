@@ -1,5 +1,6 @@
 """Stricter rules than users have: no silent promotion of types or ranks in funcopt's own code."""
 
+import itertools
 import os
 import tempfile
 
@@ -34,6 +35,17 @@ install_import_hook(
 # The first call of a jitted function compiles, which no deadline per example allows for.
 hypothesis.settings.register_profile("funcopt", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("funcopt")
+
+
+tests_run = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def forget_programs():
+    """Every compiled program holds memory maps, of which Linux gives a process 65,530."""
+    yield
+    if next(tests_run) % 200 == 0:
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

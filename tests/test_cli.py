@@ -193,7 +193,7 @@ def test_lr_prints_a_suggestion_and_draws_it(capsys, tmp_path):
     for name in ("valley", "steepest", "minimum/10", "slide"):
         assert name in text
     assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG"
-    assert len((tmp_path / "lr.csv").read_text().splitlines()) == 1 + 3 * 100
+    assert len((tmp_path / "lr.csv").read_text().splitlines()) == 1 + 8 * 100
 
     assert funcopt_cli.run([*argv, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)

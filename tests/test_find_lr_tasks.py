@@ -16,14 +16,15 @@ OPTIMIZERS = {
     "adam": funcopt.adam,
     "lion": funcopt.lion,
 }
-# A training on `cliff` ends on one side of a wall or on the other, by chance.
-SMOOTH = [name for name in TASKS if name != "cliff"]
+# A training on `cliff` ends on one side of a wall or on the other, by chance; the recurrent
+# networks learn too little in so few steps to tell rates apart (`benchmarks/find_lr.py`).
+TOLD = [name for name in TASKS if name not in ("cliff", "rnn_adding", "rnn_temporal_order")]
 # What is left of the loss of `spike` below its target is the noise of float32.
 SOLVED = {"spike": 1e-8}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", TOLD)
 def test_the_suggestion_trains_within_half_of_the_best(name, optimizer):
     """As the peak of a cosine, and divided by 2.7 as a constant rate.
 
