@@ -228,8 +228,9 @@ def measure(
         sums |= terms
 
     x = raw.astype(jnp.float32) * unscale
-    counts |= {edge: x >= edge for edge in EDGES}
-    counted = _counted(counts)
+    above = [x >= edge for edge in EDGES]
+    totals = _counted([*above, *counts.values()])
+    counted = dict(zip(counts, totals[len(EDGES) :], strict=True))
     # Not in that loop too: sums of floats are ordered, so that it would not be vectorised.
     found = {name: jnp.sum(x.astype(jnp.float32), axis=1) for name, x in sums.items()}
     found |= {name: jnp.max(x.astype(jnp.float32), axis=1) for name, x in maxima.items()}
@@ -260,8 +261,7 @@ def measure(
         }
     absent = jnp.full_like(found["grad"], ABSENT)
     table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
-    above = jnp.stack([share(edge) for edge in EDGES], axis=1)
-    return table.astype(jnp.float32), above.astype(jnp.float16)
+    return table.astype(jnp.float32), (totals[: len(EDGES)] / known).T.astype(jnp.float16)
 
 
 def no_rows() -> tuple[Float[Array, "0 columns"], Float16[Array, "0 edges"]]:
@@ -301,16 +301,15 @@ def _beside_moment(moment: Moment, raw: Array) -> tuple[dict[Any, Array], dict[s
     return flags, {"lag": lag, "rms": g2 / least}, largest
 
 
-def _counted(flags: dict[Any, Array]) -> dict[Any, Array]:
+def _counted(flags: list[Array]) -> Float[Array, "flags rows"]:
     """How many of each of the flags are set in each row, in one loop over the elements."""
-    columns = [x.astype(jnp.int32) for x in flags.values()]
+    columns = [x.astype(jnp.int32) for x in flags]
 
     def combine(a, b):
         return tuple(x + y for x, y in zip(a, b, strict=True))
 
     zeros = [jnp.zeros([], jnp.int32) for _ in columns]
-    counts = jax.lax.reduce(columns, zeros, combine, (1,))
-    return {name: x.astype(jnp.float32) for name, x in zip(flags, counts, strict=True)}
+    return jnp.stack(jax.lax.reduce(columns, zeros, combine, (1,))).astype(jnp.float32)
 
 
 def _or_largest(norms: Array, largest: Array) -> Array:

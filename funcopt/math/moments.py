@@ -19,11 +19,16 @@ def abs_sq(x: Inexact[Array, "*p"]) -> Float[Array, "*p"]:
     return x.real**2 + x.imag**2 if jnp.iscomplexobj(x) else x**2
 
 
-def over(x: Inexact[Array, "*p"], scale: Float[Array, "*p"]) -> Inexact[Array, "*p"]:
-    """x / scale; where `scale` is 0, which is where no gradient ever came and eps is 0, it is x.
+def over(
+    x: Inexact[Array, "*p"], scale: Float[Array, "*p"], eps: ArrayLike = 0.0
+) -> Inexact[Array, "*p"]:
+    """x / (scale + eps); where that is 0, which is where no gradient ever came and eps is 0, x.
 
     There x is 0 too, or so small that its square is.
     """
+    scale = scale + eps
+    if isinstance(eps, int | float) and eps >= jnp.finfo(scale.dtype).tiny:
+        return x / scale
     # Not `where`, a nested jit, which would be traced and compiled for every shape of leaf.
     return x / jax.lax.select(scale == 0, jnp.ones_like(scale), scale)
 

@@ -39,7 +39,7 @@ class Adagrad(Rule):
         total = slots.sum_of_squares
         if self.eps_in_sqrt:
             return over(grad, jnp.sqrt(total + self.eps)), slots
-        return over(grad, jnp.sqrt(total) + self.eps), slots
+        return over(grad, jnp.sqrt(total), self.eps), slots
 
 
 @transformation

@@ -46,7 +46,7 @@ class Adam(Rule):
         if self.bias_correction:
             mu = mu / seen(self.b1, clock.t, nu.dtype)
             nu = nu / seen(self.b2, clock.t, nu.dtype)
-        return over(mu, jnp.sqrt(nu + self.eps_root) + self.eps), slots
+        return over(mu, jnp.sqrt(nu + self.eps_root), self.eps), slots
 
 
 @transformation

@@ -55,7 +55,7 @@ class Amsgrad(Rule):
         slots = clock.renew(slots, nu_max=jnp.maximum(slots.nu_max, nu))
         mu = slots.mu if self.variant == "paper" else slots.mu / seen_1
         nu_max = slots.nu_max / seen_2 if self.variant == "pytorch" else slots.nu_max
-        return over(mu, jnp.sqrt(nu_max + self.eps_root) + self.eps), slots
+        return over(mu, jnp.sqrt(nu_max + self.eps_root), self.eps), slots
 
 
 @transformation

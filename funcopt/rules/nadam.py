@@ -53,7 +53,7 @@ class Nadam(Rule):
         )
         nu = slots.nu / seen(self.b2, clock.t, slots.nu.dtype)
         ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
-        return over(ahead, jnp.sqrt(nu + self.eps_root) + self.eps), slots
+        return over(ahead, jnp.sqrt(nu + self.eps_root), self.eps), slots
 
     def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
         b1 = self.b1

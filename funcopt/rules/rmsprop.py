@@ -76,7 +76,7 @@ class CenteredRms(Rule):
 
 
 def _over_root(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
-    return over(grad, jnp.sqrt(nu + eps) if eps_in_sqrt else jnp.sqrt(nu) + eps)
+    return over(grad, jnp.sqrt(nu + eps)) if eps_in_sqrt else over(grad, jnp.sqrt(nu), eps)
 
 
 @transformation

@@ -57,7 +57,7 @@ class Spam(Rule):
         short = 1 - 0.99 * (1 + jnp.cos(math.pi * part)) / 2
         short = jnp.where((t < self.reset_interval) | (into >= self.warmup), 1, short)
         factor = short * jnp.sqrt(seen(self.b2, t, real)) / seen(self.b1, t, real)
-        return factor * over(slots.mu, jnp.sqrt(slots.nu) + self.eps), slots
+        return factor * over(slots.mu, jnp.sqrt(slots.nu), self.eps), slots
 
 
 @transformation

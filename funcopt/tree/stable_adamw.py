@@ -114,7 +114,7 @@ class _StableAdamW:
         steps, rms = [], []
         for x, m, v, d, layer in zip(g, mu, nu, decay, layers, strict=True):
             spread = jnp.sqrt(v / seen(h.b2, t, v.dtype))
-            direction = over(m / seen(h.b1, t, v.dtype), spread + h.eps)
+            direction = over(m / seen(h.b1, t, v.dtype), spread, h.eps)
             length = norm(over(x, jnp.maximum(spread, h.eps)), all_but(x.ndim, layer))
             r = length / (max(x.size // max(length.size, 1), 1)) ** 0.5
             steps.append(-h.learning_rate / jnp.maximum(r, 1) * (direction + d))

@@ -147,7 +147,7 @@ class _StableSpam:
             now.column(state.mu), now.column(state.nu), now.decay(h.weight_decay, self.mask),
             strict=True,
         ):  # fmt: skip
-            direction = over(m / first, jnp.sqrt(v / second) + h.eps)
+            direction = over(m / first, jnp.sqrt(v / second), h.eps)
             moved.append(-h.learning_rate * (direction + decay))
         return now.leave(moved), state
 
