@@ -261,7 +261,7 @@ def measure(
         }
     absent = jnp.full_like(found["grad"], ABSENT)
     table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
-    return table.astype(jnp.float32), (totals[: len(EDGES)] / known).T.astype(jnp.float16)
+    return table.astype(jnp.float32), (totals[: len(EDGES)] / known[None]).T.astype(jnp.float16)
 
 
 def no_rows() -> tuple[Float[Array, "0 columns"], Float16[Array, "0 edges"]]:
