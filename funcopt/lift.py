@@ -122,8 +122,8 @@ class Lifted:
         learning_rate, rules = spoken(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)
-        plan, numbers = _Plan.of(_at(state.count, rules))
         clock = Clock(t, lr, gate)
+        plan, numbers = _Plan.of(_at(state.count, rules))
         run = _inlined if len(leaves) <= FEW else _shared
         done = [
             run(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)

@@ -17,7 +17,7 @@ import rich.console
 
 import funcopt
 from funcopt.health.readings import in_depth
-from funcopt.health.verdicts import Thresholds
+from funcopt.health.verdicts import Thresholds, _grown_slowly
 from funcopt.lab.tasks import get_task
 
 pytestmark = pytest.mark.default_promotion  # the networks of the tests promote
@@ -192,6 +192,15 @@ def test_a_stale_second_moment_is_told_before_the_spike():
     assert norms.min() < 1e-3
     assert spike - 905 >= 20
     assert verdicts_and_norms(905, 0.9)[0] == set()
+
+
+def test_slow_growth_is_seen_over_the_whole_run():
+    """log10 of norms, 32 records with noise: level, falling, growing tenfold, never finite."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32)
+    run = np.linspace(0, 1, 32)
+    grad = np.stack([noise, noise - run, noise + run, np.full(32, np.inf)], axis=1)
+    assert _grown_slowly(grad, 10.0).tolist() == [False, False, True, False]
+    assert not _grown_slowly(grad[:7], 10.0).any()
 
 
 def test_eps_dominated():

@@ -1,5 +1,6 @@
 """Which rows a table of layers has: one for each leaf, or for each layer of a stacked one."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,11 @@ class Rows:
             1 if axis is None else jnp.shape(x)[axis]
             for x, axis in zip(self.leaves, self.axes, strict=True)
         ]
+
+    @property
+    def starts(self) -> list[int]:
+        """The first row of each leaf, and behind them how many rows there are."""
+        return [0, *itertools.accumulate(self.layers)]
 
     @property
     def total(self) -> int:

@@ -1,6 +1,5 @@
 """All leaves of a step, measured. Rows that are alike are measured as one table."""
 
-import itertools
 import math
 from typing import Any
 
@@ -39,7 +38,7 @@ def measured(
         unscale: by which gradients are multiplied.
         limit: how many elements of a layer are looked at.
     """
-    starts = [0, *itertools.accumulate(rows.layers)]
+    starts, sizes = rows.starts, np.array(rows.sizes, np.float32)
     norms = _norms(rows, grads, squares, latest[:, 0] / unscale)
     alike: dict[Any, list[tuple[int, Sample]]] = {}
     leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
@@ -57,8 +56,7 @@ def measured(
         table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x for _, x in members))
         last = jnp.concatenate([latest[starts[i] : starts[i + 1]] for i, _ in members])
         whole = jnp.concatenate([norms[i] for i, _ in members])
-        sizes = jnp.array([rows.sizes[row] for row in here], jnp.float32)
-        tables.append(measure(table, whole, last, unscale, sizes))
+        tables.append(measure(table, whole, last, unscale, jnp.asarray(sizes[here])))
         order += here
     found = [jnp.concatenate(column) for column in zip(*tables, strict=True)]
     if order != sorted(order):
@@ -82,7 +80,7 @@ def _norms(
     The sums of squares that are there tell it, unless one of them is out of the range in which
     floats are exact.
     """
-    starts = [0, *itertools.accumulate(rows.layers)]
+    starts = rows.starts
 
     def exact(i: int) -> Array:
         return row_norms(grads[i], last[starts[i] : starts[i + 1]], rows.axes[i])

@@ -299,14 +299,17 @@ def _growing(norms: np.ndarray, times: float) -> bool:
 
 
 def _grown_slowly(grad: np.ndarray, times: float) -> np.ndarray:
-    """Whether each row's gradients end above their least over the run, as medians of a quarter of
-    the records, which have less noise: the root of `times` is enough."""
+    """Whether each row's gradients end above their least over the run.
+
+    As medians of a quarter of the records, which have less noise: the root of `times` is enough.
+    """
     width = len(grad) // 4
     if width < 2:
         return np.zeros(grad.shape[1], bool)
     windows = np.lib.stride_tricks.sliding_window_view(grad, width, axis=0)
     medians = np.median(windows, axis=-1)
-    return medians[-1] - medians.min(axis=0) >= np.log10(times) / 2
+    with np.errstate(invalid="ignore"):  # of infinite ones there is no difference
+        return medians[-1] - medians.min(axis=0) >= np.log10(times) / 2
 
 
 def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:

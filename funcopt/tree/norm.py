@@ -4,7 +4,7 @@
 
 One pass gives the sum of squares, and it also tells whether everything is finite. Only when the
 sum has left the range of its type, or is too small to be exact, a second pass sums the squares of
-what is scaled by a power of two.
+what is divided by a number near it.
 """
 
 from collections.abc import Sequence
