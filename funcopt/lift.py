@@ -8,6 +8,7 @@ hardly more than tracing one, and so does calling `update` outside of `jit`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -124,9 +125,8 @@ class Lifted:
         lr = _rate(learning_rate, state.count)
         clock = Clock(t, lr, gate)
         plan, numbers = _Plan.of(_at(state.count, rules))
-        run = _inlined if len(leaves) <= FEW else _shared
         done = [
-            run(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
+            _leaf(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
             for leaf, active in zip(leaves, self._active(structure, leaves), strict=True)
         ]
 
@@ -247,6 +247,7 @@ class _Plan:
         return tuple(kind(*(next(fill) for _ in kind._fields)) for kind in self.slots)
 
 
+@partial(jax.jit, static_argnames=("plan", "active"))
 def _leaf(
     plan: _Plan,
     active: tuple[bool, ...],
@@ -278,12 +279,6 @@ def _leaf(
     # Adding minus zero changes no bit of a parameter, not even where it is minus zero itself.
     update = clock.choose(update, -jnp.zeros_like(update))
     return update.astype((grad if param is None else param).dtype), flat
-
-
-_shared = jax.jit(_leaf, static_argnames=("plan", "active"))
-_inlined = jax.jit(_leaf, static_argnames=("plan", "active"), inline=True)
-FEW = 16
-"""Up to so many leaves are compiled in less time without calls between them."""
 
 
 def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any]:
