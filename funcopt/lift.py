@@ -276,9 +276,7 @@ def _leaf(
             flat += [x.astype(old.dtype) for x, old in zip(new, kept, strict=True)]
         else:
             flat += kept
-    # Adding minus zero changes no bit of a parameter, not even where it is minus zero itself.
-    update = clock.choose(update, -jnp.zeros_like(update))
-    return update.astype((grad if param is None else param).dtype), flat
+    return clock.choose_step(update).astype((grad if param is None else param).dtype), flat
 
 
 def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any]:

@@ -16,7 +16,8 @@ class Descend(Rule):
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param  # a step of gradient descent looks only at the direction
         assert clock.lr is not None
-        return -clock.lr * grad, slots
+        # The other way round, XLA would keep a negative rate for every parameter.
+        return -(clock.lr * grad), slots
 
 
 @transformation

@@ -47,6 +47,12 @@ class Clock:
         """`new` when this step counts, `old` when it does not."""
         return new if self.gate is None else jnp.where(self.gate, new, old)
 
+    def choose_step(self, step: Array) -> Array:
+        """`step` when this step counts, else minus zero: adding it changes no bit of a parameter,
+        not even where that is minus zero itself.
+        """
+        return step if self.gate is None else jnp.where(self.gate, step, -jnp.zeros_like(step))
+
 
 class Rule:
     """An algorithm for one array: a frozen record of hyperparameters with `init` and `update`.
