@@ -18,6 +18,7 @@ from funcopt.health.monitor import MonitorState
 from funcopt.health.readings import find, read
 from funcopt.health.recorder import LAST_STEPS, SCALARS, add_record, no_run
 from funcopt.health.statistics import ABSENT, COLUMNS, EDGES, LARGEST
+from funcopt.tree.norm import known, norm_of, square_sum, square_sums
 from tests.catalog import ALL, Row, each
 
 RATE, B2, EPS = 0.01, 0.9, 1e-3
@@ -154,6 +155,8 @@ def test_norms_of_leaves_are_right_at_any_scale(scale):
     for name in ("grad_norm", "update_norm"):
         assert seen.latest[name][0] == pytest.approx(scale * 3**0.5, rel=1e-6)
     assert seen.latest["zero"][0] == seen.latest["nonfinite"][0] == 0
+    whole = funcopt.metrics(norms_of(funcopt.monitor(funcopt.sgd(1.0)), [scale]))["grad_norm"]
+    assert whole == pytest.approx(scale * 3**0.5, rel=1e-6)
     coming = norms_of(funcopt.monitor(funcopt.sgd(1.0), every=1), [0, 1, 0, 0, 2, 3, scale, scale])
     assert read(coming, {"w": np.ones(3)}).latest["grad_norm"][0] == pytest.approx(
         scale * 3**0.5, rel=1e-6
@@ -579,9 +582,38 @@ def test_a_step_that_is_not_measured_is_the_step_of_a_guard():
     assert reductions(watched) == reductions(plain)
     leaf = 4 * 256 * 256
     assert plain.memory_analysis().temp_size_in_bytes < leaf / 4
-    # Of each leaf 4096 elements of the gradient, the update, the parameter and two moments.
-    samples = 3 * 5 * 4096 * 4
+    # Of each leaf 4096 elements of the gradient, the update, the parameter and two moments, of the
+    # squared gradient that is in the moments, and of two logarithms.
+    samples = 3 * 8 * 4096 * 4
     assert watched.memory_analysis().temp_size_in_bytes < samples + leaf / 4
+
+
+def test_a_measurement_sums_no_squares_again():
+    """The update that it computes takes the norm that is there."""
+    inner = funcopt.guard(funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.sgd(0.1)))
+    params = {"a": jnp.ones(3), "empty": jnp.ones((0, 2)), "b": jnp.ones(5)}
+
+    def sums(jaxpr: Any) -> int:
+        inside = [
+            getattr(x, "jaxpr", x)
+            for equation in jaxpr.eqns
+            for x in jax.tree.leaves(equation.params, is_leaf=lambda x: hasattr(x, "eqns"))
+            if hasattr(x, "eqns")
+        ]
+        here = sum(equation.params.get("name") == "_square_sum" for equation in jaxpr.eqns)
+        return here + sum(map(sums, inside))
+
+    def sums_of(tx: Any) -> int:
+        return sums(jax.make_jaxpr(tx.update)(params, tx.init(params), params).jaxpr)
+
+    # Its own: of each leaf, and where their sum is not exact, of each that is not empty.
+    assert sums_of(funcopt.monitor(inner)) == sums_of(inner) + 3 + 2
+    xs, one = [jnp.full(2, 3.0), jnp.full(2, 4.0)], jnp.float32(1)
+    with known(xs, [one, 2 * one], 7 * one):
+        assert [float(x) for x in square_sums([*xs[::-1], xs[0] + 0])] == [2, 1, 18]
+        assert norm_of(xs, square_sum(xs)) == 7
+        assert norm_of(xs[:1], square_sum(xs[:1])) == 1
+    assert norm_of(xs, square_sum(xs)) == pytest.approx(50**0.5)
 
 
 def test_constants_that_a_state_stands_on():

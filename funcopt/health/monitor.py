@@ -22,7 +22,7 @@ from ..leaves import gradients_beside
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..partition import path_names
 from ..transformation import gated, metrics, transformation
-from ..tree.norm import square_sums, total
+from ..tree.norm import known, norm_of, square_sums, total
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Baseline, judge, no_baseline
 from .events import Ailment, Events, add_event, diagnosed, no_events, refusal
@@ -165,7 +165,8 @@ class _Monitor:
         unscale = 1 / before["loss_scale"] if scaled else jnp.ones([], jnp.float32)
         each = square_sums(grads)
         squares = total([x for x, grad in zip(each, grads, strict=True) if jnp.size(grad)])
-        norm = jnp.sqrt(squares).astype(jnp.float32) * unscale
+        raw_norm = norm_of([x for x in grads if jnp.size(x)], squares)
+        norm = raw_norm.astype(jnp.float32) * unscale
         judged = judge(
             state.baseline, norm, threshold=SPIKE, patience=PATIENCE, decay=BASELINE_DECAY
         )
@@ -175,7 +176,8 @@ class _Monitor:
         step = _Step(each, norm, judged.z, value, unscale, calm)
 
         def attempt() -> tuple[Updates, OptState]:
-            return self.inner.update(updates, state.inner, params, **extra_args)
+            with known(jax.tree.leaves(updates), each, raw_norm):
+                return self.inner.update(updates, state.inner, params, **extra_args)
 
         def logged() -> _Log:
             broken, event = diagnosed(rows, grads, state.mean, ill)
@@ -247,7 +249,7 @@ class _Monitor:
         latest = tidy(latest)
         good = step.calm & ~_refused(said)
         mean = add_mean(state.mean, latest, state.means, MEAN_DECAY)
-        number = state.count // self.window
+        number = jax.lax.div(state.count, jnp.int32(self.window))
         return _Seen(
             latest=latest,
             mean=jnp.where(good, mean, state.mean),

@@ -116,7 +116,7 @@ def _squares(x: Array, unit: Float[Array, " layers"]) -> Array:
     return scaled * scaled
 
 
-def _power_of_two(norm: Float[Array, " layers"]) -> Float[Array, " layers"]:
+def _power_of_two(norm: Float[Array, "*layers"]) -> Float[Array, "*layers"]:
     """One over the power of two below `norm`; 1 where that is 0, infinite or not known."""
     known = (norm > 0) & (norm < LARGEST)
     exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
@@ -211,7 +211,7 @@ def measure(
     """
     raw, u, p, seen, moment, lost = looked_at
     rms = (norms / jnp.sqrt(sizes))[:, None].astype(raw.dtype)
-    units = [_power_of_two(last[:, i]) for i in (1, 2)]
+    units = _power_of_two(last[:, 1:3].T)
 
     counts: dict[Any, Array] = {
         "zero": raw == 0,
@@ -236,32 +236,30 @@ def measure(
     found |= {name: jnp.max(x.astype(jnp.float32), axis=1) for name, x in maxima.items()}
     known = jnp.maximum(seen, 1)
 
-    def share(name: Any, of: Any = known) -> Array:
-        return counted[name] / of
-
-    def whole_norm(name: str, unit: Array) -> Array:
-        return jnp.sqrt(found[name] / known * sizes) / unit
-
-    rows = {
-        "grad_norm": _or_largest(norms, found["grad"]) * unscale,
-        "update_norm": _or_largest(whole_norm("update", units[0]), found["largest_update"]),
-        "param_norm": _or_largest(whole_norm("param", units[1]), found["largest_param"]),
-        "zero": (counted["zero"] - (raw.shape[1] - seen)) / known,
-        "negligible": share("negligible"),
-        "nonfinite": share("nonfinite"),
-    }
-    if lost is not None:
-        rows["lost"] = share("lost")
-    if moment is not None:
-        rows |= {
-            "eps_dominated": share("eps", jnp.maximum(counted["moving"], 1)),
-            "v_lag": found["lag"] / jnp.maximum(counted["both"], 1),
-            "rms": jnp.sqrt(found["rms"] / known),
-            "spike": found["spike"],
-        }
+    squares = jnp.stack([found["update"], found["param"]]) * (sizes / known)[None]
+    whole = jnp.concatenate([norms[None], jnp.sqrt(squares) / units])
+    largest = jnp.stack([found[name] for name in ("grad", "largest_update", "largest_param")])
+    zeros = counted["zero"] - (raw.shape[1] - seen)
+    shares = jnp.stack([zeros, counted["negligible"], counted["nonfinite"]]) / known[None]
     absent = jnp.full_like(found["grad"], ABSENT)
-    table = jnp.stack([rows.get(name, absent) for name in COLUMNS], axis=1)
-    return table.astype(jnp.float32), (totals[: len(EDGES)] / known[None]).T.astype(jnp.float16)
+    beside = [absent] * 4
+    if moment is not None:
+        beside = [
+            counted["eps"] / jnp.maximum(counted["moving"], 1),
+            found["lag"] / jnp.maximum(counted["both"], 1),
+            jnp.sqrt(found["rms"] / known),
+            found["spike"],
+        ]
+    unscaled = jnp.stack([unscale, jnp.ones_like(unscale), jnp.ones_like(unscale)])[:, None]
+    rows = [
+        _or_largest(whole, largest) * unscaled,
+        shares,
+        jnp.stack(beside),
+        (absent if lost is None else counted["lost"] / known)[None],
+    ]
+    # In a few matrices, since XLA would make a program of its own of every single row.
+    table = jnp.concatenate([x.astype(jnp.float32) for x in rows]).T
+    return table, (totals[: len(EDGES)] / known[None]).T.astype(jnp.float16)
 
 
 def no_rows() -> tuple[Float[Array, "0 columns"], Float16[Array, "0 edges"]]:

@@ -49,7 +49,7 @@ class ClipByGlobalNormState(NamedTuple):
 def _shorten(x: Array, ratio: Float[Array, ""], clock: Clock) -> Array:
     wide = common_dtype(jnp.float32, x)
     short = (x.astype(wide) * ratio.astype(jnp.finfo(wide).dtype)).astype(x.dtype)
-    return clock.choose(short, -jnp.zeros_like(short))
+    return clock.choose_step(short)
 
 
 @dataclass(frozen=True)

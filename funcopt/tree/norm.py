@@ -7,8 +7,11 @@ sum has left the range of its type, or is too small to be exact, a second pass s
 what is divided by a number near it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import reduce
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +21,16 @@ from optax import Updates
 from ..math.dtypes import common_dtype
 from ..math.moments import abs_sq
 from .tree_math import root
+
+
+class _Known(NamedTuple):
+    """Sums of squares by the identity of their leaves, and the norm of all of those together."""
+
+    squares: dict[int, Array]
+    norm: Array
+
+
+_KNOWN: ContextVar[_Known | None] = ContextVar("_KNOWN", default=None)
 
 
 def global_norm(tree: Updates) -> Float[Array, ""]:
@@ -43,7 +56,24 @@ def square_sum(leaves: Sequence[Array]) -> Float[Array, ""]:
 
 def square_sums(leaves: Sequence[Array]) -> list[Float[Array, ""]]:
     """The sum of squares of each leaf."""
-    return [_square_sum(x) for x in leaves]
+    there = _KNOWN.get()
+    squares = there.squares if there else {}
+    return [squares[id(x)] if id(x) in squares else _square_sum(x) for x in leaves]
+
+
+@contextmanager
+def known(leaves: Sequence[Array], squares: Sequence[Array], norm: Array) -> Iterator[None]:
+    """Inside, sums of squares and the norm of these very leaves are not computed again.
+
+    XLA finds by itself what is computed twice, but not across the branches of a `cond`.
+    """
+    pairs = zip(leaves, squares, strict=True)
+    there = {id(x): square for x, square in pairs if jnp.size(x)}
+    token = _KNOWN.set(_Known(there, norm))
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
 
 
 def total(sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
@@ -63,6 +93,9 @@ def norm_of(leaves: Sequence[Array], squares: Float[Array, ""]) -> Float[Array, 
     """The norm of leaves whose sum of squares is known."""
     if not leaves:
         return squares
+    there = _KNOWN.get()
+    if there and [id(x) for x in leaves] == list(there.squares):
+        return there.norm
     least, largest = exact_range(squares)
     return jax.lax.cond(
         (squares >= least) & (squares <= largest),
