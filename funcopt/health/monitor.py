@@ -249,7 +249,7 @@ class _Monitor:
         latest = tidy(latest)
         good = step.calm & ~_refused(said)
         mean = add_mean(state.mean, latest, state.means, MEAN_DECAY)
-        number = jax.lax.div(state.count, jnp.int32(self.window))
+        number = state.count // self.window
         return _Seen(
             latest=latest,
             mean=jnp.where(good, mean, state.mean),
