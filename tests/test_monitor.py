@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import re
 from typing import Any
 
 import jax
@@ -14,11 +16,14 @@ import pytest
 
 import funcopt
 from funcopt.health.events import FIRST_EVENTS, KINDS, LAST_EVENTS
-from funcopt.health.monitor import MonitorState
+from funcopt.health.layers import rows_of
+from funcopt.health.measurement import _lengths
 from funcopt.health.readings import find, read
 from funcopt.health.recorder import LAST_STEPS, SCALARS, add_record, no_run
-from funcopt.health.statistics import ABSENT, COLUMNS, EDGES, LARGEST
+from funcopt.health.state import MonitorState
+from funcopt.health.statistics import ABSENT, COLUMNS, EDGES, LARGEST, thinned
 from funcopt.tree.norm import known, norm_of, square_sum, square_sums
+from funcopt.wrappers.baseline import Baseline
 from tests.catalog import ALL, Row, each
 
 RATE, B2, EPS = 0.01, 0.9, 1e-3
@@ -215,6 +220,45 @@ def test_a_large_leaf_is_sampled_and_its_gradient_norm_is_exact():
     assert seen.latest["grad_norm"][0] == pytest.approx(np.linalg.norm(np.float64(g)), rel=1e-5)
     assert seen.latest["update_norm"][0] == pytest.approx(np.linalg.norm(g), rel=0.2)
     assert seen.latest["param_norm"][0] == pytest.approx(np.sqrt(g.size), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 5000), (1, 64, 512), (1, 4096, 8), (3, 3, 3, 64, 96), (1, 1)]
+)
+@pytest.mark.parametrize("limit", [1, 7, 4096])
+def test_a_sample_is_spread_over_every_axis(shape, limit):
+    x = jnp.arange(math.prod(shape), dtype=jnp.int32).reshape(shape)
+    taken = np.asarray(thinned(x, limit))
+    assert math.prod(taken.shape[1:]) <= max(limit, 1)
+    assert math.prod(taken.shape[1:]) * 2 ** (x.ndim - 1) >= min(limit, x[0].size)
+    strides = [2 ** math.ceil(math.log2(n / m)) for n, m in zip(shape, taken.shape, strict=True)]
+    np.testing.assert_array_equal(taken, x[tuple(slice(None, None, k) for k in strides)])
+
+
+def test_few_rows_have_no_table_of_their_own():
+    def lengths(*sizes: int) -> list[int]:
+        leaves = [jnp.zeros(n) for n in sizes]
+        return _lengths(rows_of([f"{i}" for i in range(len(sizes))], leaves, None), 4096)
+
+    assert lengths(5000, 10) == [4096, 4096]
+    assert lengths(5000, 10, 9, 8, 7) == [4096, 16, 16, 16, 16]
+    assert lengths(10, 9) == [16, 16]
+    assert lengths(5000, 200, 100, 50, 3) == [4096, 256, 256, 256, 256]
+    assert lengths() == []
+
+
+def test_a_guard_that_judges_alike_keeps_the_baseline():
+    grads = [1.0] * 30 + [1e5, 1.0]
+    alike = funcopt.guard(funcopt.sgd(0.1))
+    other = funcopt.guard(funcopt.sgd(0.1), spike=6.5)
+    shared, own = norms_of(funcopt.monitor(alike), grads), norms_of(funcopt.monitor(other), grads)
+    assert shared.baseline == ()
+    assert isinstance(own.baseline, Baseline)
+    assert shared.inner.baseline.seen > 0
+    for seen in (shared, own):
+        events = read(seen, {"w": np.ones(3)}).events
+        assert [(e.step, e.kind) for e in events] == [(30, "spike")]
+    np.testing.assert_array_equal(shared.last, own.last)
 
 
 def test_running_means_leave_out_what_is_zero_or_not_finite():
@@ -586,6 +630,26 @@ def test_a_step_that_is_not_measured_is_the_step_of_a_guard():
     # to three arrays that are computed of them.
     samples = 3 * 8 * 4096 * 4
     assert watched.memory_analysis().temp_size_in_bytes < samples + leaf / 16
+
+
+def reducers(compiled: Any) -> int:
+    """How many numbers go into the functions by which arrays are reduced, in all branches."""
+    text = compiled.as_text()
+    names = re.findall(r"to_apply=%([^\s,]+)", text)
+    return sum(
+        re.search(rf"^%{re.escape(name)} \((.*?)\) ->", text, re.MULTILINE).group(1).count(":")  # pyright: ignore[reportOptionalMemberAccess]
+        for name in names
+    )
+
+
+def test_a_call_pays_for_few_arrays_and_reductions():
+    """Every one costs each call 1 to 3 us on a CPU, even in a branch that is not taken."""
+    inner = funcopt.guard(funcopt.adamw(0.1))
+    plain, watched = program(inner), program(funcopt.monitor(inner))
+    assert reducers(watched) - reducers(plain) <= 72
+    params = [jnp.zeros(3)] * 4
+    added = jax.tree.leaves(funcopt.monitor(inner).init(params)._replace(inner=()))
+    assert len(added) == 17
 
 
 def test_a_measurement_sums_no_squares_again():

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -54,16 +55,14 @@ def refusal(norm: Float[Array, ""]) -> Event:
     return Event(jnp.int32(KINDS.index("refused")), jnp.int32(-1), norm)
 
 
-def add_event(events: Events, step: Array, event: Event, happened: Array) -> Events:
-    """With one more event, if it happened."""
+def add_event(events: Events, step: Array, event: Event) -> Events:
     over = events.seen - FIRST_EVENTS
     at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
-    at = jnp.where(happened, at, FIRST_EVENTS + LAST_EVENTS)  # out of bounds: nothing is written
     what = jnp.stack([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
     return Events(
-        events.seen + happened.astype(jnp.int32),
-        events.what.at[at].set(what, mode="drop"),
-        events.value.at[at].set(tidy(event.value), mode="drop"),
+        events.seen + 1,
+        jax.lax.dynamic_update_index_in_dim(events.what, what, at, 0),
+        jax.lax.dynamic_update_index_in_dim(events.value, tidy(event.value), at, 0),
     )
 
 
@@ -83,13 +82,10 @@ def diagnosed(
     size = jnp.sqrt(jnp.array(rows.sizes, jnp.float32))
     usual = jnp.where(mean[:, 0] > ABSENT, mean[:, 0], log2(size))
     # The row that stands out most: its largest element beside its usual norm.
-    first, worst = (
-        jnp.argmax(x).astype(jnp.int32) if x.size else jnp.int32(-1)
-        for x in (broken > 0, log2(largest) - usual)
-    )
-    nowhere = jnp.int32(-1)
+    first, worst = _place_of_largest(broken > 0), _place_of_largest(log2(largest) - usual)
+    nowhere, all_broken = jnp.int32(-1), jnp.sum(broken)
     cases = [
-        ("nonfinite", (broken > 0).any(), first, jnp.sum(broken)),
+        ("nonfinite", all_broken > 0, first, all_broken),
         ("overflow", ~ill.finite, worst, ill.norm),
         ("loss", ~jnp.isfinite(ill.loss), nowhere, ill.loss),
         ("spike", ill.spike, worst, ill.norm),
@@ -100,3 +96,11 @@ def diagnosed(
     row = jnp.select(whether, [row for *_, row, _ in cases], nowhere)
     number = jnp.select(whether, [number for *_, number in cases], ill.norm)
     return (broken > 0).astype(jnp.int32), Event(kind, row, number)
+
+
+def _place_of_largest(x: Array) -> Int[Array, ""]:
+    """As `argmax`, -1 of nothing."""
+    if not x.size:
+        return jnp.int32(-1)
+    places = jnp.arange(x.size, dtype=jnp.int32)
+    return jnp.min(jnp.where(x == jnp.max(x), places, x.size - 1))

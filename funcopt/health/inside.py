@@ -9,6 +9,7 @@ import optax
 from ..lift import Lifted
 from ..transformation import GradientTransformation
 from ..wrappers.accumulate import _Accumulate
+from ..wrappers.guard import _Guard
 
 
 def members(tx: GradientTransformation) -> list[Any]:
@@ -43,3 +44,12 @@ def micro_batches(tx: Any) -> int:
     body = tx.body()
     own = body.every if isinstance(body, _Accumulate) else 1
     return own * max(map(micro_batches, members(tx)), default=1)
+
+
+def judges(tx: Any, *, threshold: float, patience: int, decay: float) -> bool:
+    """Whether `tx` is a guard that judges gradients so."""
+    body = tx.body() if isinstance(tx, GradientTransformation) else None
+    if not isinstance(body, _Guard) or body.axis_name is not None:
+        return False
+    given = body.spike, body.patience, body.decay
+    return all(isinstance(x, float | int) for x in given) and given == (threshold, patience, decay)

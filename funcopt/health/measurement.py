@@ -16,6 +16,8 @@ Measured = tuple[Float[Array, "rows columns"], Float16[Array, "rows edges"]]
 
 COARSE = 16
 """Rows are filled up with zeros to the sample's limit, to a 16th of it, or to a 256th and so on."""
+FEW = 4
+"""So many rows are worth a table of their own."""
 
 
 def measured(
@@ -42,10 +44,11 @@ def measured(
     norms = _norms(rows, grads, squares, latest[:, 0] / unscale)
     alike: dict[Any, list[tuple[int, Sample]]] = {}
     leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
+    lengths = _lengths(rows, limit)
     for i, (grad, update, param, moment, axis, layers) in enumerate(leaves):
         if not layers:
             continue
-        length = _length(jnp.size(param) // layers, limit)
+        length = lengths[i]
         looked_at = sample(grad, update, jnp.asarray(param), moment, axis, limit, length)
         kind = jax.tree.structure(looked_at), length, looked_at.grad.dtype
         alike.setdefault(kind, []).append((i, looked_at))
@@ -62,6 +65,21 @@ def measured(
     if order != sorted(order):
         found = [x[np.argsort(order)] for x in found]
     return found[0], found[1]
+
+
+def _lengths(rows: Rows, limit: int) -> list[int]:
+    """How long the rows of each leaf are in their table.
+
+    Few rows are filled up to the next longer ones: a table costs more than they do.
+    """
+    sizes = [jnp.size(x) // max(n, 1) for x, n in zip(rows.leaves, rows.layers, strict=True)]
+    lengths = [_length(size, limit) for size in sizes]
+    for length in sorted(set(lengths)):
+        few = sum(n for n, x in zip(rows.layers, lengths, strict=True) if x == length) < FEW
+        longer = [x for x in lengths if x > length]
+        if few and longer:
+            lengths = [min(longer) if x == length else x for x in lengths]
+    return lengths
 
 
 def _length(size: int, limit: int) -> int:

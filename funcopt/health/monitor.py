@@ -7,7 +7,7 @@ the step and compute its update for themselves: an update that two things want i
 memory, which costs more than all of this (`benchmarks/guarded_step.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Float16, Int
+from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside
@@ -26,7 +26,7 @@ from ..tree.norm import known, norm_of, square_sums, total
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Baseline, judge, no_baseline
 from .events import Ailment, Events, add_event, diagnosed, no_events, refusal
-from .inside import micro_batches
+from .inside import judges, micro_batches
 from .layers import LayerAxis, Rows, rows_of
 from .measurement import measured
 from .recorder import (
@@ -41,45 +41,14 @@ from .recorder import (
     scalars,
 )
 from .second_moment import divisors
+from .state import MonitorState
 from .statistics import ABSENT, COLUMNS, EDGES, tidy
 
 MEAN_DECAY = 0.8
-SPIKE = 6.0
-PATIENCE = 8
-BASELINE_DECAY = 0.99
+JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
+VERSION = 1
 
 Records = Annotated[Any, Within(2, 10_000, schedule=False, integer=True)]
-
-
-class MonitorState(NamedTuple):
-    """What was seen: tables with a row for each leaf, or for each layer of a stacked one.
-
-    `latest` and `mean` have the columns `funcopt.health.statistics.COLUMNS`; `axes` tells for each
-    leaf along which axis layers are stacked, -1 for none. `version` counts changes of this layout.
-    """
-
-    inner: OptState
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    version: Int[Array, ""]
-    every: Int[Array, ""]
-    axes: Int[Array, " leaves"]
-    latest: Float[Array, "rows columns"]
-    mean: Float[Array, "rows columns"]
-    means: Int[Array, ""]
-    above: Float16[Array, "rows edges"]
-    run: Run
-    last: Float[Array, "last scalars"]
-    events: Events
-    broken: Int[Array, " rows"]
-    baseline: Baseline
-    noise: Noise
-
-    def metrics(self) -> dict[str, Array]:
-        below = {name.split("/")[-1] for name in metrics(self.inner)}
-        if "grad_norm" in below:
-            return {"events": self.events.seen}
-        last = self.last[(self.count - 1) % LAST_STEPS, SCALARS.index("grad_norm")]
-        return {"grad_norm": jnp.where(self.count > 0, last, 0), "events": self.events.seen}
 
 
 class _Seen(NamedTuple):
@@ -123,15 +92,20 @@ class _Monitor:
         """How many updates there are for one measurement, at most one for each step inside."""
         return max(self.every, micro_batches(self.inner))
 
+    @property
+    def _judges_inside(self) -> bool:
+        return judges(self.inner, **JUDGEMENT)
+
+    def _baseline(self, state: Any) -> Baseline:
+        return state.inner.baseline if self._judges_inside else state.baseline
+
     def init(self, params: Params) -> MonitorState:
         rows = rows_of(path_names(params), jax.tree.leaves(params), self.layer_axis)
         latest, mean = (jnp.full((rows.total, len(COLUMNS)), ABSENT, jnp.float32) for _ in range(2))
         return MonitorState(
             inner=self.inner.init(params),
             count=jnp.zeros([], jnp.int32),
-            version=jnp.ones([], jnp.int32),
-            every=jnp.full([], self.window, jnp.int32),
-            axes=rows.kept_axes,
+            layout=jnp.array([VERSION, self.window, *rows.kept_axes], jnp.int32),
             latest=latest,
             mean=mean,
             means=jnp.zeros([], jnp.int32),
@@ -140,7 +114,7 @@ class _Monitor:
             last=no_steps(),
             events=no_events(),
             broken=jnp.zeros(rows.total, jnp.int32),
-            baseline=no_baseline(),
+            baseline=() if self._judges_inside else no_baseline(),
             noise=no_noise(),
         )
 
@@ -167,12 +141,13 @@ class _Monitor:
         squares = total([x for x, grad in zip(each, grads, strict=True) if jnp.size(grad)])
         raw_norm = norm_of([x for x in grads if jnp.size(x)], squares)
         norm = raw_norm.astype(jnp.float32) * unscale
-        judged = judge(
-            state.baseline, norm, threshold=SPIKE, patience=PATIENCE, decay=BASELINE_DECAY
-        )
         loss = jnp.float32(0) if value is None else jnp.asarray(value).astype(jnp.float32)
-        ill = Ailment(jnp.isfinite(squares), judged.outlier, norm, loss)
-        calm = ill.finite & ~ill.spike & jnp.isfinite(loss)
+        finite = jnp.isfinite(squares)
+        fine = finite & jnp.isfinite(loss)
+        baseline = self._baseline(state)
+        judged = judge(baseline, jnp.where(fine, norm, jnp.nan), **JUDGEMENT)
+        ill = Ailment(finite, judged.outlier, norm, loss)
+        calm = fine & ~ill.spike
         step = _Step(each, norm, judged.z, value, unscale, calm)
 
         def attempt() -> tuple[Updates, OptState]:
@@ -181,8 +156,7 @@ class _Monitor:
 
         def logged() -> _Log:
             broken, event = diagnosed(rows, grads, state.mean, ill)
-            now = jnp.ones([], bool)
-            return _Log(state.broken + broken, add_event(state.events, state.count, event, now))
+            return _Log(state.broken + broken, add_event(state.events, state.count, event))
 
         seen, log = _looked(
             state,
@@ -202,8 +176,11 @@ class _Monitor:
         row = _row(step, said)
         events = log.events
         if "skipped" in said:
-            refused = counts & calm & _refused(said)
-            events = add_event(events, state.count, refusal(norm), refused)
+            events = jax.lax.cond(
+                counts & calm & _refused(said),
+                lambda: add_event(log.events, state.count, refusal(norm)),
+                lambda: log.events,
+            )
 
         def choose(new: Any, old: Any) -> Any:
             return new if gate is None else jnp.where(gate, new, old)
@@ -212,13 +189,11 @@ class _Monitor:
         return new_updates, MonitorState(
             inner=inner,
             count=choose(jnp.asarray(optax.safe_increment(state.count)), state.count),
-            version=state.version,
-            every=state.every,
-            axes=state.axes,
+            layout=state.layout,
             broken=log.broken,
             events=events,
             last=add_step(state.last, state.count, kept),
-            baseline=jax.tree.map(choose, judged.baseline, state.baseline),
+            baseline=() if self._judges_inside else jax.tree.map(choose, judged.baseline, baseline),
             noise=jax.tree.map(choose, noise, state.noise),
             **seen._asdict(),
         )
@@ -385,8 +360,8 @@ def monitor(
             second one is dropped, and only every second one is kept from there on. At least 2.
         layer_axis: where layers are stacked in one leaf, the axis along which they are: an axis,
             or a dict from patterns, searched in the path, to axes. Each layer gets its own row.
-        sample: of leaves with more elements, this many are looked at, in evenly spaced rows. Norms
-            of gradients are always exact.
+        sample: of leaves with more elements, at most this many are looked at, evenly spaced along
+            every axis. Norms of gradients are always exact.
 
     Extra arguments of `update`: `value`, the loss; `micro_norms`, the norms of the gradients of
     micro-batches whose mean the gradient is, from which the gradient noise scale comes. Where

@@ -11,7 +11,7 @@ from optax import OptState, Params
 
 from ..partition import path_names, some
 from .events import KINDS
-from .monitor import MonitorState
+from .state import MonitorState
 from .recorder import EXPONENTS, LAST_STEPS, SCALARS
 from .statistics import ABSENT, COLUMNS, LARGEST, NORMS
 

@@ -19,15 +19,30 @@ EXPONENTS = 200.0
 class Run(NamedTuple):
     """Records of the whole run, every `stride`-th of them: when they are full, half is dropped.
 
-    `grad` and `ratio` are log2 of gradient norms and of update norms over parameter norms.
+    `taken` has how many there are, and the stride. `norms` are log2 of gradient norms, and of
+    update norms over parameter norms.
     """
 
-    rows: Int[Array, ""]
-    stride: Int[Array, ""]
+    taken: Int[Array, "2"]
     step: Int[Array, " history"]
     scalars: Float[Array, "history scalars"]
-    grad: Float16[Array, "history rows"]
-    ratio: Float16[Array, "history rows"]
+    norms: Float16[Array, "history 2 rows"]
+
+    @property
+    def rows(self) -> Array:
+        return self.taken[..., 0]
+
+    @property
+    def stride(self) -> Array:
+        return self.taken[..., 1]
+
+    @property
+    def grad(self) -> Array:
+        return self.norms[..., 0, :]
+
+    @property
+    def ratio(self) -> Array:
+        return self.norms[..., 1, :]
 
 
 def no_steps() -> Float[Array, "last scalars"]:
@@ -37,12 +52,10 @@ def no_steps() -> Float[Array, "last scalars"]:
 
 def no_run(history: int, rows: int) -> Run:
     return Run(
-        rows=jnp.zeros([], jnp.int32),
-        stride=jnp.ones([], jnp.int32),
+        taken=jnp.array([0, 1], jnp.int32),
         step=jnp.full(history, -1, jnp.int32),
         scalars=jnp.full((history, len(SCALARS)), ABSENT, jnp.float32),
-        grad=jnp.zeros((history, rows), jnp.float16),
-        ratio=jnp.zeros((history, rows), jnp.float16),
+        norms=jnp.zeros((history, 2, rows), jnp.float16),
     )
 
 
@@ -90,7 +103,7 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
         # What is behind the rows that stay is overwritten later.
         return jnp.concatenate([x[::2], x[(history + 1) // 2 :]])
 
-    columns = run[2:]
+    columns = run[1:]
     kept = jax.lax.cond(full, lambda: [halved(x) for x in columns], lambda: list(columns))
     rows = jnp.where(full, (history + 1) // 2, run.rows)
     stride = jnp.where(full, 2 * run.stride, run.stride)
@@ -98,8 +111,9 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
     at = jnp.where(taken, rows, history)  # out of bounds: nothing is written
     grad, update, param = (latest[:, i] for i in range(NORMS))
     ratio = jnp.where(param > 0, update / jnp.where(param > 0, param, 1), 0)
-    new = step, row, log2(grad), log2(jnp.where(update < LARGEST, ratio, LARGEST))
+    norms = log2(jnp.stack([grad, jnp.where(update < LARGEST, ratio, LARGEST)]))
+    new = step, row, norms
     written = [
         a.at[at].set(jnp.asarray(b, a.dtype), mode="drop") for a, b in zip(kept, new, strict=True)
     ]
-    return Run(rows + taken.astype(jnp.int32), stride.astype(jnp.int32), *written)
+    return Run(jnp.stack([rows + taken.astype(jnp.int32), stride]).astype(jnp.int32), *written)
