@@ -11,8 +11,8 @@ from optax import OptState, Params
 
 from ..partition import path_names, some
 from .events import KINDS
-from .state import MonitorState
 from .recorder import EXPONENTS, LAST_STEPS, SCALARS
+from .state import MonitorState
 from .statistics import ABSENT, COLUMNS, LARGEST, NORMS
 
 Numbers = dict[str, np.ndarray]
