@@ -46,10 +46,7 @@ def micro_batches(tx: Any) -> int:
     return own * max(map(micro_batches, members(tx)), default=1)
 
 
-def judges(tx: Any, *, threshold: float, patience: int, decay: float) -> bool:
-    """Whether `tx` is a guard that judges gradients so."""
+def judge_of(tx: Any) -> _Guard | None:
+    """The guard that `tx` is, if it judges the gradients of one device as they come."""
     body = tx.body() if isinstance(tx, GradientTransformation) else None
-    if not isinstance(body, _Guard) or body.axis_name is not None:
-        return False
-    given = body.spike, body.patience, body.decay
-    return all(isinstance(x, float | int) for x in given) and given == (threshold, patience, decay)
+    return body if isinstance(body, _Guard) and body.axis_name is None else None

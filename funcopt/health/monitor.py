@@ -24,9 +24,9 @@ from ..partition import path_names
 from ..transformation import gated, metrics, transformation
 from ..tree.norm import known, norm_of, square_sums, total
 from ..value import Base, Steps, Within
-from ..wrappers.baseline import Baseline, judge, no_baseline
+from ..wrappers.baseline import Judgement, judge, no_baseline
 from .events import Ailment, Events, add_event, diagnosed, no_events, refusal
-from .inside import judges, micro_batches
+from .inside import judge_of, micro_batches
 from .layers import LayerAxis, Rows, rows_of
 from .measurement import measured
 from .recorder import (
@@ -92,12 +92,18 @@ class _Monitor:
         """How many updates there are for one measurement, at most one for each step inside."""
         return max(self.every, micro_batches(self.inner))
 
-    @property
-    def _judges_inside(self) -> bool:
-        return judges(self.inner, **JUDGEMENT)
-
-    def _baseline(self, state: Any) -> Baseline:
-        return state.inner.baseline if self._judges_inside else state.baseline
+    def _judged(self, state: Any, norm: Array) -> Judgement:
+        """By the baseline and the numbers of the guard, where that is what is inside."""
+        guard = judge_of(self.inner)
+        if guard is None:
+            return judge(state.baseline, norm, **JUDGEMENT)
+        return judge(
+            state.inner.baseline,
+            norm,
+            threshold=guard.spike,
+            patience=guard.patience,
+            decay=guard.decay,
+        )
 
     def init(self, params: Params) -> MonitorState:
         rows = rows_of(path_names(params), jax.tree.leaves(params), self.layer_axis)
@@ -114,7 +120,7 @@ class _Monitor:
             last=no_steps(),
             events=no_events(),
             broken=jnp.zeros(rows.total, jnp.int32),
-            baseline=() if self._judges_inside else no_baseline(),
+            baseline=no_baseline() if judge_of(self.inner) is None else (),
             noise=no_noise(),
         )
 
@@ -144,8 +150,7 @@ class _Monitor:
         loss = jnp.float32(0) if value is None else jnp.asarray(value).astype(jnp.float32)
         finite = jnp.isfinite(squares)
         fine = finite & jnp.isfinite(loss)
-        baseline = self._baseline(state)
-        judged = judge(baseline, jnp.where(fine, norm, jnp.nan), **JUDGEMENT)
+        judged = self._judged(state, jnp.where(fine, norm, jnp.nan))
         ill = Ailment(finite, judged.outlier, norm, loss)
         calm = fine & ~ill.spike
         step = _Step(each, norm, judged.z, value, unscale, calm)
@@ -193,7 +198,9 @@ class _Monitor:
             broken=log.broken,
             events=events,
             last=add_step(state.last, state.count, kept),
-            baseline=() if self._judges_inside else jax.tree.map(choose, judged.baseline, baseline),
+            baseline=jax.tree.map(choose, judged.baseline, state.baseline)
+            if judge_of(self.inner) is None
+            else (),
             noise=jax.tree.map(choose, noise, state.noise),
             **seen._asdict(),
         )
@@ -355,7 +362,8 @@ def monitor(
     Args:
         inner: the optimizer, funcopt's or optax's.
         every: leaves are measured on every so many steps, from the first. Non-finite gradients,
-            spikes and refused steps are noticed on all of them.
+            spikes and refused steps are noticed on all of them. Around a guard, a spike is what
+            the guard takes for one.
         history: how many measurements are kept, over the whole run: when they are full every
             second one is dropped, and only every second one is kept from there on. At least 2.
         layer_axis: where layers are stacked in one leaf, the axis along which they are: an axis,

@@ -18,7 +18,7 @@ class MonitorState(NamedTuple):
 
     `latest` and `mean` have the columns `funcopt.health.statistics.COLUMNS`. `layout` has the
     version of this layout, the steps between measurements, and for each leaf the axis along which
-    layers are stacked, -1 for none. A guard inside that judges alike keeps the baseline.
+    layers are stacked, -1 for none. Around a guard the baseline is the guard's.
 
     Every array costs time in every call of a compiled step, so there are few.
     """
