@@ -651,7 +651,7 @@ def reducers(compiled: Any) -> int:
 
 
 def test_a_call_pays_for_few_arrays_and_reductions():
-    """Every one costs each call 1 to 3 us on a CPU, even in a branch that is not taken."""
+    """Every one costs each call on a CPU, even in a branch that is not taken."""
     inner = funcopt.guard(funcopt.adamw(0.1))
     plain, watched = program(inner), program(funcopt.monitor(inner))
     assert reducers(watched) - reducers(plain) <= 72
