@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
 from .leaves import Leaf, gradients_beside, parameters
-from .math.dtypes import common_dtype
+from .math.dtypes import cast, common_dtype
 from .partition import Mask, checked_mask, marked
 from .record import record
 from .rule import Clock, Rule
@@ -147,7 +147,7 @@ class Lifted:
         """The slots of one parameter in the dtypes in which they are kept."""
         slots = rule.init(array)
         return [
-            x.astype(kept_dtype(self.storage, rule.slots, name, x.dtype))
+            cast(x, kept_dtype(self.storage, rule.slots, name, x.dtype))
             for name, x in slots._asdict().items()
         ]
 
@@ -261,22 +261,22 @@ def _leaf(
     like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
     dtype = common_dtype(jnp.float32, *like)
     real = jnp.finfo(dtype).dtype
-    rules = plan.rules([x.astype(real) for x in numbers])
-    lr = None if clock.lr is None else clock.lr.astype(real)
+    rules = plan.rules([cast(x, real) for x in numbers])
+    lr = None if clock.lr is None else cast(clock.lr, real)
     clock = Clock(clock.t, lr, clock.gate)
 
-    update = grad.astype(dtype)
-    p = None if param is None else param.astype(dtype)
+    update = cast(grad, dtype)
+    p = None if param is None else cast(param, dtype)
     flat: list[Array] = []
     for each, on, kept in zip(rules, active, slots, strict=True):
         if on:
-            wide = [x.astype(dtype if jnp.iscomplexobj(x) else real) for x in kept]
+            wide = [cast(x, dtype if jnp.iscomplexobj(x) else real) for x in kept]
             done = each.update(update, type(kept)(*wide), p, clock)
             update, new = _checked(each, done, grad, kept)
-            flat += [x.astype(old.dtype) for x, old in zip(new, kept, strict=True)]
+            flat += [cast(x, old.dtype) for x, old in zip(new, kept, strict=True)]
         else:
             flat += kept
-    return clock.choose_step(update).astype((grad if param is None else param).dtype), flat
+    return cast(clock.choose_step(update), (grad if param is None else param).dtype), flat
 
 
 def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any]:

@@ -1,8 +1,10 @@
 """From rules to what users hold: a chain of rules, and the descent at its end."""
 
+from jax import lax
 from jaxtyping import Array, Inexact
 
 from .lift import Lifted, Where
+from .math.moments import times
 from .rule import Clock, Rule, rule
 from .storage import Storage
 from .transformation import transformation
@@ -17,7 +19,7 @@ class Descend(Rule):
         del param  # a step of gradient descent looks only at the direction
         assert clock.lr is not None
         # The other way round, XLA would keep a negative rate for every parameter.
-        return -(clock.lr * grad), slots
+        return lax.neg(times(clock.lr, grad)), slots
 
 
 @transformation

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 
 def common_dtype(*xs: Any) -> np.dtype:
@@ -15,3 +16,10 @@ def common_dtype(*xs: Any) -> np.dtype:
     """
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*xs)
+
+
+def cast(x: ArrayLike, dtype: Any) -> Any:
+    """`x` in `dtype`; a Python number stays a constant, rounded once."""
+    if isinstance(x, int | float | complex):
+        return np.asarray(x, dtype)
+    return x if x.dtype == dtype else x.astype(dtype)

@@ -1,22 +1,36 @@
-"""Running means and what corrects them."""
+"""Running means and what corrects them.
+
+Every parameter's step is made of these, so they call lax's primitives: each of jnp's operators is a
+function of its own to JAX, which is traced anew for every shape.
+"""
 
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Inexact, Int
+
+from .dtypes import cast
 
 
 def ema(mean: Inexact[Array, "*p"], x: Inexact[Array, "*p"], decay: Any) -> Inexact[Array, "*p"]:
     """The exponential moving average `mean` after seeing `x`."""
-    return decay * mean + (1 - decay) * x
+    dtype = jnp.promote_types(mean.dtype, x.dtype)
+    return lax.add(times(decay, cast(mean, dtype)), times(1 - decay, cast(x, dtype)))
+
+
+def times(number: ArrayLike, x: Inexact[Array, "*p"]) -> Inexact[Array, "*p"]:
+    """number · x, in the type of x."""
+    return lax.mul(cast(number, x.dtype), x)
 
 
 def abs_sq(x: Inexact[Array, "*p"]) -> Float[Array, "*p"]:
     """|x|², real even where `x` is complex."""
-    return x.real**2 + x.imag**2 if jnp.iscomplexobj(x) else x**2
+    if jnp.iscomplexobj(x):
+        return lax.add(lax.square(lax.real(x)), lax.square(lax.imag(x)))
+    return lax.square(x)
 
 
 def over(
@@ -26,16 +40,31 @@ def over(
 
     There x is 0 too, or so small that its square is.
     """
-    scale = scale + eps
-    if isinstance(eps, int | float) and eps >= jnp.finfo(scale.dtype).tiny:
-        return x / scale
-    # Not `where`, a nested jit, which would be traced and compiled for every shape of leaf.
-    return x / jax.lax.select(scale == 0, jnp.ones_like(scale), scale)
+    scale = _plus(scale, eps)
+    if not isinstance(eps, int | float) or eps < jnp.finfo(scale.dtype).tiny:
+        scale = lax.select(lax.eq(scale, cast(0, scale.dtype)), jnp.ones_like(scale), scale)
+    return lax.div(x, cast(scale, x.dtype))
+
+
+def over_root(
+    x: Inexact[Array, "*p"],
+    square: Float[Array, "*p"],
+    eps: ArrayLike = 0.0,
+    eps_root: ArrayLike = 0.0,
+) -> Inexact[Array, "*p"]:
+    """x / (√(square + eps_root) + eps), and x where that is 0, as in `over`."""
+    return over(x, lax.sqrt(_plus(square, eps_root)), eps)
+
+
+def _plus(x: Float[Array, "*p"], number: ArrayLike) -> Float[Array, "*p"]:
+    """x + number for x ≥ 0, which a Python 0 does not change."""
+    known_zero = isinstance(number, int | float) and number == 0
+    return x if known_zero else lax.add(x, cast(number, x.dtype))
 
 
 def power(base: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
     """base**t for a base in [0, 1)."""
-    return jnp.exp(t.astype(dtype) * _log(base))
+    return lax.exp(times(_log(base), cast(t, dtype)))
 
 
 def seen(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
@@ -44,7 +73,19 @@ def seen(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
     Written with expm1, since at small `t` the plain form loses half of float32's digits: with
     decay 0.999 and t = 1 it is 6e-6 off, which then is the error of Adam's first step.
     """
-    return -jnp.expm1(t.astype(dtype) * _log(decay))
+    return lax.neg(_minus_seen(decay, t, dtype))
+
+
+def unbiased(
+    mean: Inexact[Array, "*p"], decay: ArrayLike, t: Int[Array, ""]
+) -> Inexact[Array, "*p"]:
+    """mean / (1 - decay**t): a moving average after `t` values, without the zeros it began with."""
+    minus_seen = _minus_seen(decay, t, jnp.finfo(mean.dtype).dtype)
+    return times(lax.div(cast(-1, minus_seen.dtype), minus_seen), mean)
+
+
+def _minus_seen(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+    return lax.expm1(times(_log(decay), cast(t, dtype)))
 
 
 def _log(decay: ArrayLike) -> ArrayLike:

@@ -9,10 +9,9 @@ Duchi, Hazan & Singer, 2011, Figure 1, diagonal form (https://jmlr.org/papers/v1
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import abs_sq, full_real, over
+from ..math.moments import abs_sq, full_real, over_root
 from ..optimizer import lift, optimizer
 from ..rule import Accumulator, Clock, Rule, rule
 from ..storage import Storage
@@ -38,8 +37,8 @@ class Adagrad(Rule):
         slots = clock.renew(slots, sum_of_squares=slots.sum_of_squares + abs_sq(grad))
         total = slots.sum_of_squares
         if self.eps_in_sqrt:
-            return over(grad, jnp.sqrt(total + self.eps)), slots
-        return over(grad, jnp.sqrt(total), self.eps), slots
+            return over_root(grad, total, eps_root=self.eps), slots
+        return over_root(grad, total, self.eps), slots
 
 
 @transformation

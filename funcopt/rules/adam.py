@@ -8,11 +8,10 @@ Kingma & Ba, 2015, Algorithm 1 (https://arxiv.org/abs/1412.6980). With decoupled
 AdamW: Loshchilov & Hutter, 2019, Algorithm 2 (https://arxiv.org/abs/1711.05101).
 """
 
-import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..lift import where
-from ..math.moments import abs_sq, ema, over, seen
+from ..math.moments import abs_sq, ema, over_root, unbiased
 from ..optimizer import lift, optimizer
 from ..partition import Mask
 from ..rule import Clock, Rule, rule
@@ -44,9 +43,8 @@ class Adam(Rule):
         )
         mu, nu = slots
         if self.bias_correction:
-            mu = mu / seen(self.b1, clock.t, nu.dtype)
-            nu = nu / seen(self.b2, clock.t, nu.dtype)
-        return over(mu, jnp.sqrt(nu + self.eps_root), self.eps), slots
+            mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
+        return over_root(mu, nu, self.eps, self.eps_root), slots
 
 
 @transformation

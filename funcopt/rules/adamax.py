@@ -11,7 +11,7 @@ inside the maximum as in PyTorch and optax, where an element without gradient ca
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import ema, over, seen
+from ..math.moments import ema, over, unbiased
 from ..optimizer import lift, optimizer
 from ..rule import Clock, Rule, rule
 from ..storage import Storage
@@ -37,7 +37,7 @@ class Adamax(Rule):
             nu=jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps),
         )
         mu, nu = slots
-        return over(mu / seen(self.b1, clock.t, nu.dtype), nu), slots
+        return over(unbiased(mu, self.b1, clock.t), nu), slots
 
 
 @transformation

@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import abs_sq, ema, over, seen, zeros_real
+from ..math.moments import abs_sq, ema, over_root, unbiased, zeros_real
 from ..optimizer import lift, optimizer
 from ..rule import Accumulator, Clock, Rule, Signed, rule
 from ..storage import Storage, with_slot
@@ -50,12 +50,13 @@ class Amsgrad(Rule):
             mu=ema(slots.mu, grad, self.b1),
             nu=ema(slots.nu, abs_sq(grad), self.b2),
         )
-        seen_1, seen_2 = (seen(b, clock.t, slots.nu.dtype) for b in (self.b1, self.b2))
-        nu = slots.nu / seen_2 if self.variant == "optax" else slots.nu
+        t, nu = clock.t, slots.nu
+        nu = unbiased(nu, self.b2, t) if self.variant == "optax" else nu
         slots = clock.renew(slots, nu_max=jnp.maximum(slots.nu_max, nu))
-        mu = slots.mu if self.variant == "paper" else slots.mu / seen_1
-        nu_max = slots.nu_max / seen_2 if self.variant == "pytorch" else slots.nu_max
-        return over(mu, jnp.sqrt(nu_max + self.eps_root), self.eps), slots
+        mu, _, nu_max = slots
+        mu = mu if self.variant == "paper" else unbiased(mu, self.b1, t)
+        nu_max = unbiased(nu_max, self.b2, t) if self.variant == "pytorch" else nu_max
+        return over_root(mu, nu_max, self.eps, self.eps_root), slots
 
 
 @transformation

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from ..lift import where
-from ..math.moments import abs_sq, ema, over, power, seen
+from ..math.moments import abs_sq, ema, over_root, power, seen, unbiased
 from ..optimizer import optimizer
 from ..partition import Mask
 from ..rule import Clock, Rule, rule
@@ -51,9 +51,9 @@ class Nadam(Rule):
             mu=ema(slots.mu, grad, self.b1),
             nu=ema(slots.nu, abs_sq(grad), self.b2),
         )
-        nu = slots.nu / seen(self.b2, clock.t, slots.nu.dtype)
+        nu = unbiased(slots.nu, self.b2, clock.t)
         ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
-        return over(ahead, jnp.sqrt(nu + self.eps_root), self.eps), slots
+        return over_root(ahead, nu, self.eps, self.eps_root), slots
 
     def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
         b1 = self.b1

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import abs_sq, ema, full_real, over, seen
+from ..math.moments import abs_sq, ema, full_real, over_root, unbiased
 from ..optimizer import lift, optimizer
 from ..rule import Accumulator, Clock, Rule, rule
 from ..storage import Storage
@@ -44,8 +44,8 @@ class Rms(Rule):
         slots = clock.renew(slots, nu=ema(slots.nu, abs_sq(grad), self.decay))
         nu = slots.nu
         if self.bias_correction:
-            nu = nu / seen(self.decay, clock.t, nu.dtype)
-        return _over_root(grad, nu, self.eps, self.eps_in_sqrt), slots
+            nu = unbiased(nu, self.decay, clock.t)
+        return _over(grad, nu, self.eps, self.eps_in_sqrt), slots
 
 
 @rule(acts_on="element", slots=Moments)
@@ -68,15 +68,14 @@ class CenteredRms(Rule):
         )
         mu, nu = slots
         if self.bias_correction:
-            mu = mu / seen(self.decay, clock.t, nu.dtype)
-            nu = nu / seen(self.decay, clock.t, nu.dtype)
+            mu, nu = unbiased(mu, self.decay, clock.t), unbiased(nu, self.decay, clock.t)
         # Rounding can make the difference of two nearly equal numbers negative.
         variance = jnp.maximum(nu - abs_sq(mu), 0)
-        return _over_root(grad, variance, self.eps, self.eps_in_sqrt), slots
+        return _over(grad, variance, self.eps, self.eps_in_sqrt), slots
 
 
-def _over_root(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
-    return over(grad, jnp.sqrt(nu + eps)) if eps_in_sqrt else over(grad, jnp.sqrt(nu), eps)
+def _over(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
+    return over_root(grad, nu, eps_root=eps) if eps_in_sqrt else over_root(grad, nu, eps)
 
 
 @transformation

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..lift import where
-from ..math.moments import abs_sq, ema, over, seen
+from ..math.moments import abs_sq, ema, over_root, seen
 from ..optimizer import optimizer
 from ..partition import Mask
 from ..rule import Clock, Rule, rule
@@ -57,7 +57,7 @@ class Spam(Rule):
         short = 1 - 0.99 * (1 + jnp.cos(math.pi * part)) / 2
         short = jnp.where((t < self.reset_interval) | (into >= self.warmup), 1, short)
         factor = short * jnp.sqrt(seen(self.b2, t, real)) / seen(self.b1, t, real)
-        return factor * over(slots.mu, jnp.sqrt(slots.nu), self.eps), slots
+        return factor * over_root(slots.mu, slots.nu, self.eps), slots
 
 
 @transformation

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
-from ..math.moments import abs_sq, ema, over, seen
+from ..math.moments import abs_sq, ema, over, unbiased
 from ..math.norm import norm
 from ..partition import Mask
 from ..rules.moment_slots import Moments
@@ -113,8 +113,8 @@ class _StableAdamW:
         layers = layer_axes(self.layer_axis, now.leaves, now.structure)
         steps, rms = [], []
         for x, m, v, d, layer in zip(g, mu, nu, decay, layers, strict=True):
-            spread = jnp.sqrt(v / seen(h.b2, t, v.dtype))
-            direction = over(m / seen(h.b1, t, v.dtype), spread, h.eps)
+            spread = jnp.sqrt(unbiased(v, h.b2, t))
+            direction = over(unbiased(m, h.b1, t), spread, h.eps)
             length = norm(over(x, jnp.maximum(spread, h.eps)), all_but(x.ndim, layer))
             r = length / (max(x.size // max(length.size, 1), 1)) ** 0.5
             steps.append(-h.learning_rate / jnp.maximum(r, 1) * (direction + d))
