@@ -26,7 +26,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
-from ..math.moments import ema, over, seen
+from ..math.moments import ema, over_root, seen
 from ..math.norm import norm, norm_below, rms_ema
 from ..partition import Mask
 from ..rules.moment_slots import Moments
@@ -147,7 +147,7 @@ class _StableSpam:
             now.column(state.mu), now.column(state.nu), now.decay(h.weight_decay, self.mask),
             strict=True,
         ):  # fmt: skip
-            direction = over(m / first, jnp.sqrt(v / second), h.eps)
+            direction = over_root(m / first, v / second, h.eps)
             moved.append(-h.learning_rate * (direction + decay))
         return now.leave(moved), state
 
