@@ -1,5 +1,6 @@
 """The log of what went wrong, and what is wrong with a step, leaf by leaf."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -81,21 +82,20 @@ def diagnosed(
     broken, largest = (jnp.concatenate(column) for column in zip(*start, *parts, strict=True))
     size = jnp.sqrt(jnp.array(rows.sizes, jnp.float32))
     usual = jnp.where(mean[:, 0] > ABSENT, mean[:, 0], log2(size))
-    # The row that stands out most: its largest element beside its usual norm.
-    first, worst = _place_of_largest(broken > 0), _place_of_largest(log2(largest) - usual)
-    nowhere, all_broken = jnp.int32(-1), jnp.sum(broken)
-    cases = [
-        ("nonfinite", all_broken > 0, first, all_broken),
+    # The first that is not finite, or the one whose largest element stands out beside its norm.
+    all_broken = jnp.sum(broken)
+    any_broken = all_broken > 0
+    is_broken = (broken > 0).astype(jnp.float32)
+    worst = _place_of_largest(jnp.where(any_broken, is_broken, log2(largest) - usual))
+    event = Event(jnp.int32(KINDS.index("spike")), worst, ill.norm)
+    for name, case, row, number in (
+        ("loss", ~jnp.isfinite(ill.loss), jnp.int32(-1), ill.loss),
         ("overflow", ~ill.finite, worst, ill.norm),
-        ("loss", ~jnp.isfinite(ill.loss), nowhere, ill.loss),
-        ("spike", ill.spike, worst, ill.norm),
-    ]
-    whether = [case for _, case, _, _ in cases]
-    kinds = [jnp.int32(KINDS.index(name)) for name, *_ in cases]
-    kind = jnp.select(whether, kinds, kinds[-1])
-    row = jnp.select(whether, [row for *_, row, _ in cases], nowhere)
-    number = jnp.select(whether, [number for *_, number in cases], ill.norm)
-    return (broken > 0).astype(jnp.int32), Event(kind, row, number)
+        ("nonfinite", any_broken, worst, all_broken),
+    ):
+        found = Event(jnp.int32(KINDS.index(name)), row, number)
+        event = jax.tree.map(partial(jnp.where, case), found, event)
+    return is_broken.astype(jnp.int32), event
 
 
 def _place_of_largest(x: Array) -> Int[Array, ""]:

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float16
 
-from ..tree.norm import exact_range
 from .layers import Rows
 from .statistics import Moment, Sample, measure, no_rows, row_norms, sample
 
@@ -23,7 +22,7 @@ FEW = 4
 def measured(
     rows: Rows,
     grads: list[Array],
-    squares: list[Float[Array, ""]],
+    norms: Float[Array, " leaves"],
     updates: list[Array],
     moments: list[Moment | None],
     latest: Float[Array, "rows columns"],
@@ -35,13 +34,13 @@ def measured(
     Args:
         rows: the parameters.
         grads, updates, moments: one for each of them.
-        squares: the sum of squares of each gradient.
+        norms: of each gradient.
         latest: the table before.
         unscale: by which gradients are multiplied.
         limit: how many elements of a layer are looked at.
     """
     starts, sizes = rows.starts, np.array(rows.sizes, np.float32)
-    norms = _norms(rows, grads, squares, latest[:, 0] / unscale)
+    norms = _norms(rows, grads, norms, latest[:, 0] / unscale)
     alike: dict[Any, list[tuple[int, Sample]]] = {}
     leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
     lengths = _lengths(rows, limit)
@@ -58,7 +57,7 @@ def measured(
         here = [row for i, _ in members for row in range(starts[i], starts[i + 1])]
         table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x for _, x in members))
         last = jnp.concatenate([latest[starts[i] : starts[i + 1]] for i, _ in members])
-        whole = jnp.concatenate([norms[i] for i, _ in members])
+        whole = jnp.concatenate([norms[starts[i] : starts[i + 1]] for i, _ in members])
         tables.append(measure(table, whole, last, unscale, jnp.asarray(sizes[here])))
         order += here
     found = [jnp.concatenate(column) for column in zip(*tables, strict=True)]
@@ -91,27 +90,15 @@ def _length(size: int, limit: int) -> int:
 
 
 def _norms(
-    rows: Rows, grads: list[Array], squares: list[Array], last: Float[Array, " rows"]
-) -> list[Float[Array, " layers"]]:
-    """The norm of each gradient, or of each of its layers.
-
-    The sums of squares that are there tell it, unless one of them is out of the range in which
-    floats are exact.
-    """
-    starts = rows.starts
-
-    def exact(i: int) -> Array:
-        return row_norms(grads[i], last[starts[i] : starts[i + 1]], rows.axes[i])
-
-    whole = [i for i, axis in enumerate(rows.axes) if axis is None]
-    found = {i: exact(i) for i, axis in enumerate(rows.axes) if axis is not None}
-    if whole:
-        sums = jnp.stack([squares[i].astype(last.dtype) for i in whole])
-        least, largest = exact_range(sums)
-        norms = jax.lax.cond(
-            jnp.all((sums >= least) & (sums <= largest)),
-            lambda: jnp.sqrt(sums),
-            lambda: jnp.concatenate([exact(i) for i in whole]),
-        )
-        found |= {i: norms[k : k + 1] for k, i in enumerate(whole)}
-    return [found[i] for i in range(len(grads))]
+    rows: Rows,
+    grads: list[Array],
+    norms: Float[Array, " leaves"],
+    last: Float[Array, " rows"],
+) -> Float[Array, " rows"]:
+    """The norms of gradients, which those of whole leaves tell but where layers are stacked."""
+    found = [jnp.zeros(0, jnp.float32)]
+    for i, axis in enumerate(rows.axes):
+        here = slice(rows.starts[i], rows.starts[i + 1])
+        whole = norms[i : i + 1].astype(jnp.float32)
+        found.append(whole if axis is None else row_norms(grads[i], last[here], axis))
+    return jnp.concatenate(found)

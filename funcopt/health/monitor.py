@@ -22,17 +22,16 @@ from ..leaves import gradients_beside
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..partition import path_names
 from ..transformation import gated, metrics, transformation
-from ..tree.norm import known, norm_of, square_sums, total
+from ..tree.norm import known, norms_of, square_sums, total
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Judgement, judge, no_baseline
-from .events import Ailment, Events, add_event, diagnosed, no_events, refusal
+from .events import Ailment, Event, add_event, diagnosed, no_events, refusal
 from .inside import judge_of, micro_batches
 from .layers import LayerAxis, Rows, rows_of
 from .measurement import measured
 from .recorder import (
     LAST_STEPS,
     SCALARS,
-    Run,
     add_mean,
     add_record,
     add_step,
@@ -41,37 +40,19 @@ from .recorder import (
     scalars,
 )
 from .second_moment import divisors
-from .state import MonitorState
+from .state import VERSION, Kept, Memory, MonitorState
 from .statistics import ABSENT, COLUMNS, EDGES, tidy
 
 MEAN_DECAY = 0.8
 JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
-VERSION = 1
 
 Records = Annotated[Any, Within(2, 10_000, schedule=False, integer=True)]
-
-
-class _Seen(NamedTuple):
-    """The part of the state that changes only when leaves are measured."""
-
-    latest: Array
-    mean: Array
-    means: Array
-    above: Array
-    run: Run
-
-
-class _Log(NamedTuple):
-    """The part that changes when something is wrong."""
-
-    broken: Array
-    events: Events
 
 
 class _Step(NamedTuple):
     """What is known of a step before leaves are measured."""
 
-    squares: list[Float[Array, ""]]
+    norms: Float[Array, " leaves"]
     norm: Float[Array, ""]
     z: Float[Array, ""]
     value: ArrayLike | None
@@ -108,20 +89,25 @@ class _Monitor:
     def init(self, params: Params) -> MonitorState:
         rows = rows_of(path_names(params), jax.tree.leaves(params), self.layer_axis)
         latest, mean = (jnp.full((rows.total, len(COLUMNS)), ABSENT, jnp.float32) for _ in range(2))
-        return MonitorState(
-            inner=self.inner.init(params),
-            count=jnp.zeros([], jnp.int32),
-            layout=jnp.array([VERSION, self.window, *rows.kept_axes], jnp.int32),
+        memory = Memory(
+            version=jnp.int32(VERSION),
+            every=jnp.int32(self.window),
+            axes=rows.kept_axes,
             latest=latest,
             mean=mean,
-            means=jnp.zeros([], jnp.int32),
+            means=jnp.int32(0),
             above=jnp.zeros((rows.total, len(EDGES)), jnp.float16),
             run=no_run(self.history, rows.total),
             last=no_steps(),
             events=no_events(),
             broken=jnp.zeros(rows.total, jnp.int32),
-            baseline=no_baseline() if judge_of(self.inner) is None else (),
             noise=no_noise(),
+        )
+        return MonitorState(
+            inner=self.inner.init(params),
+            count=jnp.zeros([], jnp.int32),
+            kept=memory.kept(),
+            baseline=no_baseline() if judge_of(self.inner) is None else (),
         )
 
     def update(
@@ -135,74 +121,74 @@ class _Monitor:
         micro_norms: ArrayLike | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, MonitorState]:
-        rows, grads = self._checked(updates, state, params)
+        rows, leaves = self._checked(updates, state, params)
+        grads = [jax.lax.stop_gradient(x) for x in leaves]
         given = {"value": value, "micro_norms": micro_norms}
         extra_args |= {name: x for name, x in given.items() if x is not None}
         counts = jnp.ones([], bool) if gate is None else gate
 
         before = _said(state.inner)
+        due = counts & self._is_due(state, before)
+        squares = square_sums(leaves)
+        leaf_norms, whole_norm = norms_of(leaves, squares, due)
+        norms, raw_norm = jax.lax.stop_gradient((leaf_norms, whole_norm))
         scaled = "loss_scale" in before
         unscale = 1 / before["loss_scale"] if scaled else jnp.ones([], jnp.float32)
-        each = square_sums(grads)
-        squares = total([x for x, grad in zip(each, grads, strict=True) if jnp.size(grad)])
-        raw_norm = norm_of([x for x in grads if jnp.size(x)], squares)
         norm = raw_norm.astype(jnp.float32) * unscale
         loss = jnp.float32(0) if value is None else jnp.asarray(value).astype(jnp.float32)
-        finite = jnp.isfinite(squares)
+        finite = jnp.isfinite(total(squares))
         fine = finite & jnp.isfinite(loss)
         judged = self._judged(state, jnp.where(fine, norm, jnp.nan))
         ill = Ailment(finite, judged.outlier, norm, loss)
         calm = fine & ~ill.spike
-        step = _Step(each, norm, judged.z, value, unscale, calm)
+        step = _Step(norms, norm, judged.z, value, unscale, calm)
 
-        def attempt() -> tuple[Updates, OptState]:
-            with known(jax.tree.leaves(updates), each, raw_norm):
-                return self.inner.update(updates, state.inner, params, **extra_args)
+        def stepped(updates: Updates, inner: OptState, **passed: Any) -> tuple[Updates, OptState]:
+            with known(jax.tree.leaves(updates), squares, whole_norm):
+                return self.inner.update(updates, inner, params, **passed, **extra_args)
 
-        def logged() -> _Log:
-            broken, event = diagnosed(rows, grads, state.mean, ill)
-            return _Log(state.broken + broken, add_event(state.events, state.count, event))
+        def logged(kept: Kept) -> Kept:
+            memory = kept.memory()
+            broken, event = diagnosed(rows, grads, memory.mean, ill)
+            kept = memory._replace(broken=memory.broken + broken).kept()
+            return _with_event(kept, state.count, event)
 
-        seen, log = _looked(
-            state,
-            (counts & self._is_due(state, before), counts & ~calm),
-            lambda: self._measured(rows, grads, state, step, attempt),
+        kept = _looked(
+            state.kept,
+            (due, counts & ~calm),
+            lambda: self._measured(rows, grads, state, step, *stepped(updates, state.inner)),
             logged,
         )
 
-        own, updates = _after(seen, state.inner, updates)
+        own, updates = _after(kept, state.inner, updates)
         passed = {} if gate is None else {"gate": gate}
-        new_updates, inner = self.inner.update(updates, own, params, **passed, **extra_args)
-
-        said = _said(inner)
-        noise = _noise(state.noise, norm, micro_norms)
-        if micro_norms is not None:
-            said |= {"noise_scale": noise_scale(noise)}
-        row = _row(step, said)
-        events = log.events
-        if "skipped" in said:
-            events = jax.lax.cond(
-                counts & calm & _refused(said),
-                lambda: add_event(log.events, state.count, refusal(norm)),
-                lambda: log.events,
-            )
+        new_updates, inner = stepped(updates, own, **passed)
 
         def choose(new: Any, old: Any) -> Any:
             return new if gate is None else jnp.where(gate, new, old)
 
-        kept = choose(row, state.last[state.count % LAST_STEPS])
+        said = _said(inner)
+        if micro_norms is not None:
+            memory = kept.memory()
+            noise = _noise(memory.noise, norm, micro_norms)
+            said |= {"noise_scale": noise_scale(noise)}
+            kept = memory._replace(noise=jax.tree.map(choose, noise, memory.noise)).kept()
+        if "skipped" in said:
+            kept = jax.lax.cond(
+                counts & calm & _refused(said),
+                lambda kept: _with_event(kept, state.count, refusal(norm)),
+                lambda kept: kept,
+                kept,
+            )
+
+        row = choose(_row(step, said), kept.steps[state.count % LAST_STEPS])
         return new_updates, MonitorState(
             inner=inner,
             count=choose(jnp.asarray(optax.safe_increment(state.count)), state.count),
-            layout=state.layout,
-            broken=log.broken,
-            events=events,
-            last=add_step(state.last, state.count, kept),
+            kept=kept._replace(steps=add_step(kept.steps, state.count, row)),
             baseline=jax.tree.map(choose, judged.baseline, state.baseline)
             if judge_of(self.inner) is None
             else (),
-            noise=jax.tree.map(choose, noise, state.noise),
-            **seen._asdict(),
         )
 
     def _is_due(self, state: MonitorState, said: dict[str, Array]) -> Array:
@@ -218,27 +204,33 @@ class _Monitor:
         return due & (said["micro_step"] + 1 == micro)
 
     def _measured(
-        self, rows: Rows, grads: list[Array], state: MonitorState, step: _Step, attempt: Any
-    ) -> _Seen:
-        """What is kept of measurements, with those of this step."""
-        tried, after = jax.tree.map(jax.lax.stop_gradient, attempt())
-        said = _said(after)
-        found = divisors(self.inner, state.inner, after, rows.names)
+        self,
+        rows: Rows,
+        grads: list[Array],
+        state: MonitorState,
+        step: _Step,
+        tried: Updates,
+        after: OptState,
+    ) -> Kept:
+        """What is kept, with the measurements of this step, of which `tried` is the update."""
+        tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
+        said, memory = _said(after), state.memory
+        moments = divisors(self.inner, state.inner, after, rows.names)
         updates = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
         latest, above = measured(
-            rows, grads, step.squares, updates, found, state.latest, step.unscale, self.sample
+            rows, grads, step.norms, updates, moments, memory.latest, step.unscale, self.sample
         )
         latest = tidy(latest)
         good = step.calm & ~_refused(said)
-        mean = add_mean(state.mean, latest, state.means, MEAN_DECAY)
+        mean = add_mean(memory.mean, latest, memory.means, MEAN_DECAY)
         number = state.count // self.window
-        return _Seen(
+        return memory._replace(
             latest=latest,
-            mean=jnp.where(good, mean, state.mean),
-            means=state.means + good.astype(jnp.int32),
+            mean=jnp.where(good, mean, memory.mean),
+            means=memory.means + good.astype(jnp.int32),
             above=above,
-            run=add_record(state.run, number, state.count, latest, _row(step, said)),
-        )
+            run=add_record(memory.run, number, state.count, latest, _row(step, said)),
+        ).kept()
 
     def _checked(
         self, updates: Updates, state: Any, params: Params | None
@@ -258,48 +250,48 @@ class _Monitor:
         names = path_names(updates)
         beside = [jax.lax.stop_gradient(jnp.asarray(leaf.param)) for leaf in leaves]
         rows = rows_of(names, beside, self.layer_axis)
-        if rows.total != state.latest.shape[0] or len(names) != state.axes.shape[0]:
+        memory = state.memory
+        if rows.total != len(memory.latest) or len(names) != len(memory.axes):
             raise ValueError(
-                f"monitor: the state is of {state.axes.shape[0]} leaves, "
-                f"{state.latest.shape[0]} rows, but these gradients are {len(names)} leaves, "
-                f"{rows.total} rows. Make the state with `tx.init(params)`."
+                f"monitor: the state is of {len(memory.axes)} leaves, {len(memory.latest)} rows, "
+                f"but these gradients are {len(names)} leaves, {rows.total} rows. Make the state "
+                "with `tx.init(params)`."
             )
-        return rows, [jax.lax.stop_gradient(jnp.asarray(leaf.grad)) for leaf in leaves]
+        return rows, [jnp.asarray(leaf.grad) for leaf in leaves]
 
 
 def _looked(
-    state: MonitorState,
+    kept: Kept,
     wanted: tuple[Array, Array],
-    measured: Callable[[], _Seen],
-    logged: Callable[[], _Log],
-) -> tuple[_Seen, _Log]:
-    """What is seen and logged, each where it is wanted.
+    measured: Callable[[], Kept],
+    logged: Callable[[Kept], Kept],
+) -> Kept:
+    """With what is measured and logged, each where it is wanted.
 
     On most steps neither is, which costs one branch and no more.
     """
 
-    def as_it_was(kind: Any) -> Any:
-        return kind(*(getattr(state, name) for name in kind._fields))
+    def looked() -> Kept:
+        seen = jax.lax.cond(wanted[0], measured, lambda: kept)
+        return jax.lax.cond(wanted[1], logged, lambda seen: seen, seen)
 
-    def looked() -> tuple[_Seen, _Log]:
-        return (
-            jax.lax.cond(wanted[0], measured, lambda: as_it_was(_Seen)),
-            jax.lax.cond(wanted[1], logged, lambda: as_it_was(_Log)),
-        )
-
-    return jax.lax.cond(wanted[0] | wanted[1], looked, lambda: (as_it_was(_Seen), as_it_was(_Log)))
+    return jax.lax.cond(wanted[0] | wanted[1], looked, lambda: kept)
 
 
-def _after(seen: _Seen, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:
+def _with_event(kept: Kept, step: Array, event: Event) -> Kept:
+    memory = kept.memory()
+    return memory._replace(events=add_event(memory.events, step, event)).kept()
+
+
+def _after(kept: Kept, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:
     """The state as it is, in a way that makes the step wait for the measurement.
 
     Else XLA copies everything that is measured before the step writes over it. The condition is
-    always true, but not known to be. Gradients wait where there are no slots to do so: elsewhere
-    they must be the same for XLA to find that a clip needs the sum of squares that is there.
+    always true, but not known to be. Gradients wait where there are no slots to do so.
     """
-    if not seen.latest.size:
+    if not kept.table.size:
         return inner, updates
-    measured = seen.latest[0, 0] >= ABSENT
+    measured = kept.table[0, 0] >= ABSENT
 
     def wait(x: Any) -> Any:
         return jnp.where(measured, x, jnp.zeros_like(x)) if jnp.ndim(x) else x
@@ -352,7 +344,7 @@ def monitor(
     history: Records = 32,
     *,
     layer_axis: LayerAxis = None,
-    sample: Steps = 4096,
+    sample: Steps = 2048,
 ):
     """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
 

@@ -98,10 +98,11 @@ def _monitors(node: Any):
 
 def read(state: MonitorState, params: Params) -> Readings:
     """What `state` has seen of `params`, of which only paths, shapes and dtypes matter."""
-    seen: Any = jax.tree.map(np.asarray, state._replace(inner=()))
+    kept: Any = jax.tree.map(np.asarray, state.kept)
+    seen: Any = kept.memory()
     layers, sizes, ndims = _layers(seen, params)
     order, series = in_depth(layers)
-    steps = int(seen.count)
+    steps = int(state.count)
     mean = _numbers(seen.mean)
     for name in COLUMNS[:NORMS]:
         mean[name] = _power(2.0, mean[name])
@@ -130,11 +131,11 @@ def read(state: MonitorState, params: Params) -> Readings:
     )
 
 
-def _layers(state: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _layers(seen: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarray]:
     names, leaves = path_names(params), jax.tree.leaves(params)
     rows: list[tuple[str, int, int]] = []
-    if len(names) == len(state.axes):
-        for name, leaf, axis in zip(names, leaves, state.axes, strict=True):
+    if len(names) == len(seen.axes):
+        for name, leaf, axis in zip(names, leaves, seen.axes, strict=True):
             shape, size = jnp.shape(leaf), jnp.size(leaf)
             if axis < 0:
                 rows.append((name, max(size, 1), len(shape)))
@@ -142,9 +143,9 @@ def _layers(state: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarr
                 layers = shape[axis] if axis < len(shape) else 0
                 each = max(size // max(layers, 1), 1)
                 rows += [(f"{name}[{i}]", each, len(shape) - 1) for i in range(layers)]
-    if len(rows) != state.latest.shape[0]:
+    if len(rows) != seen.latest.shape[0]:
         raise ValueError(
-            f"health: the state is of {len(state.axes)} leaves ({state.latest.shape[0]} rows), "
+            f"health: the state is of {len(seen.axes)} leaves ({seen.latest.shape[0]} rows), "
             f"but the parameters have {len(names)}: {some(names)}. Give the parameters that the "
             "state was made for."
         )

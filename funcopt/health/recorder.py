@@ -19,22 +19,15 @@ EXPONENTS = 200.0
 class Run(NamedTuple):
     """Records of the whole run, every `stride`-th of them: when they are full, half is dropped.
 
-    `taken` has how many there are, and the stride. `norms` are log2 of gradient norms, and of
-    update norms over parameter norms.
+    There are `rows` of them. `norms` are log2 of gradient norms, and of update norms over parameter
+    norms.
     """
 
-    taken: Int[Array, "2"]
+    rows: Int[Array, ""]
+    stride: Int[Array, ""]
     step: Int[Array, " history"]
     scalars: Float[Array, "history scalars"]
     norms: Float16[Array, "history 2 rows"]
-
-    @property
-    def rows(self) -> Array:
-        return self.taken[..., 0]
-
-    @property
-    def stride(self) -> Array:
-        return self.taken[..., 1]
 
     @property
     def grad(self) -> Array:
@@ -52,7 +45,8 @@ def no_steps() -> Float[Array, "last scalars"]:
 
 def no_run(history: int, rows: int) -> Run:
     return Run(
-        taken=jnp.array([0, 1], jnp.int32),
+        rows=jnp.int32(0),
+        stride=jnp.int32(1),
         step=jnp.full(history, -1, jnp.int32),
         scalars=jnp.full((history, len(SCALARS)), ABSENT, jnp.float32),
         norms=jnp.zeros((history, 2, rows), jnp.float16),
@@ -103,17 +97,19 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
         # What is behind the rows that stay is overwritten later.
         return jnp.concatenate([x[::2], x[(history + 1) // 2 :]])
 
-    columns = run[1:]
+    columns = run[2:]
     kept = jax.lax.cond(full, lambda: [halved(x) for x in columns], lambda: list(columns))
     rows = jnp.where(full, (history + 1) // 2, run.rows)
     stride = jnp.where(full, 2 * run.stride, run.stride)
     taken = record % stride == 0
-    at = jnp.where(taken, rows, history)  # out of bounds: nothing is written
     grad, update, param = (latest[:, i] for i in range(NORMS))
     ratio = jnp.where(param > 0, update / jnp.where(param > 0, param, 1), 0)
     norms = log2(jnp.stack([grad, jnp.where(update < LARGEST, ratio, LARGEST)]))
-    new = step, row, norms
-    written = [
-        a.at[at].set(jnp.asarray(b, a.dtype), mode="drop") for a, b in zip(kept, new, strict=True)
-    ]
-    return Run(jnp.stack([rows + taken.astype(jnp.int32), stride]).astype(jnp.int32), *written)
+
+    def written(column: Array, new: Array) -> Array:
+        old = jax.lax.dynamic_index_in_dim(column, rows, 0, keepdims=False)
+        new = jnp.where(taken, new.astype(column.dtype), old)
+        return jax.lax.dynamic_update_index_in_dim(column, new, rows, 0)
+
+    columns = (written(a, b) for a, b in zip(kept, (step, row, norms), strict=True))
+    return Run(rows + taken.astype(rows.dtype), stride, *columns)

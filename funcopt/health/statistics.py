@@ -111,7 +111,7 @@ def _wide(x: Array) -> Array:
 
 
 @partial(jax.jit, static_argnums=2)
-def row_norms(x: Array, last: Float[Array, " layers"], axis: int | None) -> Array:
+def row_norms(x: Array, last: Float[Array, " layers"], axis: int) -> Array:
     """The norm of each layer, with the power of two near the `last` one taken out of the squares.
 
     So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once:

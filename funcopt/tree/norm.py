@@ -7,15 +7,15 @@ sum has left the range of its type, or is too small to be exact, a second pass s
 what is divided by a number near it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from optax import Updates
 
 from ..math.dtypes import common_dtype
@@ -46,7 +46,7 @@ def global_norm(tree: Updates) -> Float[Array, ""]:
     Array(5.e+25, dtype=float32)
     """
     leaves = [x for x in jax.tree.leaves(tree) if jnp.size(x)]
-    return norm_of(leaves, square_sum(leaves))
+    return norm_of(leaves, square_sums(leaves))
 
 
 def square_sum(leaves: Sequence[Array]) -> Float[Array, ""]:
@@ -83,50 +83,84 @@ def total(sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
     return reduce(jax.lax.add, wide, jnp.zeros([], widest))
 
 
-def exact_range(squares: Float[Array, ""]) -> tuple[float, float]:
-    """Between which numbers a sum of squares is exact: not too small, and not infinite."""
-    limits = jnp.finfo(squares.dtype)
-    return float(limits.tiny) / float(limits.eps) ** 2, float(limits.max)
-
-
-def norm_of(leaves: Sequence[Array], squares: Float[Array, ""]) -> Float[Array, ""]:
-    """The norm of leaves whose sum of squares is known."""
-    if not leaves:
-        return squares
+def norm_of(leaves: Sequence[Array], sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
+    """The norm of leaves whose sums of squares are known."""
     there = _KNOWN.get()
     if there and [id(x) for x in leaves] == list(there.squares):
         return there.norm
-    least, largest = exact_range(squares)
-    return jax.lax.cond(
-        (squares >= least) & (squares <= largest),
-        lambda s, x: root(s),
-        _scaled,
-        squares,
-        list(leaves),
-    )
+    squares = total(sums)
+    if not leaves:
+        return squares
+    return _either(_is_exact(squares), squares, sums, leaves)[1]
 
 
-def _scaled(squares: Float[Array, ""], leaves: list[Array]) -> Float[Array, ""]:
-    """The norm, computed of elements that are divided by a number near them."""
-    least, _ = exact_range(squares)
-    large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
-    unit = jnp.where(squares < least, 1 / large, large)
-    norms = []
-    for i, x in enumerate(leaves, start=1):
-        wide = x.astype(common_dtype(squares, x))
-        # Another one for each leaf, since XLA makes an array of one that several leaves share.
-        own = (unit * (1 + i / 1024)).astype(wide.real.dtype)
-        # Of one element XLA would take the square before the quotient.
-        part = jnp.abs(wide).sum() if x.size == 1 else own * root(square_sum([wide / own]))
-        norms.append(part.astype(squares.dtype))
-    of_leaves = jnp.stack(norms)
-    highest = jnp.max(of_leaves)
-    usual = jnp.isfinite(highest) & (highest >= jnp.finfo(highest.dtype).tiny)
-    safe = jax.lax.stop_gradient(jnp.where(usual, highest, 1))
-    return jnp.where(usual, safe * root(jnp.sum((of_leaves / safe) ** 2)), highest)
+def norms_of(
+    leaves: Sequence[Array], sums: Sequence[Float[Array, ""]], each: Bool[Array, ""]
+) -> tuple[Float[Array, " leaves"], Float[Array, ""]]:
+    """The norm of each leaf, and of all of them, whose sums of squares are known.
+
+    Where it is not asked for `each` of them, those of leaves whose squares are too small may be 0.
+    """
+    squares = total(sums)
+    if not leaves:
+        return jnp.zeros(0, squares.dtype), squares
+    all_exact = jnp.all(_is_exact(_in_line(sums, squares.dtype)))
+    return _either(_is_exact(squares) & (all_exact | ~each), squares, sums, leaves)
+
+
+def _either(exact: Array, squares: Array, sums: Any, leaves: Any) -> tuple[Array, Array]:
+    # Both are functions of the module, so that JAX finds their traces for the next clip.
+    return jax.lax.cond(exact, _plain, _scaled, squares, list(sums), list(leaves))
+
+
+def _plain(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Array, Array]:
+    del leaves
+    return root(_in_line(sums, squares.dtype)), root(squares)
+
+
+def _scaled(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Array, Array]:
+    norms = _in_line(map(_scaled_norm, sums, leaves), squares.dtype)
+    return norms, jnp.where(_is_exact(squares), root(squares), _together(norms))
+
+
+def _in_line(numbers: Iterable[Float[Array, ""]], dtype: Any) -> Float[Array, " numbers"]:
+    wide = [jax.lax.convert_element_type(x, dtype) for x in numbers]
+    return jax.lax.concatenate([jax.lax.reshape(x, (1,)) for x in wide], 0)
+
+
+def _least(squares: Float[Array, ""]) -> float:
+    """The smallest sum of squares that is exact."""
+    limits = jnp.finfo(squares.dtype)
+    return float(limits.tiny) / float(limits.eps) ** 2
+
+
+def _is_exact(squares: Float[Array, ""]) -> Bool[Array, ""]:
+    """Whether a sum of squares is not too small, and not infinite."""
+    return (squares >= _least(squares)) & (squares <= jnp.finfo(squares.dtype).max)
 
 
 # Leaves of the same shape share a trace, as in `lift`.
 @jax.jit
 def _square_sum(x: Array) -> Float[Array, ""]:
     return jnp.sum(abs_sq(x.astype(common_dtype(jnp.float32, x))))
+
+
+@jax.jit
+def _scaled_norm(squares: Float[Array, ""], x: Array) -> Float[Array, ""]:
+    """The norm of what has this sum of squares, of elements divided by a number near them."""
+    wide = x.astype(common_dtype(squares, x))
+    # Of one element XLA would take the square before the quotient.
+    if x.size == 1:
+        return jnp.abs(wide).sum()
+    large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
+    unit = jnp.where(squares < _least(squares), 1 / large, large)
+    unit = jnp.where(_is_exact(squares), 1, unit).astype(wide.real.dtype)
+    return unit * root(_square_sum(wide / unit))
+
+
+def _together(norms: Float[Array, " leaves"]) -> Float[Array, ""]:
+    """The norm of some norms."""
+    highest = jnp.max(norms)
+    usual = jnp.isfinite(highest) & (highest >= jnp.finfo(highest.dtype).tiny)
+    safe = jax.lax.stop_gradient(jnp.where(usual, highest, 1))
+    return jnp.where(usual, safe * root(jnp.sum((norms / safe) ** 2)), highest)

@@ -18,7 +18,7 @@ from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside
 from ..transformation import apply_updates, gated, metrics, transformation, where_open
-from ..tree.norm import norm_of, square_sum
+from ..tree.norm import norm_of, square_sums, total
 from ..value import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
 from .agreement import everywhere
 from .baseline import Baseline, judge, no_baseline
@@ -96,10 +96,12 @@ class _Guard:
             )
         leaves, _ = gradients_beside(updates, None, ())
         grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
-        squares = square_sum(grads)
+        sums = square_sums(grads)
         # Squares that overflow would overflow in every second moment too.
-        finite = everywhere(jnp.isfinite(squares) & self._value_is_finite(value), self.axis_name)
-        norm = self._largest(norm_of(grads, squares).astype(jnp.float32))
+        finite = everywhere(
+            jnp.isfinite(total(sums)) & self._value_is_finite(value), self.axis_name
+        )
+        norm = self._largest(norm_of(grads, sums).astype(jnp.float32))
         judged = judge(
             state.baseline,
             jnp.where(finite, norm, jnp.nan),
