@@ -25,7 +25,7 @@ from ..transformation import gated, metrics, transformation
 from ..tree.norm import known, norms_of, square_sums, total
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Judgement, judge, no_baseline
-from .events import Ailment, Event, add_event, diagnosed, no_events, refusal
+from .events import Ailment, add_event, diagnosed, no_events, refusal
 from .inside import judge_of, micro_batches
 from .layers import LayerAxis, Rows, rows_of
 from .measurement import measured
@@ -150,8 +150,13 @@ class _Monitor:
         def logged(kept: Kept) -> Kept:
             memory = kept.memory()
             broken, event = diagnosed(rows, grads, memory.mean, ill)
-            kept = memory._replace(broken=memory.broken + broken).kept()
-            return _with_event(kept, state.count, event)
+            events = add_event(memory.events, state.count, event)
+            return memory._replace(broken=memory.broken + broken, events=events).kept()
+
+        def refused(kept: Kept) -> Kept:
+            memory = kept.memory()
+            events = add_event(memory.events, state.count, refusal(norm))
+            return memory._replace(events=events).kept()
 
         kept = _looked(
             state.kept,
@@ -174,12 +179,7 @@ class _Monitor:
             said |= {"noise_scale": noise_scale(noise)}
             kept = memory._replace(noise=jax.tree.map(choose, noise, memory.noise)).kept()
         if "skipped" in said:
-            kept = jax.lax.cond(
-                counts & calm & _refused(said),
-                lambda kept: _with_event(kept, state.count, refusal(norm)),
-                lambda kept: kept,
-                kept,
-            )
+            kept = jax.lax.cond(counts & calm & _refused(said), refused, lambda kept: kept, kept)
 
         row = choose(_row(step, said), kept.steps[state.count % LAST_STEPS])
         return new_updates, MonitorState(
@@ -276,11 +276,6 @@ def _looked(
         return jax.lax.cond(wanted[1], logged, lambda seen: seen, seen)
 
     return jax.lax.cond(wanted[0] | wanted[1], looked, lambda: kept)
-
-
-def _with_event(kept: Kept, step: Array, event: Event) -> Kept:
-    memory = kept.memory()
-    return memory._replace(events=add_event(memory.events, step, event)).kept()
 
 
 def _after(kept: Kept, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:
