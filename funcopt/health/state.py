@@ -41,13 +41,14 @@ class Memory(NamedTuple):
 
     def kept(self) -> "Kept":
         run, events = self.run, self.events
+        history, _, rows = run.norms.shape
         alone = self.version, self.every, self.means, events.seen, run.rows, run.stride
         return Kept(
             integers=_in_line(*alone, self.broken, run.step, events.what, self.axes),
             floats=_in_line(*self.noise, events.value),
             table=jnp.concatenate([self.latest, self.mean], axis=1),
             steps=jnp.concatenate([self.last, run.scalars]),
-            halves=jnp.concatenate([self.above.T, run.norms.reshape(-1, run.norms.shape[-1])]),
+            halves=jnp.concatenate([self.above.T, run.norms.reshape(2 * history, rows)]),
         )
 
 
