@@ -104,7 +104,7 @@ def norms_of(
     squares = total(sums)
     if not leaves:
         return jnp.zeros(0, squares.dtype), squares
-    all_exact = jnp.all(_is_exact(_in_line(sums, squares.dtype)))
+    all_exact = jnp.all(_in_line(map(_is_exact, sums), bool))
     return _either(_is_exact(squares) & (all_exact | ~each), squares, sums, leaves)
 
 
