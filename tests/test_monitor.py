@@ -362,7 +362,7 @@ def test_the_log_keeps_the_first_and_the_last_events():
     first = list(range(1, FIRST_EVENTS + 1))
     assert [event.step for event in seen.events] == [*first, *range(bad + 1 - LAST_EVENTS, bad + 1)]
     assert {(event.kind, event.layer, event.value) for event in seen.events} == {
-        ("nonfinite", "w", 3.0)
+        ("nonfinite", "w", 1.0)
     }
     assert seen.events_seen == bad
     assert seen.broken[0] == bad
@@ -400,6 +400,36 @@ def test_each_kind_of_event_names_its_layer():
     np.testing.assert_array_equal(seen.last.scalars["skipped"], [0, 0, 0, 1, 1, 1, 1, 0])
     assert np.isposinf(seen.last.scalars["value"][5])
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state) if x.dtype != bool)
+
+
+def test_a_stacked_layer_that_overflows_is_not_one_that_is_broken():
+    """By more at once than the scale of its last norm can tell: it is as large as its leaf."""
+    params = {"stack": np.ones((3, 4), np.float32), "other": np.ones(2, np.float32)}
+    tx = funcopt.monitor(funcopt.sgd(0.0), every=1, layer_axis={"stack": 0})
+    state = tx.init(params)
+    for row in (np.ones(4), np.full(4, 1e25), [1.0, np.nan, 1.0, 1.0]):
+        grads = jax.tree.map(np.ones_like, params)
+        grads["stack"][1] = row
+        _, state = tx.update(grads, state, params)
+    seen = read(state, params)
+    told = [(e.step, e.kind, e.layer, e.value) for e in seen.events]
+    assert told[0][:3] == (1, "overflow", "stack[1]")
+    assert told[0][3] == pytest.approx(2e25, rel=1e-6)
+    assert told[1] == (2, "nonfinite", "stack[1]", 1.0)
+    assert seen.broken.tolist() == [int(name == "stack[1]") for name in seen.layers]
+
+
+def test_the_largest_sample_is_counted():
+    params = {"w": np.ones(70_000, np.float32)}
+    most = 2**16 - 1
+    tx = funcopt.monitor(funcopt.adam(0.1), every=1, sample=most)
+    grads = {"w": np.full(70_000, np.nan, np.float32)}
+    grads["w"][: 2 * (most // 4)] = 0.0
+    seen = read(tx.update(grads, tx.init(params), params)[1], params)
+    assert seen.latest["zero"][0] + seen.latest["nonfinite"][0] == 1
+    assert seen.latest["zero"][0] == pytest.approx(2 * (most // 4) / 70_000, abs=1e-4)
+    with pytest.raises(ValueError, match="sample"):
+        funcopt.monitor(funcopt.adam(0.1), sample=most + 1)
 
 
 def test_the_memory_of_a_monitor_is_small():
@@ -685,10 +715,10 @@ def test_a_call_pays_for_few_arrays_and_reductions():
     """Every one costs each call on a CPU, even in a branch that is not taken."""
     inner = funcopt.guard(funcopt.adamw(0.1))
     plain, watched = program(inner), program(funcopt.monitor(inner))
-    assert reducers(watched) - reducers(plain) <= 50
+    assert reducers(watched) - reducers(plain) <= 20
     params = [jnp.zeros(3)] * 4
     added = jax.tree.leaves(funcopt.monitor(inner).init(params)._replace(inner=()))
-    assert len(added) == 6
+    assert len(added) == 4
 
 
 def test_a_measurement_sums_no_squares_again():
@@ -721,7 +751,7 @@ def test_a_measurement_sums_no_squares_again():
 
 def test_constants_that_a_state_stands_on():
     """They are in saved states: who changes them counts `version` up."""
-    assert int(funcopt.monitor(funcopt.sgd(0.1)).init(START).memory.version) == 2
+    assert int(funcopt.monitor(funcopt.sgd(0.1)).init(START).memory.version) == 3
     assert KINDS == ("none", "nonfinite", "overflow", "loss", "spike", "refused")
     assert (ABSENT, LARGEST) == (-3e38, 3e38)
     assert len(COLUMNS) == 11

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .layers import Rows
 from .recorder import log2
-from .statistics import ABSENT, diagnose, tidy
+from .statistics import ABSENT, tidy
 
 FIRST_EVENTS, LAST_EVENTS = 16, 16
 
@@ -68,34 +68,32 @@ def add_event(events: Events, step: Array, event: Event) -> Events:
 
 
 def diagnosed(
-    rows: Rows, grads: list[Array], mean: Array, ill: Ailment
+    rows: Rows, norms: Float[Array, " rows"], mean: Array, ill: Ailment
 ) -> tuple[Int[Array, " rows"], Event]:
     """Which rows are not finite, and the event.
 
     Args:
-        rows, grads: the leaves, and their gradients.
+        rows, norms: the parameters, and the norms of their gradients.
         mean: the running means, whose first column has the log2 of usual norms.
         ill: what is known about the step as a whole.
     """
-    parts = [diagnose(g, axis) for g, axis in zip(grads, rows.axes, strict=True)]
-    start = [(jnp.zeros(0, jnp.float32),) * 2]
-    broken, largest = (jnp.concatenate(column) for column in zip(*start, *parts, strict=True))
     size = jnp.sqrt(jnp.array(rows.sizes, jnp.float32))
     usual = jnp.where(mean[:, 0] > ABSENT, mean[:, 0], log2(size))
-    # The first that is not finite, or the one whose largest element stands out beside its norm.
+    # The first that is not finite, or the one whose norm stands out beside its usual one.
+    broken = (~ill.finite & ~jnp.isfinite(norms)).astype(jnp.int32)
     all_broken = jnp.sum(broken)
     any_broken = all_broken > 0
-    is_broken = (broken > 0).astype(jnp.float32)
-    worst = _place_of_largest(jnp.where(any_broken, is_broken, log2(largest) - usual))
+    strange = jnp.where(any_broken, broken.astype(jnp.float32), log2(norms) - usual)
+    worst = _place_of_largest(strange)
     event = Event(jnp.int32(KINDS.index("spike")), worst, ill.norm)
     for name, case, row, number in (
         ("loss", ~jnp.isfinite(ill.loss), jnp.int32(-1), ill.loss),
         ("overflow", ~ill.finite, worst, ill.norm),
-        ("nonfinite", any_broken, worst, all_broken),
+        ("nonfinite", any_broken, worst, all_broken.astype(jnp.float32)),
     ):
         found = Event(jnp.int32(KINDS.index(name)), row, number)
         event = jax.tree.map(partial(jnp.where, case), found, event)
-    return is_broken.astype(jnp.int32), event
+    return broken, event
 
 
 def _place_of_largest(x: Array) -> Int[Array, ""]:

@@ -150,5 +150,5 @@ def _by_example(
 def _events(loss: float, broken: np.ndarray, layers: tuple[str, ...]) -> tuple[Event, ...]:
     if broken.any():
         first = int(np.argmax(broken > 0))
-        return (Event(0, "nonfinite", layers[first], float(broken.sum())),)
+        return (Event(0, "nonfinite", layers[first], float((broken > 0).sum())),)
     return () if np.isfinite(loss) else (Event(0, "loss", None, loss),)

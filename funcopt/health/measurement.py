@@ -22,7 +22,7 @@ FEW = 4
 def measured(
     rows: Rows,
     grads: list[Array],
-    norms: Float[Array, " leaves"],
+    norms: Float[Array, " rows"],
     updates: list[Array],
     moments: list[Moment | None],
     latest: Float[Array, "rows columns"],
@@ -34,13 +34,12 @@ def measured(
     Args:
         rows: the parameters.
         grads, updates, moments: one for each of them.
-        norms: of each gradient.
+        norms: of the gradient of each row.
         latest: the table before.
         unscale: by which gradients are multiplied.
         limit: how many elements of a layer are looked at.
     """
     starts, sizes = rows.starts, np.array(rows.sizes, np.float32)
-    norms = _norms(rows, grads, norms, latest[:, 0] / unscale)
     alike: dict[Any, list[tuple[int, Sample]]] = {}
     leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
     lengths = _lengths(rows, limit)
@@ -66,6 +65,31 @@ def measured(
     return found[0], found[1]
 
 
+def norms_of_rows(
+    rows: Rows,
+    grads: list[Array],
+    norms: Float[Array, " leaves"],
+    last: Float[Array, " rows"],
+) -> Float[Array, " rows"]:
+    """The norms of gradients, which those of whole leaves tell but where layers are stacked.
+
+    Not finite is only what has an element that is not, or a norm that no float is as large as.
+
+    Args:
+        rows, grads, norms: the leaves, their gradients, and the norms of those.
+        last: the norms of the rows before, from which the scale of stacked ones is taken.
+    """
+    found = [jnp.zeros(0, jnp.float32)]
+    for i, axis in enumerate(rows.axes):
+        here = slice(rows.starts[i], rows.starts[i + 1])
+        whole = norms[i : i + 1].astype(jnp.float32)
+        if axis is not None:
+            layers = row_norms(grads[i], last[here], axis)
+            whole = jnp.where(jnp.isfinite(layers), layers, whole)
+        found.append(whole)
+    return jnp.concatenate(found)
+
+
 def _lengths(rows: Rows, limit: int) -> list[int]:
     """How long the rows of each leaf are in their table.
 
@@ -87,18 +111,3 @@ def _length(size: int, limit: int) -> int:
     while math.ceil(length / COARSE) >= size and length > 1:
         length = math.ceil(length / COARSE)
     return length
-
-
-def _norms(
-    rows: Rows,
-    grads: list[Array],
-    norms: Float[Array, " leaves"],
-    last: Float[Array, " rows"],
-) -> Float[Array, " rows"]:
-    """The norms of gradients, which those of whole leaves tell but where layers are stacked."""
-    found = [jnp.zeros(0, jnp.float32)]
-    for i, axis in enumerate(rows.axes):
-        here = slice(rows.starts[i], rows.starts[i + 1])
-        whole = norms[i : i + 1].astype(jnp.float32)
-        found.append(whole if axis is None else row_norms(grads[i], last[here], axis))
-    return jnp.concatenate(found)

@@ -7,8 +7,9 @@ the step and compute its update for themselves: an update that two things want i
 memory, which costs more than all of this (`benchmarks/guarded_step.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -28,13 +29,11 @@ from ..wrappers.baseline import Judgement, judge, no_baseline
 from .events import Ailment, add_event, diagnosed, no_events, refusal
 from .inside import judge_of, micro_batches
 from .layers import LayerAxis, Rows, rows_of
-from .measurement import measured
+from .measurement import measured, norms_of_rows
 from .recorder import (
-    LAST_STEPS,
     SCALARS,
     add_mean,
     add_record,
-    add_step,
     no_run,
     no_steps,
     scalars,
@@ -46,6 +45,7 @@ from .statistics import ABSENT, COLUMNS, EDGES, tidy
 MEAN_DECAY = 0.8
 JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
 
+Elements = Annotated[Any, Within(1, 2**16 - 1, schedule=False, integer=True)]
 Records = Annotated[Any, Within(2, 10_000, schedule=False, integer=True)]
 
 
@@ -147,27 +147,13 @@ class _Monitor:
             with known(jax.tree.leaves(updates), squares, whole_norm):
                 return self.inner.update(updates, inner, params, **passed, **extra_args)
 
-        def logged(kept: Kept) -> Kept:
-            memory = kept.memory()
-            broken, event = diagnosed(rows, grads, memory.mean, ill)
-            events = add_event(memory.events, state.count, event)
-            return memory._replace(broken=memory.broken + broken, events=events).kept()
-
-        def refused(kept: Kept) -> Kept:
-            memory = kept.memory()
-            events = add_event(memory.events, state.count, refusal(norm))
-            return memory._replace(events=events).kept()
-
-        kept = _looked(
-            state.kept,
-            (due, counts & ~calm),
+        kept = jax.lax.cond(
+            due,
             lambda: self._measured(rows, grads, state, step, *stepped(updates, state.inner)),
-            logged,
+            lambda: state.kept,
         )
-
-        own, updates = _after(kept, state.inner, updates)
-        passed = {} if gate is None else {"gate": gate}
-        new_updates, inner = stepped(updates, own, **passed)
+        own, coming, passed = self._after(kept.is_there, state.inner, updates, gate)
+        new_updates, inner = stepped(coming, own, **passed)
 
         def choose(new: Any, old: Any) -> Any:
             return new if gate is None else jnp.where(gate, new, old)
@@ -178,14 +164,23 @@ class _Monitor:
             noise = _noise(memory.noise, norm, micro_norms)
             said |= {"noise_scale": noise_scale(noise)}
             kept = memory._replace(noise=jax.tree.map(choose, noise, memory.noise)).kept()
-        if "skipped" in said:
-            kept = jax.lax.cond(counts & calm & _refused(said), refused, lambda kept: kept, kept)
 
-        row = choose(_row(step, said), kept.steps[state.count % LAST_STEPS])
+        def logged(kept: Kept) -> Kept:
+            memory = kept.memory()
+            here = norms_of_rows(rows, grads, norms, memory.latest[:, 0] / unscale)
+            broken, event = diagnosed(rows, here, memory.mean, ill)
+            event = jax.tree.map(partial(jnp.where, calm), refusal(norm), event)
+            events = add_event(memory.events, state.count, event)
+            return memory._replace(broken=memory.broken + broken, events=events).kept()
+
+        strange = counts & (~calm | _refused(said))
+        kept = jax.lax.cond(strange, logged, lambda kept: kept, kept)
+
+        row = choose(_row(step, said), kept.step(state.count))
         return new_updates, MonitorState(
             inner=inner,
             count=choose(jnp.asarray(optax.safe_increment(state.count)), state.count),
-            kept=kept._replace(steps=add_step(kept.steps, state.count, row)),
+            kept=kept.with_step(state.count, row),
             baseline=jax.tree.map(choose, judged.baseline, state.baseline)
             if judge_of(self.inner) is None
             else (),
@@ -203,6 +198,27 @@ class _Monitor:
             return due & (state.count >= 0)
         return due & (said["micro_step"] + 1 == micro)
 
+    def _after(
+        self, measured: Array, inner: OptState, updates: Updates, gate: Array | None
+    ) -> tuple[OptState, Updates, dict[str, Array]]:
+        """What the step takes, as it is, in a way that makes it wait for the measurement.
+
+        Else XLA copies everything that is measured before the step writes over it. The condition is
+        always true, but not known to be. Where there is a gate it waits, which costs nothing; else
+        the slots do, or the gradients where there are none.
+        """
+        if gate is not None:
+            return inner, updates, {"gate": gate & measured}
+        if judge_of(self.inner) is not None:
+            return inner, updates, {"gate": measured}
+
+        def wait(x: Any) -> Any:
+            return jnp.where(measured, x, jnp.zeros_like(x)) if jnp.ndim(x) else x
+
+        if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
+            return jax.tree.map(wait, inner), updates, {}
+        return inner, jax.tree.map(wait, updates), {}
+
     def _measured(
         self,
         rows: Rows,
@@ -217,8 +233,9 @@ class _Monitor:
         said, memory = _said(after), state.memory
         moments = divisors(self.inner, state.inner, after, rows.names)
         updates = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
+        norms = norms_of_rows(rows, grads, step.norms, memory.latest[:, 0] / step.unscale)
         latest, above = measured(
-            rows, grads, step.norms, updates, moments, memory.latest, step.unscale, self.sample
+            rows, grads, norms, updates, moments, memory.latest, step.unscale, self.sample
         )
         latest = tidy(latest)
         good = step.calm & ~_refused(said)
@@ -258,42 +275,6 @@ class _Monitor:
                 "with `tx.init(params)`."
             )
         return rows, [jnp.asarray(leaf.grad) for leaf in leaves]
-
-
-def _looked(
-    kept: Kept,
-    wanted: tuple[Array, Array],
-    measured: Callable[[], Kept],
-    logged: Callable[[Kept], Kept],
-) -> Kept:
-    """With what is measured and logged, each where it is wanted.
-
-    On most steps neither is, which costs one branch and no more.
-    """
-
-    def looked() -> Kept:
-        seen = jax.lax.cond(wanted[0], measured, lambda: kept)
-        return jax.lax.cond(wanted[1], logged, lambda seen: seen, seen)
-
-    return jax.lax.cond(wanted[0] | wanted[1], looked, lambda: kept)
-
-
-def _after(kept: Kept, inner: OptState, updates: Updates) -> tuple[OptState, Updates]:
-    """The state as it is, in a way that makes the step wait for the measurement.
-
-    Else XLA copies everything that is measured before the step writes over it. The condition is
-    always true, but not known to be. Gradients wait where there are no slots to do so.
-    """
-    if not kept.table.size:
-        return inner, updates
-    measured = kept.table[0, 0] >= ABSENT
-
-    def wait(x: Any) -> Any:
-        return jnp.where(measured, x, jnp.zeros_like(x)) if jnp.ndim(x) else x
-
-    if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
-        return jax.tree.map(wait, inner), updates
-    return inner, jax.tree.map(wait, updates)
 
 
 def _said(state: OptState) -> dict[str, Array]:
@@ -339,7 +320,7 @@ def monitor(
     history: Records = 32,
     *,
     layer_axis: LayerAxis = None,
-    sample: Steps = 2048,
+    sample: Elements = 2048,
 ):
     """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
 
@@ -356,7 +337,7 @@ def monitor(
         layer_axis: where layers are stacked in one leaf, the axis along which they are: an axis,
             or a dict from patterns, searched in the path, to axes. Each layer gets its own row.
         sample: of leaves with more elements, at most this many are looked at, evenly spaced along
-            every axis. Norms of gradients are always exact.
+            every axis; below 65,536. Norms of gradients are always exact.
 
     Extra arguments of `update`: `value`, the loss; `micro_norms`, the norms of the gradients of
     micro-batches whose mean the gradient is, from which the gradient noise scale comes. Where

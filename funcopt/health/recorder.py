@@ -59,10 +59,6 @@ def scalars(found: dict[str, Any]) -> Float[Array, " scalars"]:
     return tidy(jnp.stack(row))
 
 
-def add_step(last: Array, step: Array, row: Array) -> Array:
-    return jax.lax.dynamic_update_index_in_dim(last, row, step % LAST_STEPS, 0)
-
-
 def log2(x: Array) -> Array:
     """log2 of what is not negative, within ±`EXPONENTS`."""
     positive = jnp.log2(jnp.where(x > 0, x, 1))

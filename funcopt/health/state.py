@@ -1,11 +1,12 @@
 """What a monitor keeps."""
 
-from collections.abc import Sequence
+import math
 from itertools import accumulate
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float16, Int
+from jaxtyping import Array, Bool, Float, Float16, Int
 from optax import OptState
 
 from ..math.noise_scale import Noise
@@ -13,9 +14,9 @@ from ..transformation import metrics
 from ..wrappers.baseline import Baseline
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
 from .recorder import LAST_STEPS, SCALARS, Run
-from .statistics import COLUMNS, EDGES
+from .statistics import ABSENT, COLUMNS, EDGES
 
-VERSION = 2
+VERSION = 3
 
 
 class Memory(NamedTuple):
@@ -45,9 +46,10 @@ class Memory(NamedTuple):
         alone = self.version, self.every, self.means, events.seen, run.rows, run.stride
         return Kept(
             integers=_in_line(*alone, self.broken, run.step, events.what, self.axes),
-            floats=_in_line(*self.noise, events.value),
-            table=jnp.concatenate([self.latest, self.mean], axis=1),
-            steps=jnp.concatenate([self.last, run.scalars]),
+            # The last steps come first and the measurements last, see `with_step` and `is_there`.
+            floats=_in_line(
+                self.last, *self.noise, events.value, run.scalars, self.mean, self.latest
+            ),
             halves=jnp.concatenate([self.above.T, run.norms.reshape(2 * history, rows)]),
         )
 
@@ -57,38 +59,53 @@ class Kept(NamedTuple):
 
     integers: Int[Array, " integers"]
     floats: Float[Array, " floats"]
-    table: Float[Array, "rows 2*columns"]
-    steps: Float[Array, "last+history scalars"]
     halves: Float16[Array, "edges+2*history rows"]
 
     def memory(self) -> Memory:
-        rows, history = self.table.shape[-2], self.steps.shape[-2] - LAST_STEPS
-        kept = FIRST_EVENTS + LAST_EVENTS
-        sizes = [*[1] * 6, rows, history, 3 * kept]
-        *alone, broken, step, what, axes = _parted(self.integers, sizes)
-        version, every, means, seen, taken, stride = (x[..., 0] for x in alone)
-        variance, signal, value = _parted(self.floats, [1, 1])
-        norms = self.halves[..., len(EDGES) :, :]
+        *_, halves, rows = self.halves.shape
+        history, events = (halves - len(EDGES)) // 2, FIRST_EVENTS + LAST_EVENTS
+        table, scalars = (rows, len(COLUMNS)), len(SCALARS)
+        version, every, means, seen, taken, stride, broken, step, what, axes = _parted(
+            self.integers, *[()] * 6, (rows,), (history,), (events, 3), (-1,)
+        )
+        last, variance, signal, value, of_run, mean, latest = _parted(
+            self.floats, (LAST_STEPS, scalars), (), (), (events,), (history, scalars), table, table
+        )
+        above, norms = self.halves[..., : len(EDGES), :], self.halves[..., len(EDGES) :, :]
         return Memory(
             version=version,
             every=every,
             axes=axes,
-            latest=self.table[..., : len(COLUMNS)],
-            mean=self.table[..., len(COLUMNS) :],
+            latest=latest,
+            mean=mean,
             means=means,
-            above=self.halves[..., : len(EDGES), :].swapaxes(-1, -2),
+            above=above.swapaxes(-1, -2),
             run=Run(
                 rows=taken,
                 stride=stride,
                 step=step,
-                scalars=self.steps[..., LAST_STEPS:, :],
+                scalars=of_run,
                 norms=norms.reshape(*norms.shape[:-2], history, 2, rows),
             ),
-            last=self.steps[..., :LAST_STEPS, :],
-            events=Events(seen, what.reshape(*what.shape[:-1], kept, 3), value),
+            last=last,
+            events=Events(seen, what, value),
             broken=broken,
-            noise=Noise(variance[..., 0], signal[..., 0]),
+            noise=Noise(variance, signal),
         )
+
+    @property
+    def is_there(self) -> Bool[Array, ""]:
+        """True, which XLA cannot know before it has written this memory."""
+        return self.floats[-1] >= ABSENT
+
+    def step(self, step: Int[Array, ""]) -> Float[Array, " scalars"]:
+        """What the flight recorder has in the place of a step."""
+        return jax.lax.dynamic_slice(self.floats, _place(step), (len(SCALARS),))
+
+    def with_step(self, step: Int[Array, ""], row: Float[Array, " scalars"]) -> "Kept":
+        """With a step in the flight recorder, which does not need the rest of the memory."""
+        floats = jax.lax.dynamic_update_slice(self.floats, row, _place(step))
+        return self._replace(floats=floats)
 
 
 class MonitorState(NamedTuple):
@@ -112,11 +129,19 @@ class MonitorState(NamedTuple):
         return {"grad_norm": jnp.where(self.count > 0, last, 0), "events": memory.events.seen}
 
 
+def _place(step: Int[Array, ""]) -> tuple[Array]:
+    """Where the flight recorder, which comes first, has a step."""
+    return (step % LAST_STEPS * len(SCALARS),)
+
+
 def _in_line(*parts: Array) -> Array:
     return jnp.concatenate([jnp.ravel(x) for x in parts])
 
 
-def _parted(line: Array, sizes: Sequence[int]) -> list[Array]:
-    """The parts of a line that are so long, and what is left."""
-    starts = [0, *accumulate(sizes)]
-    return [line[..., a:b] for a, b in zip(starts, [*starts[1:], line.shape[-1]], strict=True)]
+def _parted(line: Array, *shapes: tuple[int, ...]) -> list[Array]:
+    """The parts of a line that have these shapes, of which the last takes what is left."""
+    starts = [0, *accumulate(math.prod(shape) for shape in shapes[:-1])]
+    return [
+        line[..., a:b].reshape((*line.shape[:-1], *shape))
+        for a, b, shape in zip(starts, [*starts[1:], line.shape[-1]], shapes, strict=True)
+    ]

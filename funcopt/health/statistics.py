@@ -115,7 +115,7 @@ def row_norms(x: Array, last: Float[Array, " layers"], axis: int) -> Array:
     """The norm of each layer, with the power of two near the `last` one taken out of the squares.
 
     So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once:
-    then they are 0 or infinite, see `_or_largest`.
+    then they are 0 or infinite.
     """
     x, unit = layers_first(_wide(x), axis), _power_of_two(last)
     squares = jnp.sum(_squares(x, unit), axis=tuple(range(1, x.ndim)))
@@ -133,26 +133,6 @@ def _power_of_two(norm: Float[Array, "*layers"]) -> Float[Array, "*layers"]:
     exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
     bits = (127 - jnp.clip(exponent, -100, 100).astype(jnp.int32)) << 23
     return jax.lax.bitcast_convert_type(bits, jnp.float32)
-
-
-@partial(jax.jit, static_argnums=1)
-def diagnose(x: Array, axis: int | None) -> tuple[Array, Array]:
-    """For each layer, how many elements are not finite, and the largest that is.
-
-    In one loop, for which nothing is written to memory.
-    """
-    x = jnp.abs(layers_first(_wide(x), axis)).astype(jnp.float32)
-    rest = tuple(range(1, x.ndim))
-    finite = jnp.isfinite(x)
-    columns = [(~finite).astype(jnp.float32), jnp.where(finite, x, 0)]
-    if not rest:
-        return columns[0], columns[1]
-
-    def combine(a, b):
-        return a[0] + b[0], jnp.maximum(a[1], b[1])
-
-    broken, largest = jax.lax.reduce(columns, [jnp.float32(0)] * 2, combine, rest)
-    return broken, largest
 
 
 class Sample(NamedTuple):
@@ -224,53 +204,58 @@ def measure(
     rms = (norms / jnp.sqrt(sizes))[:, None].astype(raw.dtype)
     units = _power_of_two(last[:, 1:3].T)
 
+    spike = absent = jnp.full_like(seen, ABSENT)
     counts: dict[Any, Array] = {
         "zero": raw == 0,
         "negligible": (raw > 0) & (raw < NEGLIGIBLE * rms),
         "nonfinite": ~jnp.isfinite(raw),
     }
-    sums = {"update": _squares(u, units[0]), "param": _squares(p, units[1])}
-    maxima = {"grad": raw, "largest_update": u, "largest_param": p}
+    sums = {
+        "update": _squares(u, units[0]),
+        "param": _squares(p, units[1]),
+        "all_grad": raw,
+        "all_update": u,
+        "all_param": p,
+    }
     if lost is not None:
         counts["lost"] = lost
     if moment is not None:
-        flags, terms, maxima["spike"] = _beside_moment(moment, raw)
+        flags, terms, score = _beside_moment(moment, raw)
+        spike = jnp.max(score.astype(jnp.float32), axis=1)
         counts |= flags
         sums |= terms
 
     x = raw.astype(jnp.float32) * unscale
     halves = np.array(EDGES, np.float32).reshape(2, 1, -1, 1)
-    above = jnp.concatenate(_counted([x[:, None] >= edges for edges in halves]), axis=1)
+    above = jnp.concatenate(_summed([x[:, None] >= edges for edges in halves]), axis=1)
     counted = dict(zip(counts, _counted(list(counts.values())), strict=True))
-    # Not in that loop too: sums of floats are ordered, so that it would not be vectorised.
-    found = {name: jnp.sum(x.astype(jnp.float32), axis=1) for name, x in sums.items()}
-    found |= {name: jnp.max(x.astype(jnp.float32), axis=1) for name, x in maxima.items()}
+    found = {name: _sum(x) for name, x in sums.items()}
     known = jnp.maximum(seen, 1)
 
     squares = jnp.stack([found["update"], found["param"]]) * (sizes / known)[None]
     whole = jnp.concatenate([norms[None], jnp.sqrt(squares) / units])
-    largest = jnp.stack([found[name] for name in ("grad", "largest_update", "largest_param")])
+    magnitudes = jnp.stack([found[f"all_{name}"] for name in ("grad", "update", "param")])
+    least = magnitudes / known[None] * jnp.sqrt(sizes)[None]
     zeros = counted["zero"] - (raw.shape[1] - seen)
     shares = jnp.stack([zeros, counted["negligible"], counted["nonfinite"]]) / known[None]
-    absent = jnp.full_like(found["grad"], ABSENT)
     beside = [absent] * 4
     if moment is not None:
         beside = [
             counted["eps"] / jnp.maximum(counted["moving"], 1),
             found["lag"] / jnp.maximum(counted["both"], 1),
             jnp.sqrt(found["rms"] / known),
-            found["spike"],
+            spike,
         ]
     unscaled = jnp.stack([unscale, jnp.ones_like(unscale), jnp.ones_like(unscale)])[:, None]
     rows = [
-        _or_largest(whole, largest) * unscaled,
+        _or_least(whole, least) * unscaled,
         shares,
         jnp.stack(beside),
         (absent if lost is None else counted["lost"] / known)[None],
     ]
     # In a few matrices, since XLA would make a program of its own of every single row.
     table = jnp.concatenate([x.astype(jnp.float32) for x in rows]).T
-    return table, (above / known[:, None]).astype(jnp.float16)
+    return table, (above.astype(jnp.float32) / known[:, None]).astype(jnp.float16)
 
 
 def no_rows() -> tuple[Float[Array, "0 columns"], Float16[Array, "0 edges"]]:
@@ -310,27 +295,46 @@ def _beside_moment(moment: Moment, raw: Array) -> tuple[dict[Any, Array], dict[s
     return flags, {"lag": lag, "rms": g2 / least}, largest
 
 
-def _counted(flags: list[Array]) -> Float[Array, "flags rows *edges"]:
-    """How many of each of the flags are set along the last axis, in one loop over the elements.
+def _sum(x: Array) -> Float[Array, " rows"]:
+    """The sum of each row, as a product: a reduction is one more thing that every call pays for."""
+    x = x.astype(jnp.float32)
+    return jnp.matmul(x, jnp.ones(x.shape[1], jnp.float32), precision=jax.lax.Precision.HIGHEST)
+
+
+def _counted(flags: list[Array]) -> Float[Array, "flags rows"]:
+    """How many of each of the flags are set in each row of fewer than 2¹⁶ elements.
+
+    Two of them are counted in one number.
+    """
+    low, high = flags[::2], [*flags[1::2], jnp.zeros_like(flags[0])]
+    pairs = [
+        a.astype(jnp.uint32) | b.astype(jnp.uint32) << 16 for a, b in zip(low, high, strict=False)
+    ]
+    totals = _summed(pairs)
+    both = jnp.stack([totals & 0xFFFF, totals >> 16], axis=1).reshape(-1, totals.shape[1])
+    return both[: len(flags)].astype(jnp.float32)
+
+
+def _summed(columns: list[Array]) -> Array:
+    """The sums of some integers along the last axis, in one loop over the elements.
 
     Few of them: each call of the compiled step pays for every array that goes in.
     """
-    columns = [x.astype(jnp.int32) for x in flags]
+    columns = [x.astype(jnp.uint32) for x in columns]
 
     def combine(a, b):
         return tuple(x + y for x, y in zip(a, b, strict=True))
 
-    zeros = [jnp.zeros([], jnp.int32) for _ in columns]
-    totals = jax.lax.reduce(columns, zeros, combine, (columns[0].ndim - 1,))
-    return jnp.stack(totals).astype(jnp.float32)
+    zeros = [jnp.uint32(0)] * len(columns)
+    return jnp.stack(jax.lax.reduce(columns, zeros, combine, (columns[0].ndim - 1,)))
 
 
-def _or_largest(norms: Array, largest: Array) -> Array:
-    """The norms, or the largest element where their squares have left the range of floats.
+def _or_least(norms: Array, least: Array) -> Array:
+    """The norms, or what they are at least where their squares have left the range of floats.
 
-    It is below the norm, and near enough for the next measurement to find the scale.
+    From the mean magnitude, which is near enough for the next measurement to find the scale.
     """
-    return jnp.where((norms == 0) | jnp.isposinf(norms), largest, norms)
+    return jnp.where((norms == 0) | jnp.isposinf(norms), least, norms)
 
 
 def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:

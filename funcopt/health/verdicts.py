@@ -112,7 +112,7 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     if broken:
         first = broken[0]
         what = {
-            "nonfinite": f"{first.value:.0f} gradient elements were NaN or infinite",
+            "nonfinite": f"the gradients of {first.value:.0f} layers had NaN or infinities",
             "overflow": "the squares of the gradients overflowed",
             "loss": "the loss was not finite",
         }[first.kind]
