@@ -695,9 +695,9 @@ def test_a_step_that_is_not_measured_is_the_step_of_a_guard():
     assert reductions(watched) == reductions(plain)
     leaf = 4 * 256 * 256
     assert plain.memory_analysis().temp_size_in_bytes < leaf / 4
-    # Of each leaf 2048 elements of the gradient, the update, the parameter, two moments, and of up
+    # Of each leaf 1024 elements of the gradient, the update, the parameter, two moments, and of up
     # to three arrays that are computed of them.
-    samples = 3 * 8 * 2048 * 4
+    samples = 3 * 8 * 1024 * 4
     assert watched.memory_analysis().temp_size_in_bytes < samples + leaf / 16
 
 

@@ -320,7 +320,7 @@ def monitor(
     history: Records = 32,
     *,
     layer_axis: LayerAxis = None,
-    sample: Elements = 2048,
+    sample: Elements = 1024,
 ):
     """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
 
