@@ -179,7 +179,7 @@ def test_vmap_over_32_settings_is_32_runs(row):
     assert jax.tree.leaves(tx.in_axes, is_leaf=lambda x: x is None) == [0] + [None] * (
         len(leaves) - 1
     )
-    run = partial(steps, **row.extra)
+    run = jax.jit(partial(steps, **row.extra))
     together, _ = jax.vmap(run, in_axes=(tx.in_axes,))(tx)
     for i, number in enumerate(batch):
         alone, _ = run(jax.tree.unflatten(structure, [jnp.asarray(number), *leaves[1:]]))
