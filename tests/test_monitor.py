@@ -419,6 +419,29 @@ def test_a_stacked_layer_that_overflows_is_not_one_that_is_broken():
     assert seen.broken.tolist() == [int(name == "stack[1]") for name in seen.layers]
 
 
+def test_an_infinite_gradient_outside_of_the_sample_is_not_a_finite_norm():
+    params = {"w": np.ones((300, 300), np.float32)}
+    tx = funcopt.monitor(funcopt.sgd(0.0), every=1)
+    grads = {"w": np.ones((300, 300), np.float32)}
+    grads["w"][299, 299] = np.inf
+    seen = read(tx.update(grads, tx.init(params), params)[1], params)
+    assert seen.latest["nonfinite"][0] == 0
+    assert np.isposinf(seen.latest["grad_norm"][0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_memory_that_was_damaged_stops_no_training(dtype):
+    """As by a cast of the whole state to half precision, or by NaN."""
+    tx = funcopt.monitor(funcopt.guard(funcopt.sgd(0.1)), every=5)
+    params = {"w": jnp.ones(3)}
+    state = tx.init(params)
+    for damage in (lambda x: x.astype(dtype).astype(x.dtype), lambda x: x * np.float32("nan")):
+        damaged = state._replace(kept=state.kept._replace(floats=damage(state.kept.floats)))
+        for _ in range(2):
+            updates, damaged = tx.update(params, damaged, params)
+            np.testing.assert_allclose(updates["w"], -0.1, rtol=1e-6)
+
+
 def test_the_largest_sample_is_counted():
     params = {"w": np.ones(70_000, np.float32)}
     most = 2**16 - 1

@@ -14,7 +14,7 @@ from ..transformation import metrics
 from ..wrappers.baseline import Baseline
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
 from .recorder import LAST_STEPS, SCALARS, Run
-from .statistics import ABSENT, COLUMNS, EDGES
+from .statistics import COLUMNS, EDGES
 
 VERSION = 3
 
@@ -95,8 +95,8 @@ class Kept(NamedTuple):
 
     @property
     def is_there(self) -> Bool[Array, ""]:
-        """True, which XLA cannot know before it has written this memory."""
-        return self.floats[-1] >= ABSENT
+        """True, whatever is in it, which XLA cannot know before it has written this memory."""
+        return ~(self.floats[-1] < -jnp.inf)
 
     def step(self, step: Int[Array, ""]) -> Float[Array, " scalars"]:
         """What the flight recorder has in the place of a step."""

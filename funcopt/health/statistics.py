@@ -233,9 +233,11 @@ def measure(
     known = jnp.maximum(seen, 1)
 
     squares = jnp.stack([found["update"], found["param"]]) * (sizes / known)[None]
-    whole = jnp.concatenate([norms[None], jnp.sqrt(squares) / units])
     magnitudes = jnp.stack([found[f"all_{name}"] for name in ("grad", "update", "param")])
     least = magnitudes / known[None] * jnp.sqrt(sizes)[None]
+    # Of all elements, so that what is infinite stays so, whatever the sample has.
+    grad = jnp.where(norms == 0, least[0], norms)
+    whole = jnp.concatenate([grad[None], _or_least(jnp.sqrt(squares) / units, least[1:])])
     zeros = counted["zero"] - (raw.shape[1] - seen)
     shares = jnp.stack([zeros, counted["negligible"], counted["nonfinite"]]) / known[None]
     beside = [absent] * 4
@@ -248,7 +250,7 @@ def measure(
         ]
     unscaled = jnp.stack([unscale, jnp.ones_like(unscale), jnp.ones_like(unscale)])[:, None]
     rows = [
-        _or_least(whole, least) * unscaled,
+        whole * unscaled,
         shares,
         jnp.stack(beside),
         (absent if lost is None else counted["lost"] / known)[None],
