@@ -434,7 +434,7 @@ def test_a_memory_that_was_damaged_stops_no_training(dtype):
     """As by a cast of the whole state to half precision, or by NaN."""
     tx = funcopt.monitor(funcopt.guard(funcopt.sgd(0.1)), every=5)
     params = {"w": jnp.ones(3)}
-    state = tx.init(params)
+    _, state = tx.update(params, tx.init(params), params)  # a measurement would mend it
     for damage in (lambda x: x.astype(dtype).astype(x.dtype), lambda x: x * np.float32("nan")):
         damaged = state._replace(kept=state.kept._replace(floats=damage(state.kept.floats)))
         for _ in range(2):
