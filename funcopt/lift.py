@@ -110,6 +110,7 @@ class Lifted:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, LiftedState]:
@@ -119,7 +120,7 @@ class Lifted:
         old = [tree for slots in state.slots for tree in slots]
         leaves, structure = gradients_beside(updates, params, old)
 
-        feedback = hear(self._numbers, state.feedback, value, state.count)
+        feedback = hear(self._numbers, state.feedback, value, metric, state.count)
         learning_rate, rules = spoken(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)

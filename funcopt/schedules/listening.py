@@ -26,26 +26,28 @@ def begin(numbers: Any) -> tuple:
     return tuple(each.init() for each in _listeners(numbers))
 
 
-def hear(numbers: Any, states: tuple, value: Any, step: Array) -> tuple:
-    """The states after `value`, the metric that was given to `update`.
+def hear(numbers: Any, states: tuple, value: Any, metric: Any, step: Array) -> tuple:
+    """The states after `metric`, or where that was not given after `value`, the loss of the step.
 
-    A value that is not finite is no news: it leaves everything as it was.
+    One that is not finite is no news: it leaves everything as it was.
     """
     listeners = _listeners(numbers)
     if not listeners:
         return states
-    if value is None:
+    name, heard = ("value", value) if metric is None else ("metric", metric)
+    if heard is None:
         raise ValueError(
             f"{listeners[0]!r} listens to a metric: call `tx.update(grads, state, params, "
-            "value=loss)`. Where there is nothing new to tell, give value=jnp.nan."
+            "metric=metric)`, or with `value=loss` to let it listen to the loss. Where there is "
+            "nothing new to tell, give metric=jnp.nan."
         )
-    if jnp.ndim(value):
-        raise ValueError(f"value must be a scalar, got an array of shape {jnp.shape(value)}.")
-    value = jnp.asarray(value, jnp.float32)
-    news = jnp.isfinite(value)
+    if jnp.ndim(heard):
+        raise ValueError(f"{name} must be a scalar, got an array of shape {jnp.shape(heard)}.")
+    heard = jnp.asarray(heard, jnp.float32)
+    news = jnp.isfinite(heard)
     return tuple(
         jax.tree.map(
-            lambda new, old: jnp.where(news, new, old), each.observe(old, value, step), old
+            lambda new, old: jnp.where(news, new, old), each.observe(old, heard, step), old
         )
         for each, old in zip(listeners, states, strict=True)
     )

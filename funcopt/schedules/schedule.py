@@ -35,7 +35,8 @@ class Schedule(Value):
     """A function of the step, as a value. The first update is step 0.
 
     Schedules multiply and add, with each other and with numbers. Some listen to a metric, which is
-    given to `update` as `value=`; those have a value only inside of a transformation.
+    given to `update` as `metric=` (by default, `value=`); those have a value only inside of a
+    transformation.
 
     >>> import funcopt
     >>> line = funcopt.linear_schedule(1.0, 0.0, transition_steps=4)
@@ -57,7 +58,7 @@ class Schedule(Value):
         if self.listens:
             raise TypeError(
                 f"{self!r} listens to a metric, so the step alone does not determine it. Give it "
-                "to an optimizer, and the metric to `update` as value=."
+                "to an optimizer, and the metric to `update` as metric=."
             )
         return self.at(step, ())
 

@@ -68,13 +68,14 @@ class _AdaGC:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, AdaGCState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=AdaGCState, needs_params=False, value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         if len(now.leaves) != len(state.gamma):
             raise ValueError(

@@ -48,13 +48,22 @@ class _Clip:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ClipState]:
         del extra_args  # they are for other members of a chain
         state = own(state, [self.max_delta], lambda: self.init(()))
         h, now = Turn.of(
-            self, updates, state, params, kind=ClipState, needs_params=False, value=value, gate=gate
+            self,
+            updates,
+            state,
+            params,
+            kind=ClipState,
+            needs_params=False,
+            value=value,
+            metric=metric,
+            gate=gate,
         )
         if not now.leaves:
             return updates, now.renew(**nothing_clipped())

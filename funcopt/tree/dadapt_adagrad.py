@@ -92,13 +92,14 @@ class _DAdaptAdagrad:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, DAdaptAdagradState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=DAdaptAdagradState,
-            slots=DAdaptAdagradSlots._fields, value=value, gate=gate,
+            slots=DAdaptAdagradSlots._fields, value=value, metric=metric, gate=gate,
         )  # fmt: skip
         x, x0, real = now.params, now.column(state.init_params), now.real
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))

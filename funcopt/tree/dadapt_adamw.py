@@ -93,6 +93,7 @@ class _DAdaptAdamw:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, DAdaptAdamState]:
@@ -105,6 +106,7 @@ class _DAdaptAdamw:
             kind=DAdaptAdamState,
             slots=DAdaptAdamSlots._fields,
             value=value,
+            metric=metric,
             gate=gate,
         )
         g, v, s, real = now.grads, now.column(state.nu), now.column(state.grad_sum), now.real

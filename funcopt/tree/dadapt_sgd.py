@@ -86,6 +86,7 @@ class _DAdaptSgd:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, DAdaptSgdState]:
@@ -98,6 +99,7 @@ class _DAdaptSgd:
             kind=DAdaptSgdState,
             slots=DAdaptSgdSlots._fields,
             value=value,
+            metric=metric,
             gate=gate,
         )
         x, x0, s, real = (

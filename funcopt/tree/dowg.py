@@ -89,13 +89,14 @@ class _Dowg:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, DowgState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=DowgState, slots=("init_params",), value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
         x, x0, real = now.params, now.column(state.init_params), now.real

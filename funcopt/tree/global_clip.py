@@ -68,6 +68,7 @@ class _ClipByGlobalNorm:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ClipByGlobalNormState]:
@@ -82,7 +83,7 @@ class _ClipByGlobalNorm:
             )
         leaves, structure = gradients_beside(updates, None, ())
         norm = global_norm([leaf.grad for leaf in leaves])
-        feedback = hear(self.max_norm, state.feedback, value, state.count)
+        feedback = hear(self.max_norm, state.feedback, value, metric, state.count)
         max_norm = spoken(self.max_norm, feedback)
         bound = number_at("max_norm", max_norm, state.count).astype(norm.dtype)
         # An infinite norm is below an infinite bound: then nothing is multiplied by inf / inf.

@@ -84,12 +84,21 @@ class _Momo:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, MomoState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
-            self, updates, state, params, kind=MomoState, slots=("mu",), value=value, gate=gate
+            self,
+            updates,
+            state,
+            params,
+            kind=MomoState,
+            slots=("mu",),
+            value=value,
+            metric=metric,
+            gate=gate,
         )
         g, x, real = now.grads, now.params, now.real
         f = loss_value("momo", value, real)

@@ -79,13 +79,14 @@ class _MomoAdam:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, MomoAdamState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=MomoAdamState, slots=("mu", "nu"), value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         g, x, real, t = now.grads, now.params, now.real, now.clock.t
         f = loss_value("momo_adam", value, real)

@@ -62,13 +62,14 @@ class _Noise:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, NoiseState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=NoiseState, needs_params=False, value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         t = now.clock.t
         std = root(jnp.asarray(h.eta, now.real)) * t.astype(now.real) ** (-h.gamma / 2)

@@ -45,13 +45,14 @@ class _Normalize:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, NormalizeState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=NormalizeState, needs_params=False, value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
         length = n + h.eps

@@ -56,13 +56,14 @@ class _Polyak:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, PolyakState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=PolyakState, needs_params=False, value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         g, real = now.grads, now.real
 

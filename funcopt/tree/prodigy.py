@@ -102,6 +102,7 @@ class _Prodigy:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ProdigyState]:
@@ -114,6 +115,7 @@ class _Prodigy:
             kind=ProdigyState,
             slots=ProdigySlots._fields,
             value=value,
+            metric=metric,
             gate=gate,
         )
         g, x, x0, real = now.grads, now.params, now.column(state.init_params), now.real

@@ -76,13 +76,14 @@ class _Spikes:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, SpikeState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=SpikeState, slots=("nu",), needs_params=False,
-            value=value, gate=gate,
+            value=value, metric=metric, gate=gate,
         )  # fmt: skip
         if not now.leaves:
             return updates, now.renew()

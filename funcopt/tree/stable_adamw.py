@@ -91,13 +91,14 @@ class _StableAdamW:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, StableAdamWState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=StableAdamWState, slots=("mu", "nu"), value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         g, t, real = now.grads, now.clock.t, now.real
         mu, nu = now.column(state.mu), now.column(state.nu)

@@ -115,13 +115,14 @@ class _StableSpam:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, StableSpamState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=StableSpamState, slots=("mu", "nu"), value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         if not now.leaves:
             return updates, now.renew(lr=h.learning_rate)

@@ -124,6 +124,7 @@ class Turn:
         slots: tuple[str, ...] = (),
         needs_params: bool = True,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
     ) -> tuple[H, "Turn"]:
         """The record at this step, and the turn. `slots` are the trees in the state."""
@@ -145,7 +146,7 @@ class Turn:
         real = jnp.finfo(common_dtype(jnp.float32, *shown)).dtype
         count: Array = state.count  # type: ignore[attr-defined]
         old: tuple = state.feedback  # type: ignore[attr-defined]
-        feedback = hear(_scheduled(record), old, value, count)
+        feedback = hear(_scheduled(record), old, value, metric, count)
         clock = Clock(jnp.asarray(safe_increment(count)), gate=gate)
         turn = Turn(leaves, structure, real, clock, state, feedback)
         return _numbers(record, feedback, count, real), turn

@@ -111,6 +111,7 @@ class UnitClip:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ClipState]:
@@ -119,7 +120,7 @@ class UnitClip:
         needs_params = self.how.needs_params
         h, now = Turn.of(
             self.how, updates, state, params, kind=ClipState, needs_params=needs_params,
-            value=value, gate=gate,
+            value=value, metric=metric, gate=gate,
         )  # fmt: skip
         if not now.leaves:
             return updates, now.renew(**nothing_clipped())

@@ -79,13 +79,14 @@ class _ZClip:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ZClipState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=ZClipState, needs_params=False, value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
         mean, std = state.mean.astype(now.real), state.std.astype(now.real)

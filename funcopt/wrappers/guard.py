@@ -192,8 +192,8 @@ def guard(
         patience: spikes in a row that are skipped, at least 1. The next one is taken as the new
             level, and the baseline starts again from it.
         decay: of the baseline, in [0, 1). Outliers enter it cut off at 3 standard deviations.
-        check_value: whether a `value` that is not finite makes the step one to skip. Turn it off
-            where `value` is a metric that is evaluated rarely, and NaN in between.
+        check_value: whether a `value` that is not finite makes the step one to skip. A metric that
+            is evaluated rarely, and NaN in between, is given as `metric=`, which is not judged.
         check_updates: whether updates that are not finite do so too, and those that take a finite
             parameter out of the range of its type. They are known only after the step, which is
             then selected against the old state, at the cost of a pass over both.

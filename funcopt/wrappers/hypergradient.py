@@ -76,12 +76,13 @@ class _Hypergradient:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, HypergradientState]:
         h, now = Turn.of(
             self, updates, state, params, kind=HypergradientState,
-            slots=HypergradientSlots._fields, value=value, gate=gate,
+            slots=HypergradientSlots._fields, value=value, metric=metric, gate=gate,
         )  # fmt: skip
         g, last, real = now.grads, now.column(state.last_direction), now.real
 
@@ -92,7 +93,7 @@ class _Hypergradient:
         else:
             alpha = jnp.maximum(state.alpha + h.hyper_rate * slope, 0)
 
-        given = {"value": value, "gate": gate}
+        given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: each for name, each in given.items() if each is not None}
         at_x = jax.tree.unflatten(now.structure, now.params)
         directions, direction_state = self.direction.update(

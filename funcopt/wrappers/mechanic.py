@@ -97,6 +97,7 @@ class _Mechanic:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, MechanicState]:
@@ -108,12 +109,13 @@ class _Mechanic:
             kind=MechanicState,
             slots=MechanicSlots._fields,
             value=value,
+            metric=metric,
             gate=gate,
         )
         g, x, delta, real = now.grads, now.params, now.column(state.delta), now.real
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
 
-        given = {"value": value, "gate": gate}
+        given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: each for name, each in given.items() if each is not None}
         base_updates, base_state = self.base.update(
             updates, state.base_optimizer_state, jax.tree.unflatten(now.structure, x), **extra_args

@@ -101,15 +101,16 @@ class ScheduleFree:
         params: Params | None = None,
         *,
         value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
         gate: Array | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, ScheduleFreeState]:
         h, now = Turn.of(
             self, updates, state, params, kind=ScheduleFreeState, slots=("z",), value=value,
-            gate=gate,
+            metric=metric, gate=gate,
         )  # fmt: skip
         y, z = now.params, now.column(state.z)
-        given = {"value": value, "gate": gate}
+        given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: each for name, each in given.items() if each is not None}
         at_y = jax.tree.unflatten(now.structure, y)
         base_updates, base_state = self.base.update(
