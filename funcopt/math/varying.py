@@ -1,0 +1,108 @@
+"""Arrays that differ between the devices of a mapped axis, and what is taken over all of them.
+
+In `jax.shard_map` the type of an array says along which axes of the mesh it *varies*: a shard does,
+a copy does not. What is summed over the whole of a sharded array is summed over these axes, and a
+copy, which all devices hold as a whole, is not.
+
+With `check_vma=False`, and under `vmap` and `pmap`, types do not say it: there every array counts
+as varying along every axis that is named.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .norm import root
+
+AxisNames = str | tuple[str, ...] | None
+
+
+def varying_axes(*xs: Any) -> frozenset[str]:
+    """The axes along which one of `xs` varies, as far as types tell."""
+    return frozenset().union(*map(_varying, xs))
+
+
+def _varying(x: Any) -> frozenset[str]:
+    aval = jax.typeof(x)
+    # jax 0.10 keeps the set in a field of `manual_axis_type`.
+    kept = getattr(aval, "manual_axis_type", None)
+    return getattr(aval, "vma", frozenset()) if kept is None else kept.varying
+
+
+def varying_like(x: Array, *likes: Any) -> Array:
+    """`x`, of a type that varies where one of `likes` does, so that a loop may carry them on.
+
+    A zero that a state begins with does not vary; what takes its place after a step may.
+    """
+    return varying_along(x, varying_axes(*likes))
+
+
+def varying_along(x: Array, axes: Iterable[str]) -> Array:
+    """`x`, of a type that varies along `axes`."""
+    missing = tuple(sorted(frozenset(axes) - varying_axes(x)))
+    if not missing:
+        return x
+    if hasattr(jax.lax, "pcast"):
+        return jax.lax.pcast(x, missing, to="varying")
+    return jax.lax.pvary(x, missing)  # pyright: ignore[reportAttributeAccessIssue]  (jax 0.7)
+
+
+def named(axis_name: AxisNames) -> tuple[str, ...]:
+    if axis_name is None:
+        return ()
+    return axis_name if isinstance(axis_name, tuple) else (axis_name,)
+
+
+def axes_of(x: Any, axis_name: AxisNames) -> tuple[str, ...]:
+    """Those of the axes `axis_name` along which `x` varies; all of them where types do not tell."""
+    axes = named(axis_name)
+    told = varying_axes(x)
+    return tuple(axis for axis in axes if axis in told or not _types_tell(axis))
+
+
+def _types_tell(axis: str) -> bool:
+    """Whether types say along which axes an array varies: the index of a device always does."""
+    return axis in varying_axes(jax.lax.axis_index(axis))
+
+
+def sum_across(x: Array, axis_name: AxisNames) -> Array:
+    """The sum over all devices that hold another part of it; `x` where it is a copy."""
+    axes = axes_of(x, axis_name)
+    return jax.lax.psum(x, axes) if axes else x
+
+
+def max_across(x: Array, axis_name: AxisNames) -> Array:
+    axes = axes_of(x, axis_name)
+    return jax.lax.pmax(x, axes) if axes else x
+
+
+def min_across(x: Array, axis_name: AxisNames) -> Array:
+    axes = axes_of(x, axis_name)
+    return jax.lax.pmin(x, axes) if axes else x
+
+
+def mean_across(x: Array, axis_name: AxisNames) -> Array:
+    axes = axes_of(x, axis_name)
+    return jax.lax.pmean(x, axes) if axes else x
+
+
+def parts(x: Array, axis_name: AxisNames) -> int:
+    """Into how many parts, on as many devices, an array is split of which `x` is one."""
+    axes = axes_of(x, axis_name)
+    return jax.lax.psum(1, axes) if axes else 1
+
+
+def norm_across(norm: Float[Array, "*n"], axis_name: AxisNames) -> Float[Array, "*n"]:
+    """The norm of what is spread over devices, of which `norm` is that of the part on this one."""
+    axes = axes_of(norm, axis_name)
+    if not axes:
+        return norm
+    fixed = jax.lax.stop_gradient(norm)
+    largest = jax.lax.pmax(fixed, axes)
+    usable = jnp.isfinite(largest) & (largest > 0)
+    unit = jnp.where(usable, largest, 1)
+    whole = unit * root(jax.lax.psum((norm / unit) ** 2, axes))
+    return jnp.where(usable, whole, jax.lax.psum(fixed, axes))
