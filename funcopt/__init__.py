@@ -107,6 +107,7 @@ from .schedules import warmup_constant_schedule as warmup_constant_schedule
 from .schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 from .schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
 from .schedules import warmup_stable_decay as warmup_stable_decay
+from .sharding.state_shardings import state_shardings as state_shardings
 from .transformation import GradientTransformation as GradientTransformation
 from .transformation import apply_updates as apply_updates
 from .transformation import chain as chain

@@ -1,0 +1,1 @@
+"""Where slots live on a mesh of devices."""

@@ -1,0 +1,170 @@
+"""Where the state lives on a mesh: `state_shardings`, on eight simulated devices and on one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import funcopt
+
+ROOT = Path(__file__).parents[1]
+
+SHAPES = {"bias": (8,), "embed": (3, 16), "kernel": (16, 2), "scale": ()}
+SPECS = {"bias": P("data"), "embed": P(None, "data"), "kernel": P("data"), "scale": P()}
+# What differs in how its state is made: element, array and tree rules, every wrapper, groups.
+STEPPED = (
+    "adamw",
+    "stable-spam",
+    "dog",
+    "prodigy",
+    "mechanic",
+    "schedule-free-adamw",
+    "clip_by_ema",
+    "guarded",
+    "accumulated",
+    "rolled-back",
+    "loss-scaled",
+    "monitored",
+    "groups",
+)
+
+
+def cases():
+    """Every row of the catalogue, and what no row has: groups, and optax's own wrappers."""
+    from tests.catalog import ALL
+
+    rows = {row.name: (row.descending(), row.extra) for row in ALL}
+    groups = {
+        "kernel": funcopt.adam(1e-3),
+        "embed": funcopt.monitor(funcopt.sgd(0.1, momentum=0.9)),
+        "": None,
+    }
+    masked = {"kernel": True, "embed": False, "bias": True, "scale": False}
+    return rows | {
+        "groups": (funcopt.partition(groups), {}),
+        "masked": (optax.masked(funcopt.adam(1e-3), masked), {}),
+        "optax": (optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)), {}),
+        "multi-steps": (optax.MultiSteps(funcopt.adam(1e-3), 2), {}),
+    }
+
+
+def numbers(seed):
+    random = np.random.default_rng(seed)
+    return {name: np.float32(random.standard_normal(shape)) for name, shape in SHAPES.items()}
+
+
+def check_places(name, state, found):
+    """Slots lie where their parameters do; what has another shape is on every device."""
+    assert jax.tree.structure(found) == jax.tree.structure(state), name
+    places = jax.tree_util.tree_leaves_with_path(found)
+    for (path, place), leaf in zip(places, jax.tree.leaves(state), strict=True):
+        key = getattr(path[-1], "key", None)
+        is_slot = key in SHAPES and leaf.shape == SHAPES[key]
+        expected = SPECS[key] if is_slot else P()
+        assert place.spec == expected, (name, jax.tree_util.keystr(path), place.spec)
+
+
+def check_step(name, tx, extra, params, places, found):
+    """A sharded state has one device's numbers, and a step keeps them and where they lie."""
+    grads = numbers(1)
+
+    def step(grads, state, params):
+        return funcopt.step(tx, grads, state, params, **extra)
+
+    alone, alone_state = jax.jit(lambda p, g: step(g, tx.init(p), p))(numbers(0), grads)
+    state = jax.jit(tx.init, out_shardings=found)(params)
+    assert jax.tree.map(lambda x: x.sharding, state) == found, name
+    sharded = jax.jit(step, out_shardings=(places, found))
+    new, new_state = sharded(jax.device_put(grads, places), state, params)
+    for ours, theirs in ((new, alone), (new_state, alone_state)):
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6, err_msg=name)
+    sharded(jax.device_put(grads, places), new_state, new)
+    assert sharded._cache_size() == 1, name
+
+
+def on_eight_devices():
+    assert jax.device_count() == 8
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    places = {name: NamedSharding(mesh, spec) for name, spec in SPECS.items()}
+    params = jax.device_put(numbers(0), places)
+    every = cases()
+    for name, (tx, extra) in every.items():
+        found = funcopt.state_shardings(tx, params, places)
+        check_places(name, jax.eval_shape(tx.init, params), found)
+        if name in STEPPED:
+            check_step(name, tx, extra, params, places, found)
+    assert set(STEPPED) <= set(every)
+
+
+def test_on_eight_devices_a_state_lies_where_its_parameters_do():
+    """In a process of its own, which must ask for the devices before it starts JAX."""
+    program = (
+        "import jax\n"
+        "jax.config.update('jax_num_cpu_devices', 8)\n"
+        "from tests import test_sharding\n"
+        "test_sharding.on_eight_devices()\n"
+        "print('all sharded')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.stdout.strip() == "all sharded", done.stderr
+
+
+def one_device():
+    return jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
+
+
+def test_abstract_parameters_and_one_sharding_for_all():
+    place = NamedSharding(one_device(), P("data"))
+    params = {"layers": [{"w": jax.ShapeDtypeStruct((4, 2), jnp.float32)}]}
+    tx = funcopt.guard(funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adam(1e-3)))
+    found = funcopt.state_shardings(tx, params, place)
+    assert optax.tree.get(found, "mu") == {"layers": [{"w": place}]}
+    assert found.baseline.mean == NamedSharding(one_device(), P())
+    assert funcopt.state_shardings(tx, params, {"layers": place}) == found
+
+
+def test_other_containers():
+    """Absent leaves, a bare array, and parameters in boxes, as Flax NNX has them."""
+    from flax import nnx
+
+    place = NamedSharding(one_device(), P("data"))
+    tx = funcopt.adam(1e-3)
+    found = funcopt.state_shardings(tx, {"w": jnp.ones(2), "none": None}, {"w": place})
+    assert found.slots[0].mu == {"w": place, "none": None}
+    assert funcopt.state_shardings(tx, jnp.ones(2), place).slots[0].mu == place
+    params = nnx.state(nnx.Linear(2, 2, rngs=nnx.Rngs(0)), nnx.Param)
+    found = funcopt.state_shardings(tx, params, jax.tree.map(lambda _: place, params))
+    assert jax.tree.structure(found) == jax.tree.structure(tx.init(params))
+
+
+@pytest.mark.parametrize(
+    ("params", "places", "error", "words"),
+    [
+        ({"w": 1.0}, {"w": P("data")}, TypeError, r"param_shardings of 'w': .* NamedSharding"),
+        ({"w": 1.0}, P(), TypeError, r"param_shardings: .* given"),
+        ({"w": 1.0, "b": 1.0}, {"w": True}, ValueError, r"without a sharding: b\..* parameter: no"),
+        ({"w": 1.0}, {"w": True, "b": True}, ValueError, r"without a parameter: b\."),
+        ({}, {}, ValueError, "no parameter with a sharding"),
+    ],
+    ids=["spec", "bare-spec", "missing", "extra", "empty"],
+)
+def test_wrong_shardings_are_named(params, places, error, words):
+    place = NamedSharding(one_device(), P())
+    places = jax.tree.map(lambda x: place if x is True else x, places)
+    with pytest.raises(error, match=words):
+        funcopt.state_shardings(funcopt.adam(1e-3), params, places)
