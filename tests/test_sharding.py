@@ -18,13 +18,10 @@ ROOT = Path(__file__).parents[1]
 
 SHAPES = {"bias": (8,), "embed": (3, 16), "kernel": (16, 2), "scale": ()}
 SPECS = {"bias": P("data"), "embed": P(None, "data"), "kernel": P("data"), "scale": P()}
-# What differs in how its state is made: element, array and tree rules, every wrapper, groups.
+# One of each kind of state: element, array and tree rules, every wrapper, groups.
 STEPPED = (
     "adamw",
-    "stable-spam",
-    "dog",
     "prodigy",
-    "mechanic",
     "schedule-free-adamw",
     "clip_by_ema",
     "guarded",
@@ -43,7 +40,7 @@ def cases():
     rows = {row.name: (row.descending(), row.extra) for row in ALL}
     groups = {
         "kernel": funcopt.adam(1e-3),
-        "embed": funcopt.monitor(funcopt.sgd(0.1, momentum=0.9)),
+        "embed": funcopt.guard(funcopt.sgd(0.1, momentum=0.9)),
         "": None,
     }
     masked = {"kernel": True, "embed": False, "bias": True, "scale": False}
