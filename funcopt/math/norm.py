@@ -6,6 +6,7 @@ One pass gives the sum of squares. Only where that has left the range of its typ
 to be exact, a second pass divides by the largest element m first: norm = m √Σ |x / m|².
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,30 +23,33 @@ def root(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     return jnp.where(x == 0, 0, jnp.sqrt(jnp.where(x == 0, 1, x)))
 
 
+@partial(jax.jit, static_argnames="axes")
 def norm(x: Inexact[Array, "*p"], axes: Axes = None) -> Float[Array, "*n"]:
     """The 2-norm of an array, or along `axes`, which stay with length 1.
 
     Finite wherever the norm itself is, infinite or NaN where an element is; its derivative at zero
     is zero.
     """
-    keep = axes is not None
-
-    def square_sum(x: Array) -> Array:
-        return jnp.sum(abs_sq(x), axis=axes, keepdims=keep)
-
-    def scaled(squares: Array, x: Array) -> Array:
-        del squares  # they are what could not be trusted
-        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=axes, keepdims=keep))
-        usable = jnp.isfinite(largest) & (largest > 0)
-        unit = jnp.where(usable, largest, 1)
-        return jnp.where(usable, unit * root(square_sum(x / unit)), largest)
-
-    squares = square_sum(x)
+    squares = _square_sum(x, axes)
     if not x.size:
         return squares
     limits = jnp.finfo(squares.dtype)
     exact = jnp.isfinite(squares) & (squares > float(limits.tiny) / float(limits.eps) ** 2)
+    scaled = partial(_scaled, axes=axes)
     return jax.lax.cond(jnp.all(exact), lambda s, x: root(s), scaled, squares, x)
+
+
+def _square_sum(x: Array, axes: Axes) -> Array:
+    return jnp.sum(abs_sq(x), axis=axes, keepdims=axes is not None)
+
+
+def _scaled(squares: Array, x: Array, axes: Axes) -> Array:
+    del squares  # they are what could not be trusted
+    magnitudes = jax.lax.stop_gradient(jnp.abs(x))
+    largest = jnp.max(magnitudes, axis=axes, keepdims=axes is not None)
+    usable = jnp.isfinite(largest) & (largest > 0)
+    unit = jnp.where(usable, largest, 1)
+    return jnp.where(usable, unit * root(_square_sum(x / unit, axes)), largest)
 
 
 def norm_below(x: Inexact[Array, "*p"], largest: Float[Array, ""]) -> Float[Array, ""]:
