@@ -1,6 +1,6 @@
 """Parameters, gradients and slots, leaf by leaf, checked."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params, Updates
 
-from .math.dtypes import common_dtype
+from .math.dtypes import common_dtype, is_narrow
 from .partition import path_name, path_names, some
 
 
@@ -31,11 +31,21 @@ def _parameter(path: tuple, leaf: Any) -> Array:
             "Equinox module, give `init` its arrays only: "
             "`tx.init(eqx.filter(model, eqx.is_inexact_array))`."
         )
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        raise TypeError(
+            f"The parameter {path_name(path)!r} is {leaf!r}, which has no elements. For the shapes "
+            "and types of the state alone, call `jax.eval_shape(tx.init, params)`."
+        )
     dtype = jnp.result_type(leaf)
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(
             f"The parameter {path_name(path)!r} has dtype {dtype.name}; only floating-point and "
             "complex parameters can be optimized. Take it out of the tree, or convert it."
+        )
+    if is_narrow(dtype):
+        raise TypeError(
+            f"The parameter {path_name(path)!r} has dtype {dtype.name}, to which a step would "
+            "round away. Train it in bfloat16 or float32, and convert it where it is used."
         )
     return jnp.asarray(leaf).astype(common_dtype(jnp.float32, dtype))
 
@@ -45,18 +55,32 @@ def _is_array(x: Any) -> bool:
 
 
 def gradients_beside(
-    updates: Updates, params: Params | None, slots: Sequence[Params]
+    updates: Updates,
+    params: Params | None,
+    slots: Sequence[Params],
+    *,
+    names: Sequence[str] = (),
+    shape_of: Callable[[int, Array], tuple[int, ...]] | None = None,
 ) -> tuple[list[Leaf], Any]:
     """Each gradient with its parameter and its slots, and the structure of the gradients.
 
-    Structures may differ between `init` and `update` (Flax NNX wraps leaves in the one only), and
+    Containers may differ between `init` and `update` (Flax NNX wraps leaves in the one only), and
     parameters may hold anything where there is no gradient (an Equinox model), so leaves are
-    matched by their order, and their paths or shapes are checked.
+    matched by their paths and not by the structure.
+
+    Args:
+        updates: a tree of arrays.
+        params: a tree like it, or None.
+        slots: trees like it, from the state.
+        names: what the slots are called, for messages.
+        shape_of: the shape of slot i beside an array, where it may be another than the array's.
+
+    Raises:
+        ValueError: paths differ, or their order, or shapes.
+        TypeError: a gradient is no array of floats, or complex beside a real parameter.
     """
     grads, structure = jax.tree.flatten(updates)
-    columns = [jax.tree.leaves(tree) for tree in slots]
-    if any(len(column) != len(grads) for column in columns):
-        raise _different("the state was made for", path_names(slots[0]), path_names(updates))
+    columns = [_column(tree, updates, structure) for tree in slots]
     beside = [None] * len(grads) if params is None else _matching(updates, params, bool(columns))
     rows = zip(*columns, strict=True) if columns else [()] * len(grads)
     leaves = [Leaf(g, p, row) for g, p, row in zip(grads, beside, rows, strict=True)]
@@ -64,16 +88,44 @@ def gradients_beside(
         problem = _problem(leaf)
         if problem:
             raise problem[0](f"The gradient of {path_names(updates)[i]!r} {problem[1]}")
+        for j, slot in enumerate(leaf.slots):
+            shape = jnp.shape(leaf.grad)
+            if jnp.shape(slot) == shape:
+                continue
+            expected = shape_of(j, jnp.asarray(leaf.grad)) if shape_of else shape
+            if jnp.shape(slot) != expected:
+                name = names[j] if j < len(names) else "slot"
+                raise ValueError(
+                    f"The state's {name} of {path_names(updates)[i]!r} has shape "
+                    f"{jnp.shape(slot)}, expected {expected}: the state was made for a parameter "
+                    f"of another shape. Make one for these with `tx.init(params)`."
+                )
     return leaves, structure
+
+
+def _column(tree: Params, updates: Updates, structure: Any) -> list[Array]:
+    """The leaves of a slot, whose paths must be those of the gradients."""
+    leaves, own = jax.tree.flatten(tree)
+    if own != structure and path_names(tree) != path_names(updates):
+        raise _different("the state was made for", path_names(tree), path_names(updates))
+    return leaves
 
 
 def _different(what: str, params: list[str], grads: list[str]) -> ValueError:
     missing = [name for name in params if name not in set(grads)]
     extra = [name for name in grads if name not in set(params)]
+    if not missing and not extra:
+        return ValueError(
+            f"The gradients have the names of the parameters that {what}, but in another order: "
+            f"{some(grads)} where those are {some(params)}. Leaves go to each other by order as "
+            "well as by name, so use the same kind of container for both: a dict, whose order is "
+            "that of its keys, or an OrderedDict filled in the same order."
+        )
     return ValueError(
         f"The {len(grads)} gradients do not match the {len(params)} parameters that {what}. "
         f"Parameters without a gradient: {some(missing)}. Gradients without a parameter: "
-        f"{some(extra)}. Give one gradient for each; zeros leave a parameter where it is."
+        f"{some(extra)}. Give one gradient for each; zeros leave a parameter where it is. Where "
+        "parameters were renamed, rename them in the state too."
     )
 
 

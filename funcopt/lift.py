@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
 from .leaves import Leaf, gradients_beside, parameters
-from .math.dtypes import cast, common_dtype
+from .math.dtypes import at_least, cast, common_dtype
 from .partition import Mask, checked_mask, marked
 from .record import record
 from .rule import Clock, Rule
@@ -101,7 +101,10 @@ class Lifted:
             columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
             slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
         count = jnp.zeros([], jnp.int32)
-        return LiftedState(count, _state_rate(_rate(learning_rate, count)), tuple(slots), feedback)
+        lr = _rate(learning_rate, count)
+        if lr is not None:
+            lr = lr.astype(jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype)
+        return LiftedState(count, lr, tuple(slots), feedback)
 
     def update(
         self,
@@ -118,14 +121,16 @@ class Lifted:
         self._check_params(params)
         state = self._own(state)
         old = [tree for slots in state.slots for tree in slots]
-        leaves, structure = gradients_beside(updates, params, old)
+        leaves, structure = gradients_beside(
+            updates, params, old, names=self._slot_names, shape_of=self._slot_shape
+        )
 
         feedback = hear(self._numbers, state.feedback, value, metric, state.count)
         learning_rate, rules = spoken(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)
         clock = Clock(t, lr, gate)
-        plan, numbers = _Plan.of(_at(state.count, rules))
+        plan, numbers = _Plan.of(_at(state.count, rules), self.storage)
         done = [
             _leaf(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
             for leaf, active in zip(leaves, self._active(structure, leaves), strict=True)
@@ -138,7 +143,7 @@ class Lifted:
         ]
         new_state = LiftedState(
             count=clock.choose(t, state.count),
-            lr=jax.tree.map(clock.choose, _state_rate(lr), state.lr),
+            lr=_renewed_rate(lr, state.lr, clock),
             slots=plan.rows(trees),
             feedback=jax.tree.map(clock.choose, feedback, state.feedback),
         )
@@ -151,6 +156,17 @@ class Lifted:
             cast(x, kept_dtype(self.storage, rule.slots, name, x.dtype))
             for name, x in slots._asdict().items()
         ]
+
+    @property
+    def _slot_names(self) -> list[str]:
+        return [name for each in self.rules for name in each.slots._fields]
+
+    def _slot_shape(self, index: int, array: Array) -> tuple[int, ...]:
+        """The shape that a rule gives to a slot of `array`, which need not be the array's."""
+        shapes = [
+            x.shape for each in _at(0, self.rules) for x in jax.eval_shape(each.init, array)
+        ]
+        return shapes[index]
 
     @property
     def _numbers(self) -> tuple[Any, tuple[Rule, ...]]:
@@ -213,8 +229,14 @@ def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:
     return None if learning_rate is None else number_at("learning_rate", learning_rate, count)
 
 
-def _state_rate(rate: Float[Array, ""] | None) -> Float[Array, ""] | None:
-    return None if rate is None else rate.astype(jnp.float32)
+def _renewed_rate(
+    rate: Float[Array, ""] | None, old: Float[Array, ""] | None, clock: Clock
+) -> Float[Array, ""] | None:
+    """The rate of this step as the state keeps it: never in half precision."""
+    if rate is None or old is None:
+        return old
+    dtype = at_least(old.dtype, jnp.float32)
+    return clock.choose(rate.astype(dtype), old.astype(dtype))
 
 
 @dataclass(frozen=True)
@@ -222,19 +244,25 @@ class _Plan:
     """The static side of a chain of rules at one step.
 
     Numbers that are known in Python stay Python numbers, so that 1 - b2 is exact before it is
-    rounded; only arrays are traced.
+    rounded; only arrays are traced. `kept` has the dtypes of slots where arithmetic is in float32.
     """
 
     structure: Any
     known: tuple[float | None, ...]
     slots: tuple[type, ...]
+    kept: tuple[tuple[Any, ...], ...]
 
     @staticmethod
-    def of(rules: tuple[Rule, ...]) -> tuple["_Plan", tuple[Array, ...]]:
+    def of(rules: tuple[Rule, ...], storage: Storage) -> tuple["_Plan", tuple[Array, ...]]:
         leaves, structure = jax.tree.flatten(rules)
         known = tuple(x if isinstance(x, int | float) else None for x in leaves)
         numbers = tuple(x for x in leaves if not isinstance(x, int | float))
-        return _Plan(structure, known, tuple(each.slots for each in rules)), numbers
+        kinds = tuple(each.slots for each in rules)
+        kept = tuple(
+            tuple(kept_dtype(storage, kind, name, jnp.float32) for name in kind._fields)
+            for kind in kinds
+        )
+        return _Plan(structure, known, kinds, kept), numbers
 
     def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
         fill = iter(numbers)
@@ -269,12 +297,14 @@ def _leaf(
     update = cast(grad, dtype)
     p = None if param is None else cast(param, dtype)
     flat: list[Array] = []
-    for each, on, kept in zip(rules, active, slots, strict=True):
+    for each, on, kept, natural in zip(rules, active, slots, plan.kept, strict=True):
         if on:
             wide = [cast(x, dtype if jnp.iscomplexobj(x) else real) for x in kept]
             done = each.update(update, type(kept)(*wide), p, clock)
             update, new = _checked(each, done, grad, kept)
-            flat += [cast(x, old.dtype) for x, old in zip(new, kept, strict=True)]
+            for x, w, old, narrow in zip(new, wide, kept, natural, strict=True):
+                least = narrow if w.dtype == jnp.float32 else w.dtype
+                flat.append(cast(x, at_least(old.dtype, least)))
         else:
             flat += kept
     return cast(clock.choose_step(update), (grad if param is None else param).dtype), flat

@@ -9,13 +9,25 @@ from jax.typing import ArrayLike
 
 
 def common_dtype(*xs: Any) -> np.dtype:
-    """The narrowest dtype that holds all of `xs`, arrays or dtypes.
+    """The narrowest dtype that holds all of `xs`: arrays, weakly typed or not, numbers, dtypes.
 
     Converting slots and updates explicitly is what callers do with it, so it does not depend on
     the promotion rules that a user has chosen with `jax.numpy_dtype_promotion`.
     """
     with jax.numpy_dtype_promotion("standard"):
-        return jnp.result_type(*xs)
+        return jnp.result_type(*map(jnp.result_type, xs))
+
+
+def is_narrow(dtype: Any) -> bool:
+    """Whether it is a floating dtype of 8 bits or fewer, which JAX promotes to no other."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16
+
+
+def at_least(kept: Any, expected: Any) -> np.dtype:
+    """The dtype `kept`, or `expected` where that has more digits."""
+    if not jnp.issubdtype(kept, jnp.inexact):
+        return jnp.dtype(kept)
+    return jnp.dtype(kept if jnp.finfo(kept).bits >= jnp.finfo(expected).bits else expected)
 
 
 def cast(x: ArrayLike, dtype: Any) -> Any:

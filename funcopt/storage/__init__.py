@@ -14,6 +14,7 @@ a small difference.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, get_args, get_type_hints
 
 import jax.numpy as jnp
@@ -59,6 +60,7 @@ def part(storage: Storage, slots: type) -> Storage:
     return {name: dtype for name, dtype in storage.items() if not name or name in slots._fields}
 
 
+@cache
 def declared(slots: type, name: str) -> str:
     """What a slot is declared to be: "signed", "nonnegative" or "exact"."""
     return get_args(get_type_hints(slots, include_extras=True)[name])[-1]
