@@ -1,15 +1,17 @@
 """Parameters, gradients and slots, leaf by leaf, checked."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params, Updates
 
-from .math.dtypes import common_dtype, is_narrow
+from .math.dtypes import at_least, cast, common_dtype, is_narrow
 from .partition import path_name, path_names, some
+
+T = TypeVar("T")
 
 
 class Leaf(NamedTuple):
@@ -25,7 +27,7 @@ def parameters(params: Params) -> tuple[list[Array], Any]:
 
 
 def _parameter(path: tuple, leaf: Any) -> Array:
-    if not isinstance(leaf, float | complex) and not _is_array(leaf):
+    if not isinstance(leaf, float | complex) and not is_array(leaf):
         raise TypeError(
             f"The parameter {path_name(path)!r} is {leaf!r}, which is not an array. If this is an "
             "Equinox module, give `init` its arrays only: "
@@ -50,8 +52,17 @@ def _parameter(path: tuple, leaf: Any) -> Array:
     return jnp.asarray(leaf).astype(common_dtype(jnp.float32, dtype))
 
 
-def _is_array(x: Any) -> bool:
+def is_array(x: Any) -> bool:
     return hasattr(x, "dtype") and hasattr(x, "shape")
+
+
+def in_full(tree: T, least: Any = jnp.float32) -> T:
+    """The arrays of a state at least as wide as `least`.
+
+    A state that was cast, as half-precision checkpoints are, would go on in the type that it has:
+    a running mean of squares in bfloat16 stops at a quarter of its value.
+    """
+    return jax.tree.map(lambda x: cast(x, at_least(x.dtype, least)) if is_array(x) else x, tree)
 
 
 def gradients_beside(
@@ -131,7 +142,7 @@ def _different(what: str, params: list[str], grads: list[str]) -> ValueError:
 
 def _problem(leaf: Leaf) -> tuple[type[Exception], str] | None:
     beside = leaf.slots[:1] if leaf.param is None else (leaf.param,)
-    if not isinstance(leaf.grad, float | complex) and not _is_array(leaf.grad):
+    if not isinstance(leaf.grad, float | complex) and not is_array(leaf.grad):
         return TypeError, f"is {leaf.grad!r}, which is not an array."
     if getattr(leaf.grad, "dtype", None) == jax.dtypes.float0:
         return TypeError, (
@@ -191,4 +202,4 @@ def _matching(updates: Updates, params: Params, state_agrees: bool) -> list[Any]
 
 
 def _wants_gradient(x: Any) -> bool:
-    return _is_array(x) and jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+    return is_array(x) and jnp.issubdtype(jnp.result_type(x), jnp.inexact)

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
-from .leaves import Leaf, gradients_beside, parameters
+from .leaves import Leaf, gradients_beside, in_full, parameters
 from .math.dtypes import at_least, cast, common_dtype
 from .partition import Mask, checked_mask, marked
 from .record import record
@@ -125,7 +125,8 @@ class Lifted:
             updates, params, old, names=self._slot_names, shape_of=self._slot_shape
         )
 
-        feedback = hear(self._numbers, state.feedback, value, metric, state.count)
+        heard = in_full(state.feedback)
+        feedback = hear(self._numbers, heard, value, metric, state.count)
         learning_rate, rules = spoken(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)
@@ -145,7 +146,7 @@ class Lifted:
             count=clock.choose(t, state.count),
             lr=_renewed_rate(lr, state.lr, clock),
             slots=plan.rows(trees),
-            feedback=jax.tree.map(clock.choose, feedback, state.feedback),
+            feedback=jax.tree.map(clock.choose, feedback, heard),
         )
         return jax.tree.unflatten(structure, [update for update, _ in done]), new_state
 
@@ -163,9 +164,7 @@ class Lifted:
 
     def _slot_shape(self, index: int, array: Array) -> tuple[int, ...]:
         """The shape that a rule gives to a slot of `array`, which need not be the array's."""
-        shapes = [
-            x.shape for each in _at(0, self.rules) for x in jax.eval_shape(each.init, array)
-        ]
+        shapes = [x.shape for each in _at(0, self.rules) for x in jax.eval_shape(each.init, array)]
         return shapes[index]
 
     @property

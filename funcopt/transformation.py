@@ -228,6 +228,12 @@ def apply_updates(params: Params, updates: Updates) -> Params:
         parts = structure.flatten_up_to(params)
     except ValueError:
         ours, theirs = path_names(params), path_names(updates)
+        if sorted(ours) == sorted(theirs):
+            raise ValueError(
+                "apply_updates: updates and parameters have the same names in different "
+                f"containers or another order: {some(theirs)} and {some(ours)}. Take gradients "
+                "with respect to the tree that is updated, so that both are of one kind."
+            ) from None
         raise ValueError(
             "apply_updates: updates and parameters are different trees. Parameters without an "
             f"update: {some([name for name in ours if name not in theirs])}. Updates without a "

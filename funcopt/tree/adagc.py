@@ -77,6 +77,7 @@ class _AdaGC:
             self, updates, state, params, kind=AdaGCState, needs_params=False, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         if len(now.leaves) != len(state.gamma):
             raise ValueError(
                 f"clip_by_ema: the state was made for {len(state.gamma)} leaves, got gradients of "

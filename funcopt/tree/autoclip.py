@@ -89,6 +89,7 @@ class _AutoClip:
             self, updates, state, params, kind=AutoClipState, needs_params=False, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
         enters = jnp.isfinite(n) & (n > 0)
         known = jnp.where(enters, n, 1)

@@ -99,8 +99,9 @@ class _DAdaptAdagrad:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
             self, updates, state, params, kind=DAdaptAdagradState,
-            slots=DAdaptAdagradSlots._fields, value=value, metric=metric, gate=gate,
+            slots=DAdaptAdagradSlots, value=value, metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         x, x0, real = now.params, now.column(state.init_params), now.real
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
 

@@ -104,11 +104,12 @@ class _DAdaptAdamw:
             state,
             params,
             kind=DAdaptAdamState,
-            slots=DAdaptAdamSlots._fields,
+            slots=DAdaptAdamSlots,
             value=value,
             metric=metric,
             gate=gate,
         )
+        state = now.state
         g, v, s, real = now.grads, now.column(state.nu), now.column(state.grad_sum), now.real
         root_b2 = h.b2**0.5
         fresh = (1 - h.b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits

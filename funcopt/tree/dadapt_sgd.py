@@ -97,11 +97,12 @@ class _DAdaptSgd:
             state,
             params,
             kind=DAdaptSgdState,
-            slots=DAdaptSgdSlots._fields,
+            slots=DAdaptSgdSlots,
             value=value,
             metric=metric,
             gate=gate,
         )
+        state = now.state
         x, x0, s, real = (
             now.params,
             now.column(state.init_params),

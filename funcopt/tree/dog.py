@@ -116,9 +116,10 @@ class _Dog:
     ) -> tuple[Updates, DogState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
-            self, updates, state, params, kind=DogState, slots=("init_params",), value=value,
+            self, updates, state, params, kind=DogState, slots=DogSlots, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
         x, x0, real = now.params, now.column(state.init_params), now.real
 

@@ -95,11 +95,12 @@ class _Momo:
             state,
             params,
             kind=MomoState,
-            slots=("mu",),
+            slots=MomoSlots,
             value=value,
             metric=metric,
             gate=gate,
         )
+        state = now.state
         g, x, real = now.grads, now.params, now.real
         f = loss_value("momo", value, real)
         alpha, decay = h.learning_rate, h.weight_decay

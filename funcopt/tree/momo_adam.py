@@ -85,9 +85,10 @@ class _MomoAdam:
     ) -> tuple[Updates, MomoAdamState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
-            self, updates, state, params, kind=MomoAdamState, slots=("mu", "nu"), value=value,
+            self, updates, state, params, kind=MomoAdamState, slots=Moments, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         g, x, real, t = now.grads, now.params, now.real, now.clock.t
         f = loss_value("momo_adam", value, real)
         alpha, decay, rho = h.learning_rate, h.weight_decay, seen(h.b1, t, real)

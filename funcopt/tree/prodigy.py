@@ -113,11 +113,12 @@ class _Prodigy:
             state,
             params,
             kind=ProdigyState,
-            slots=ProdigySlots._fields,
+            slots=ProdigySlots,
             value=value,
             metric=metric,
             gate=gate,
         )
+        state = now.state
         g, x, x0, real = now.grads, now.params, now.column(state.init_params), now.real
         b3 = h.b2**0.5 if h.beta3 is None else h.beta3
         d, d0 = state.d, h.estim_lr0

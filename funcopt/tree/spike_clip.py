@@ -19,6 +19,7 @@ from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema
 from ..math.norm import norm, root
+from ..rules.rmsprop import SquareSlots
 from ..transformation import transformation
 from ..value import DecayRate, Offset, Threshold
 from .clip_state import clip_metrics, nothing_clipped, together
@@ -82,9 +83,10 @@ class _Spikes:
     ) -> tuple[Updates, SpikeState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
-            self, updates, state, params, kind=SpikeState, slots=("nu",), needs_params=False,
+            self, updates, state, params, kind=SpikeState, slots=SquareSlots, needs_params=False,
             value=value, metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         if not now.leaves:
             return updates, now.renew()
         begun = now.clock.t > self.grace

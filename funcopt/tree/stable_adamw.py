@@ -97,9 +97,10 @@ class _StableAdamW:
     ) -> tuple[Updates, StableAdamWState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
-            self, updates, state, params, kind=StableAdamWState, slots=("mu", "nu"), value=value,
+            self, updates, state, params, kind=StableAdamWState, slots=Moments, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         g, t, real = now.grads, now.clock.t, now.real
         mu, nu = now.column(state.mu), now.column(state.nu)
         state = now.renew(

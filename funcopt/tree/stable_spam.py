@@ -121,9 +121,10 @@ class _StableSpam:
     ) -> tuple[Updates, StableSpamState]:
         del extra_args  # they are for other members of a chain
         h, now = Turn.of(
-            self, updates, state, params, kind=StableSpamState, slots=("mu", "nu"), value=value,
+            self, updates, state, params, kind=StableSpamState, slots=Moments, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         if not now.leaves:
             return updates, now.renew(lr=h.learning_rate)
         t, real = now.clock.t, now.real

@@ -17,17 +17,18 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 from optax import Params, Updates, safe_increment
 
-from ..leaves import Leaf, gradients_beside, parameters
+from ..leaves import Leaf, gradients_beside, in_full, is_array, parameters
 from ..math.dtypes import common_dtype
 from ..math.moments import zeros_real
 from ..partition import marked
-from ..rule import Clock
+from ..rule import Clock, NoSlots
 from ..schedules.listening import begin, hear, spoken
 from ..storage import Storage, kept_dtype
 from ..value import number_at
 from .tree_math import Column
 
 H = TypeVar("H")
+S = TypeVar("S", bound=tuple)
 
 
 def _scheduled(record: Any) -> dict[str, Any]:
@@ -121,13 +122,18 @@ class Turn:
         params: Params | None,
         *,
         kind: type,
-        slots: tuple[str, ...] = (),
+        slots: type = NoSlots,
+        as_they_are: tuple[str, ...] = (),
         needs_params: bool = True,
         value: ArrayLike | None = None,
         metric: ArrayLike | None = None,
         gate: Array | None = None,
     ) -> tuple[H, "Turn"]:
-        """The record at this step, and the turn. `slots` are the trees in the state."""
+        """The record at this step, and the turn.
+
+        `slots` declares the trees in the state. Those and numbers that came in half precision,
+        which neither the storage nor `as_they_are` allows, are kept in full from then on.
+        """
         name = kind.__name__.removesuffix("State")
         if not isinstance(state, kind):
             raise ValueError(
@@ -140,8 +146,13 @@ class Turn:
                 f"{name} needs the parameters: call `tx.update(grads, state, params)`, not "
                 "`tx.update(grads, state)`."
             )
-        trees = [getattr(state, slot) for slot in slots]
-        leaves, structure = gradients_beside(updates, params, trees)
+        declared: tuple[str, ...] = slots._fields  # type: ignore[attr-defined]
+        storage = getattr(record, "storage", None)
+        least = {slot: kept_dtype(storage, slots, slot, jnp.float32) for slot in declared}
+        state = _in_full(state, least | dict.fromkeys(as_they_are, jnp.float16))
+        trees = {slot: getattr(state, slot) for slot in declared}
+        trees = {slot: tree for slot, tree in trees.items() if tree is not None}
+        leaves, structure = gradients_beside(updates, params, [*trees.values()], names=[*trees])
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         real = jnp.finfo(common_dtype(jnp.float32, *shown)).dtype
         count: Array = state.count  # type: ignore[attr-defined]
@@ -212,6 +223,15 @@ class Turn:
             kind = jnp.result_type(leaf.grad if leaf.param is None else leaf.param)
             out.append(self.clock.choose_step(step).astype(kind))
         return jax.tree.unflatten(self.structure, out)
+
+
+def _in_full(state: S, least: dict[str, Any]) -> S:
+    """The numbers of a state in float32 or wider, and its slots at least as wide as `least`."""
+    old = state._asdict()  # type: ignore[attr-defined]
+    ours = {name: x for name, x in old.items() if name in {*least, "feedback"} or is_array(x)}
+    return type(state)(
+        **old | {name: in_full(x, least.get(name, jnp.float32)) for name, x in ours.items()}
+    )
 
 
 def loss_value(name: str, value: ArrayLike | None, real: Any) -> Float[Array, ""]:

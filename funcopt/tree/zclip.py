@@ -88,6 +88,7 @@ class _ZClip:
             self, updates, state, params, kind=ZClipState, needs_params=False, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
         mean, std = state.mean.astype(now.real), state.std.astype(now.real)
         known, warm = jnp.isfinite(n) & (n > 0), state.entered < self.warmup

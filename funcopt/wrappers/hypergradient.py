@@ -82,8 +82,9 @@ class _Hypergradient:
     ) -> tuple[Updates, HypergradientState]:
         h, now = Turn.of(
             self, updates, state, params, kind=HypergradientState,
-            slots=HypergradientSlots._fields, value=value, metric=metric, gate=gate,
+            slots=HypergradientSlots, value=value, metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         g, last, real = now.grads, now.column(state.last_direction), now.real
 
         slope = vdot(g, last, real)

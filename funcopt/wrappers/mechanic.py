@@ -107,11 +107,12 @@ class _Mechanic:
             state,
             params,
             kind=MechanicState,
-            slots=MechanicSlots._fields,
+            slots=MechanicSlots,
             value=value,
             metric=metric,
             gate=gate,
         )
+        state = now.state
         g, x, delta, real = now.grads, now.params, now.column(state.delta), now.real
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
 

@@ -106,9 +106,10 @@ class ScheduleFree:
         **extra_args: Any,
     ) -> tuple[Updates, ScheduleFreeState]:
         h, now = Turn.of(
-            self, updates, state, params, kind=ScheduleFreeState, slots=("z",), value=value,
-            metric=metric, gate=gate,
+            self, updates, state, params, kind=ScheduleFreeState, slots=ScheduleFreeSlots,
+            as_they_are=("z",) if self.state_dtype else (), value=value, metric=metric, gate=gate,
         )  # fmt: skip
+        state = now.state
         y, z = now.params, now.column(state.z)
         given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: each for name, each in given.items() if each is not None}
