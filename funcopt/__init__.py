@@ -13,6 +13,7 @@ from .optimizer import Descend as Descend
 from .optimizer import descend as descend
 from .optimizer import lift as lift
 from .optimizer import optimizer as optimizer
+from .rate import with_rate as with_rate
 from .rule import Accumulator as Accumulator
 from .rule import Clock as Clock
 from .rule import Exact as Exact

@@ -622,7 +622,7 @@ def test_what_remembers_nothing_takes_any_state(tx):
 def test_no_learning_rate_or_several():
     with raises(ValueError, "no learning rate", "funcopt.metrics"):
         funcopt.current_lr(funcopt.scale_by_adam().init(PARAMS))
-    with raises(ValueError, "2 learning rates", "0/lr, 1/lr", "funcopt.metrics"):
+    with raises(ValueError, "2 learning rates", "0/lr 0.1", "1/lr 0.2", "funcopt.metrics"):
         funcopt.current_lr(funcopt.chain(funcopt.sgd(0.1), funcopt.sgd(0.2)).init(PARAMS))
 
 

@@ -89,8 +89,8 @@ def test_a_schedule_that_listens_in_one_group():
     tx = funcopt.partition({"kernel": funcopt.sgd(rate), "": funcopt.sgd(0.1)})
     _, state = trained(tx, PARAMS, GRADS, steps=4, value=jnp.float32(1.0))
     assert {name: float(x) for name, x in funcopt.metrics(state).items()} == {
-        "inner/lr": np.float32(0.1),
-        "inner/kernel/lr": 0.0625,
+        "lr/otherwise": np.float32(0.1),
+        "lr/kernel": 0.0625,
     }
     with pytest.raises(ValueError, match="value"):
         tx.update(GRADS, tx.init(PARAMS), PARAMS)

@@ -22,7 +22,7 @@ from optax import OptState, Params, Updates
 from ..leaves import gradients_beside
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..partition import path_names
-from ..transformation import gated, metrics, transformation
+from ..transformation import gated, reports, transformation
 from ..tree.norm import known, norms_of, square_sums, total
 from ..value import Base, Steps, Within
 from ..wrappers.baseline import Judgement, judge, no_baseline
@@ -280,8 +280,8 @@ class _Monitor:
 def _said(state: OptState) -> dict[str, Array]:
     """What a state reports, by the last word of each name; clips multiply."""
     said: dict[str, Array] = {}
-    for path, x in metrics(state).items():
-        name = path.split("/")[-1]
+    for name, *_, number in reports(state):
+        x = jnp.asarray(number, jnp.float32)
         if name == "clip_ratio":
             said[name] = said[name] * x if name in said else x
         else:

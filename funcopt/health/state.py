@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Float16, Int
 from optax import OptState
 
 from ..math.noise_scale import Noise
-from ..transformation import metrics
+from ..transformation import reports
 from ..wrappers.baseline import Baseline
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
 from .recorder import LAST_STEPS, SCALARS, Run
@@ -122,7 +122,7 @@ class MonitorState(NamedTuple):
 
     def metrics(self) -> dict[str, Array]:
         memory = self.memory
-        below = {name.split("/")[-1] for name in metrics(self.inner)}
+        below = {each.name for each in reports(self.inner)}
         if "grad_norm" in below:
             return {"events": memory.events.seen}
         last = memory.last[(self.count - 1) % LAST_STEPS, SCALARS.index("grad_norm")]

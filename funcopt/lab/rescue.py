@@ -17,6 +17,7 @@ import numpy as np
 
 import funcopt
 
+from ..transformation import reports
 from .compare import environment
 from .comparison import plural
 from .grid import parse_rates, parse_seeds
@@ -163,7 +164,7 @@ def training(task: Task, make: Make, steps: int) -> Callable[..., Any]:
             loss, grads = jax.value_and_grad(task.loss)(params, task.sample(data, i))
             norm = funcopt.global_norm(grads)
             params, state = funcopt.step(tx, grads, state, params, value=loss)
-            told = {name.split("/")[-1]: x for name, x in funcopt.metrics(state).items()}
+            told = {each.name: each.number for each in reports(state)}
             clipped = told.get("clip_ratio", jnp.ones(())) < 1
             refused = told.get("skipped", jnp.zeros(())) > 0
             return (params, state), (loss, norm, clipped, refused)

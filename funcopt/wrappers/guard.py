@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside
-from ..transformation import apply_updates, gated, metrics, transformation, where_open
+from ..transformation import apply_updates, gated, reports, transformation, where_open
 from ..tree.norm import norm_of, square_sums, total
 from ..value import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
 from .agreement import everywhere
@@ -41,7 +41,7 @@ class GuardState(NamedTuple):
     rebased: Int[Array, ""]
 
     def metrics(self) -> dict[str, Array]:
-        below = {name.split("/")[-1] for name in metrics(self.inner)}
+        below = {each.name for each in reports(self.inner)}
         norm = {} if "grad_norm" in below else {"grad_norm": self.grad_norm}
         return {
             **norm,

@@ -29,7 +29,7 @@ from optax import OptState, Params, Updates
 
 from ..rule import Exact
 from ..storage import Storage, check_slots
-from ..transformation import chain, metrics, transformation
+from ..transformation import chain, rates, transformation
 from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
 from ..value import Base, Choice, NonNegative, Positive, Within
@@ -58,9 +58,8 @@ class MechanicState(NamedTuple):
     feedback: tuple = ()
 
     def metrics(self) -> dict[str, Array]:
-        reported = metrics(self.base_optimizer_state)
-        known = any(name.split("/")[-1] == "lr" for name in reported)
-        return {"scale": self.lr} if known else {"scale": self.lr, "lr": self.lr}
+        own = {} if rates(self.base_optimizer_state) else {"lr": self.lr}
+        return {"scale": self.lr, **own}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ class PartitionState(NamedTuple):
 
     inner: dict[str, OptState]
 
+    def by_group(self) -> dict[str, OptState]:
+        return self.inner
+
 
 @dataclass(frozen=True)
 class _Partition:
@@ -141,8 +144,9 @@ def partition(transforms: Transforms, param_labels: Params | Callable[..., Any] 
             tree is enough), or a function from parameters to one, as in optax. None: the labels
             are regular expressions that are searched in the path; `""` takes what no other does.
 
-    Extra arguments of `update` reach all groups. `funcopt.metrics` names what several groups
-    report by their labels.
+    Extra arguments of `update` reach all groups. What several groups report has their labels in
+    `funcopt.metrics`: `lr/bias`, and `lr/otherwise` for the group `""`. `funcopt.current_lr` is
+    the rate that all groups share.
 
     Raises:
         TypeError: `transforms` is no dict of transformations.

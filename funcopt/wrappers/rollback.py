@@ -30,7 +30,7 @@ from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, parameters
 from ..math.dtypes import common_dtype
-from ..transformation import gated, metrics, transformation
+from ..transformation import gated, reports, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, Flag, Steps
 from .agreement import everywhere
@@ -175,7 +175,7 @@ def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> B
 
 
 def _said(inner: OptState, *names: str) -> Array:
-    found = [x for name, x in metrics(inner).items() if name.split("/")[-1] in names]
+    found = [jnp.asarray(x, jnp.float32) for name, *_, x in reports(inner) if name in names]
     return jnp.stack([jnp.zeros([], jnp.float32), *found])
 
 

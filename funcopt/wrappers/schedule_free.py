@@ -23,7 +23,7 @@ from optax import OptState, Params, ScalarOrSchedule, Updates
 
 from ..rule import Exact
 from ..storage import Storage, check_slots
-from ..transformation import chain, metrics, transformation
+from ..transformation import chain, rates, transformation
 from ..tree.average import mixed
 from ..tree.tree_math import axpy, minus, ratio
 from ..tree.turn import Start, Turn
@@ -49,8 +49,7 @@ class ScheduleFreeState(NamedTuple):
     feedback: tuple = ()
 
     def metrics(self) -> dict[str, Array]:
-        reported = metrics(self.base_optimizer_state)
-        return {} if any(name.split("/")[-1] == "lr" for name in reported) else {"lr": self.lr}
+        return {} if rates(self.base_optimizer_state) else {"lr": self.lr}
 
     def eval_params(self, params: Params) -> Params:
         if self.x is not None:
@@ -150,14 +149,13 @@ class ScheduleFree:
     def _rate(self, h: Any, base_state: OptState, real: Any) -> Float[Array, ""]:
         if self.learning_rate is not None:
             return jnp.asarray(h.learning_rate, real)
-        reported = metrics(base_state)
-        rates = [x for name, x in reported.items() if name.split("/")[-1] == "lr"]
-        if len(rates) != 1:
+        found = list(rates(base_state).values())
+        if len(found) != 1:
             raise ValueError(
-                f"schedule_free: the base optimizer reports {len(rates) or 'no'} learning rate"
-                f"{'s' * (len(rates) != 1)}, so give schedule_free its learning_rate."
+                f"schedule_free: the base optimizer reports {len(found) or 'no'} learning rate"
+                f"{'s' * (len(found) != 1)}, so give schedule_free its learning_rate."
             )
-        return jnp.array(rates[0], real)  # a copy: both states may be donated
+        return jnp.array(found[0], real)  # a copy: both states may be donated
 
 
 @transformation
