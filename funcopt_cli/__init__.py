@@ -2,38 +2,51 @@
 
 import difflib
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
-USAGE, INTERRUPTED = 2, 130
+from . import interrupts
+
+USAGE = 2
 
 
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
+    interrupts.end_at_once()
+    command = understood(sys.argv[1:])
+    interrupts.raise_always()
     try:
-        status = run(sys.argv[1:])
+        status = command()
     except KeyboardInterrupt:
-        print("funcopt: interrupted before anything was finished.", file=sys.stderr)
-        status = INTERRUPTED
+        print(interrupts.MESSAGE, file=sys.stderr)
+        status = interrupts.INTERRUPTED
+    if status == interrupts.INTERRUPTED:
+        interrupts.leave(status)
     sys.exit(status)
 
 
 def run(argv: list[str]) -> int:
     """Run one command and return its status: 0, 2 for bad input, 130 when interrupted."""
+    return understood(argv)()
+
+
+def understood(argv: list[str]) -> Callable[[], int]:
+    """What to call for `argv`, with everything imported that it takes."""
     try:
         from . import arguments
     except ModuleNotFoundError as error:
         if error.name != "tyro":
             raise
-        return refuse('this needs the extra "lab": pip install "funcopt[lab]"')
+        return partial(refuse, 'this needs the extra "lab": pip install "funcopt[lab]"')
     if argv in (["--version"], ["-V"]):
-        print(f"funcopt {installed()}")
-        return 0
+        return show_version
     if argv and not argv[0].startswith("-") and argv[0] not in arguments.COMMANDS:
         near = difflib.get_close_matches(argv[0], arguments.COMMANDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         known = ", ".join(arguments.COMMANDS)
-        return refuse(f"unknown command {argv[0]!r}.{hint} Available: {known}.")
+        return partial(refuse, f"unknown command {argv[0]!r}.{hint} Available: {known}.")
     options = arguments.parse(argv)
 
     from funcopt.lab import terminal
@@ -47,7 +60,12 @@ def run(argv: list[str]) -> int:
         arguments.List: terminal.run_list,
         arguments.Show: terminal.run_show,
     }
-    return runners[type(options)](options)
+    return partial(runners[type(options)], options)
+
+
+def show_version() -> int:
+    print(f"funcopt {installed()}")
+    return 0
 
 
 def installed() -> str:
