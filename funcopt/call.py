@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .signatures import Named, readable
 from .value import checked_arguments, is_number, is_tracer, signature
 
 
@@ -164,6 +165,11 @@ def value_factory(kind: type, function: Callable) -> Callable:
         value.body()  # what the body refuses is refused here
         return value
 
+    shown = readable(function)
+    if shown.return_annotation is shown.empty:
+        shown = shown.replace(return_annotation=Named(kind.__name__, kind))
+    # What inspect.signature reads, which is what help() and notebooks print.
+    vars(factory)["__signature__"] = shown
     return factory
 
 

@@ -1,11 +1,13 @@
 """What a rule is: an algorithm for ONE array, its slots, and the clock it reads."""
 
+import sys
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .record import record
+from .signatures import readable
 
 Signed = Annotated[Array, "signed"]
 """A slot whose elements may be negative."""
@@ -107,6 +109,10 @@ def rule(
 
     def decorate(cls: R) -> R:
         cls.acts_on, cls.slots, cls.needs_params = acts_on, slots, needs_params
-        return record(cls)
+        told = cls.__doc__ or sys.modules[cls.__module__].__doc__
+        cls.__doc__ = told or f"The rule {cls.__name__}."
+        made = record(cls)
+        made.__signature__ = readable(made)
+        return made
 
     return decorate

@@ -32,7 +32,7 @@ from ..partition import Mask
 from ..rules.moment_slots import Moments
 from ..storage import Storage, check_slots, with_slot
 from ..transformation import transformation
-from ..value import DecayRate, DType, NonNegative, OptionalSteps, Rate, Within
+from ..value import ClosedDecayRate, DecayRate, DType, NonNegative, OptionalSteps, Rate
 from .clip_state import clip_metrics, nothing_clipped
 from .stable_adamw import kept_moments, square
 from .tree_math import ratio as fraction
@@ -214,7 +214,7 @@ def stable_spam(
     mu_dtype: DType = None,
     reset_interval: OptionalSteps = 1000,
     total_steps: OptionalSteps = None,
-    eta_min: Within(0, 1) = 0.5,  # type: ignore[valid-type]
+    eta_min: ClosedDecayRate = 0.5,
     storage: Storage = None,
 ):
     """Stable-SPAM: Adam for gradients with spikes, made for training in four bits.
