@@ -62,6 +62,12 @@ class Where:
 
 def where(mask: Mask, rule: Rule) -> Rule | Where:
     """`rule`, for the parameters that `mask` means."""
+    if not isinstance(rule, Rule):
+        raise TypeError(
+            f"where takes a rule such as funcopt.Scale(0.1), got {rule!r}. For a transformation on "
+            "some parameters only, use funcopt.partition({pattern: transformation}) or "
+            "optax.masked(transformation, mask)."
+        )
     if mask is None:
         return rule
     if rule.slots._fields:  # type: ignore[attr-defined]

@@ -1,17 +1,32 @@
 """Records of numbers as pytrees whose class is part of their structure."""
 
-from dataclasses import dataclass, fields
-from typing import TypeVar, dataclass_transform
+import inspect
+from dataclasses import Field, dataclass, fields
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin
 
 import jax
 
 C = TypeVar("C", bound=type)
 
 
+def static_fields(cls: type) -> list[str]:
+    """The names of a record's fields that belong to the structure."""
+    types = inspect.get_annotations(cls, eval_str=True)
+
+    def is_static(field: Field) -> bool:
+        type_: Any = types.get(field.name, field.type)
+        if get_origin(type_) is Annotated:
+            type_ = get_args(type_)[0]
+        chooses = type_ in (bool, str) or get_origin(type_) is Literal
+        return chooses or bool(field.metadata.get("static"))
+
+    return [field.name for field in fields(cls) if is_static(field)]
+
+
 @dataclass_transform(frozen_default=True)
 def record(cls: C) -> C:
-    """Make a class a frozen dataclass and a pytree; fields annotated `bool`, `str` or with
-    `metadata={"static": True}` belong to the structure.
+    """Make a class a frozen dataclass and a pytree; fields annotated `bool`, `str`, a `Literal` or
+    with `metadata={"static": True}` belong to the structure.
 
     `jax.tree_util.register_dataclass` leaves the class out: the structures of `Scale(0.5)` and
     `Clip(0.5)` would be equal, and one would run in place of the other where `jit` has traced it.
@@ -26,7 +41,7 @@ def record(cls: C) -> C:
     False
     """
     cls = dataclass(frozen=True)(cls)
-    static = [f.name for f in fields(cls) if f.type in (bool, str) or f.metadata.get("static")]
+    static = static_fields(cls)
     data = [f.name for f in fields(cls) if f.name not in static]
 
     def structure(made):

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .record import record
 from .signatures import readable
+from .value import check_choices
 
 Signed = Annotated[Array, "signed"]
 """A slot whose elements may be negative."""
@@ -66,6 +67,9 @@ class Rule:
     needs_params: ClassVar[bool] = False
     slots: ClassVar[type] = NoSlots
 
+    def __post_init__(self):
+        check_choices(self)
+
     def init(self, param: Array) -> Any:
         """The slots of one parameter, before the first update."""
         del param
@@ -92,8 +96,8 @@ def rule(
             `Accumulator` or `Exact`.
         needs_params: whether `update` reads the parameter.
 
-    Fields annotated `bool` or `str` choose the algorithm and are static; all others are numbers
-    or schedules of them.
+    Fields annotated `bool`, `str` or a `Literal` choose the algorithm and are static; all others
+    are numbers or schedules of them.
 
     >>> from funcopt import Rule, rule, value
     >>> @rule(acts_on="element")

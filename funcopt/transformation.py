@@ -298,7 +298,16 @@ def metrics(state: OptState) -> dict[str, Float[Array, ""]]:
     >>> {name: float(x) for name, x in funcopt.metrics(state).items()}
     {'grad_norm': 5.0, 'clip_ratio': 0.2..., 'clipped': 1.0, 'lr': 0.5}
     """
+    _refuse_transformation("metrics", state)
     return {name: jnp.asarray(x, jnp.float32) for name, x in _named(reports(state)).items()}
+
+
+def _refuse_transformation(name: str, state: Any) -> None:
+    if isinstance(state, optax.GradientTransformation):
+        raise TypeError(
+            f"{name} takes a state, got the transformation {state!r}. `tx.init(params)` makes one, "
+            "and `tx.update` returns the next."
+        )
 
 
 class Report(NamedTuple):
@@ -380,6 +389,7 @@ def current_lr(state: OptState) -> Float[Array, ""]:
     >>> float(funcopt.current_lr(tx.init({"w": 1.0})))
     0.25
     """
+    _refuse_transformation("current_lr", state)
     found = {name: jnp.asarray(x, jnp.float32) for name, x in rates(state).items()}
     if not found:
         raise ValueError(

@@ -16,6 +16,8 @@ import optax
 from jax.typing import DTypeLike
 from optax import ScalarOrSchedule
 
+from .record import static_fields
+
 
 def is_tracer(x: object) -> bool:
     return isinstance(x, jax.core.Tracer)
@@ -206,6 +208,23 @@ def _checks(annotated: Any) -> dict[str, Callable]:
 
 
 signature = cache(inspect.signature)
+
+
+@cache
+def _choices(kind: type) -> dict[str, Callable]:
+    """The checks of a record's fields that choose, which no schedule or tracer replaces."""
+    flags = inspect.get_annotations(kind, eval_str=True)
+    return {
+        name: _checks(kind).get(name, _flag)
+        for name in static_fields(kind)
+        if name in _checks(kind) or flags.get(name) is bool
+    }
+
+
+def check_choices(record: Any) -> None:
+    """Check those fields of a record that choose the algorithm."""
+    for name, check in _choices(type(record)).items():
+        check(f"{type(record).__name__}: {name}", getattr(record, name))
 
 
 def check_fields(record: Any) -> None:

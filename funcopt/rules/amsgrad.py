@@ -36,7 +36,7 @@ class Amsgrad(Rule):
     b2: DecayRate = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
-    variant: str = "optax"
+    variant: Variant = "optax"
 
     def init(self, param: Inexact[Array, "*p"]) -> AmsgradSlots:
         return AmsgradSlots(

@@ -38,7 +38,7 @@ class Nadam(Rule):
     b2: DecayRate = 0.999
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
-    variant: str = "dozat"
+    variant: Variant = "dozat"
     momentum_decay: NonNegative = 0.004
 
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
