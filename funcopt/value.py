@@ -16,6 +16,7 @@ import optax
 from jax.typing import DTypeLike
 from optax import ScalarOrSchedule
 
+from .math.dtypes import dtype_named
 from .record import static_fields
 
 
@@ -27,8 +28,10 @@ def is_number(x: object) -> bool:
     """Whether `x` is a real number, an array of them, or a tracer of one; never a bool."""
     if isinstance(x, bool | np.bool_):
         return False
-    if isinstance(x, int | float | np.number | np.ndarray | jax.Array):
-        dtype = jnp.result_type(x)
+    if isinstance(x, int | float):
+        return True
+    if isinstance(x, np.number | np.ndarray | jax.Array):
+        dtype = x.dtype
         return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
     return False
 
@@ -110,7 +113,7 @@ class Choice:
     names: tuple[str, ...]
 
     def __call__(self, where: str, x: Any) -> Any:
-        if x not in self.names:
+        if not isinstance(x, str) or x not in self.names:
             raise ValueError(f"{where} must be one of {', '.join(self.names)}, got {x!r}.")
         return x
 
@@ -118,10 +121,9 @@ class Choice:
 def _dtype_name(where: str, x: Any) -> str | None:
     if x is None:
         return None
-    try:
-        dtype = jnp.dtype(x)
-    except TypeError as error:
-        raise TypeError(f"{where} must be the name of a dtype or None, got {x!r}.") from error
+    dtype = dtype_named(x)
+    if dtype is None:
+        raise TypeError(f"{where} must be the name of a dtype or None, got {x!r}.")
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"{where} must be a floating dtype, got {dtype.name}.")
     return dtype.name

@@ -18,6 +18,16 @@ def common_dtype(*xs: Any) -> np.dtype:
         return jnp.result_type(*map(jnp.result_type, xs))
 
 
+def dtype_named(x: Any) -> np.dtype | None:
+    """The dtype that `x` names; None for anything else, such as an array, which only has one."""
+    if isinstance(x, np.ndarray | np.generic | jax.Array):
+        return None
+    try:
+        return jnp.dtype(x)
+    except TypeError:
+        return None
+
+
 def is_narrow(dtype: Any) -> bool:
     """Whether it is a floating dtype of 8 bits or fewer, which JAX promotes to no other."""
     return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16

@@ -20,6 +20,8 @@ from typing import Annotated, Any, get_args, get_type_hints
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ..math.dtypes import dtype_named
+
 REDUCED = ("bfloat16", "float16", "float32")
 
 
@@ -30,10 +32,8 @@ def checked_storage(where: str, storage: Any) -> Any:
         return {
             name: checked_storage(f"{where}[{name!r}]", dtype) for name, dtype in storage.items()
         }
-    try:
-        name = jnp.dtype(storage).name
-    except TypeError:
-        name = None
+    dtype = dtype_named(storage)
+    name = None if dtype is None else dtype.name
     if name not in REDUCED:
         raise ValueError(
             f"{where} must be None, one of {', '.join(REDUCED)}, or a dict of these by slot, "
