@@ -64,6 +64,11 @@ class Value:
         raise NotImplementedError
 
     @property
+    def factory(self) -> Callable:
+        """The function whose call this is."""
+        return self._call.factory
+
+    @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of the call, defaults included, in the order of the signature."""
         return dict(zip(self._call.parameters, self._call.arguments(self._numbers), strict=True))

@@ -1,6 +1,6 @@
 """The learning rate of a transformation, replaced wherever it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def with_rate(
     found: list[Any] = learning_rates(tx)
     if not found:
         raise ValueError(
-            f"with_rate: {tx!r} has no learning rate that could be replaced; use a function of "
+            f"with_rate: {tx!r} has no learning rates that could be replaced; use a function of "
             "the rate, such as lambda rate: funcopt.chain(..., funcopt.adam(rate))."
         )
     if not keep_ratios or not differ(found):
@@ -67,6 +67,16 @@ def learning_rates(tx: GradientTransformation) -> list[ScalarOrSchedule]:
     return found
 
 
+def nested(tx: GradientTransformation) -> Iterator[GradientTransformation]:
+    """`tx` and every transformation of funcopt that it was made from."""
+    yield tx
+    for x in tx.arguments.values():
+        inside = x.values() if isinstance(x, Mapping) else x if type(x) is tuple else [x]
+        for each in inside:
+            if isinstance(each, GradientTransformation):
+                yield from nested(each)
+
+
 def differ(rates: list[Any]) -> bool:
     """Whether these learning rates are not all the same."""
     first: Any = rates[0]
@@ -79,16 +89,16 @@ def _changed(tx: Any, change: Callable[[Any], Any]) -> Any:
     """`tx` with `change(rate)` for every learning rate below."""
     if not isinstance(tx, GradientTransformation):
         return tx
-    factory, arguments = tx._call.factory, tx.arguments
+    arguments = tx.arguments
     changes = {}
     for name, x in arguments.items():
         if name == "learning_rate" and x is not None:
             changes[name] = change(x)
         elif isinstance(x, GradientTransformation):
             changes[name] = _changed(x, change)
-        elif isinstance(x, Mapping) and factory is partition:
+        elif isinstance(x, Mapping) and tx.factory is partition:
             changes[name] = {label: _group(label, each, change) for label, each in x.items()}
-        elif isinstance(x, tuple) and factory is chain:
+        elif isinstance(x, tuple) and tx.factory is chain:
             changes[name] = tuple(_changed(each, change) for each in x)
             with_one = [each for each in x if _has_rate(each)]
             if len(with_one) > 1:

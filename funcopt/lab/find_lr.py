@@ -11,14 +11,18 @@ import optax
 
 import funcopt
 
+from ..given import trained
+from ..rate import nested
+from .batches import batch_at, finite, is_function, stacked
 from .candidates import parse
 from .grid import parse_seeds
 from .lr_range import CONVENTIONS, DEFAULT, FEWEST, RangeTest, nothing, read, track
 from .names import look_up
+from .task import keyed
 
 
 def find_lr(
-    loss_fn: Callable[[Any, Any], jax.Array],
+    loss_fn: Callable[..., jax.Array],
     params: Any,
     batches: Any,
     tx: Any,
@@ -37,12 +41,19 @@ def find_lr(
     where the loss diverges: the parameters stay as they are from there on. All of it is one
     compiled scan, mapped over the seeds; nothing that is given is changed.
 
-    - `loss_fn(params, batch)`: the loss, a scalar.
-    - `params`: where every run starts, or a function `key -> params`.
-    - `batches`: a tree of arrays `[batch, ...]`, which every seed takes in an order of its own,
-      over and over; or a function `(key, step) -> batch`.
-    - `tx`: a transformation of funcopt with a learning rate, which is replaced; a function
-      `rate -> transformation`; or a call without its rate, such as `"sgd(momentum=0.9)"`.
+    A batch with numbers that are not finite is left out, and a step after which parameters would
+    not be finite does not count; one alone is no divergence. The answer says how many there were.
+
+    - `loss_fn(params, batch)`: the loss, a scalar; or `loss_fn(params, batch, key)`.
+    - `params`: where every run starts: parameters, a whole model (of which the floating-point
+      arrays are trained), or a function `key -> params`.
+    - `batches`: a loader, a generator or a list of batches, of which `steps` are taken and those
+      of another shape than the first are left out; or a tree of arrays `[batch, ...]`; every seed
+      takes them in an order of its own, over and over. Or a function `(key, step) -> batch`.
+    - `tx`: the transformation of funcopt that will train, guarded, monitored, partitioned, whose
+      learning rate is replaced (rates of groups that differ keep their ratios to the largest, of
+      which the answer is); a function `rate -> transformation`; or a call without its rate, such
+      as `"sgd(momentum=0.9)"`. Behind `accumulate` a step takes as many batches as an update.
     - `lr_min`, `lr_max`: the range, positive. `steps`: at least 30.
     - `seeds`: how many runs, or their seeds; the answer is the median over them.
     - `smooth`: of the running mean, in [0, 1). `stop_factor`: above 1; how many times worse than
@@ -52,7 +63,7 @@ def find_lr(
     `.suggestion` is the peak of a schedule that decays to zero. A rate that stays constant has to
     be smaller, because the noise of minibatches stays as well: `.constant`. The record has all four
     conventions. Both are None where the loss never falls, has diverged at the start, or is not
-    finite; `.reason` says which.
+    finite; `.reason` says which. `funcopt.with_rate(tx, found.suggestion)` takes it over.
 
     Raises `ValueError` and `TypeError` for arguments other than these.
 
@@ -68,58 +79,115 @@ def find_lr(
     check(lr_min, lr_max, steps, smooth, stop_factor)
     look_up("convention", convention, CONVENTIONS)
     rates = np.geomspace(lr_min, lr_max, steps)
-    run = range_program(loss_fn, params, batches, make, smooth, stop_factor)
+    loss, every = keyed(loss_fn), in_an_update(tx)
+    fixed, model_at = beginning(params)
+
+    def fits(batch):
+        try:
+            jax.eval_shape(lambda key: loss(model_at(key, fixed), batch, key), jax.random.key(0))
+        except Exception:  # whatever a user's loss raises where a batch is not one of its own
+            return False
+        return True
+
+    data = stacked(batches, steps * every, fits)
+    run = range_program(loss, model_at, make, smooth, stop_factor, every)
     keys = jax.vmap(jax.random.key)(jnp.asarray(starts, jnp.uint32))
-    over_seeds = jax.jit(jax.vmap(run, in_axes=(0, None)))
-    losses = np.asarray(over_seeds(keys, jnp.asarray(rates, jnp.float32)))
-    return read(rates, losses, smooth=smooth, stop_factor=stop_factor, convention=convention)
+    arrays = () if is_function(data) else data
+
+    def one_seed(key, rates, fixed, arrays):
+        return run(key, rates, fixed, data if is_function(data) else arrays)
+
+    over_seeds = jax.jit(jax.vmap(one_seed, (0, None, None, None)))
+    done = over_seeds(keys, jnp.asarray(rates, jnp.float32), fixed, arrays)
+    losses, bad_batches, bad_steps = map(np.asarray, done)
+    return read(
+        rates,
+        losses,
+        smooth=smooth,
+        stop_factor=stop_factor,
+        convention=convention,
+        bad_batches=bad_batches,
+        bad_steps=bad_steps,
+    )
 
 
-def range_program(loss_fn, params, batches, make, smooth, stop_factor):
-    """`run(key, rates) -> losses`, NaN from where the run has stopped."""
+def beginning(params: Any) -> tuple[Any, Callable[[jax.Array, Any], Any]]:
+    """The arrays that every run starts from, and `model_at(key, arrays)`."""
+    if is_function(params):
+        return (), lambda key, fixed: params(key)
+    arrays, whole = trained(params)
+    return jax.tree.map(jnp.asarray, arrays), lambda key, fixed: whole(fixed)
 
-    def run(key, rates):
+
+def range_program(loss_fn, model_at, make, smooth, stop_factor, every):
+    """`run(key, rates, fixed, batches) -> (losses, bad batches, bad steps)`.
+
+    The losses are those of `loss_fn(model, batch, key)`, NaN from where the run has stopped and
+    where a batch or a step is bad. Each rate stays for `every` batches.
+    """
+
+    def run(key, rates, fixed, batches):
         start, data = jax.random.split(key)
-        begin = params(start) if is_function(params) else jax.tree.map(jnp.asarray, params)
-        batch_at = sampler(batches, data)
+        begin, whole = trained(model_at(start, fixed))
+        begin = jax.tree.map(jnp.asarray, begin)
+        batch_of = batch_at(batches, data)
+
+        def differentiated(params, state, batch, key):
+            loss = loss_fn(whole(params), batch, key)
+            if jnp.ndim(loss):
+                raise ValueError(f"loss_fn: an array of shape {loss.shape} returned, not a scalar.")
+            return scaled(loss, state), loss
+
+        def one_batch(carry, step, rate, stopped):
+            params, state = carry
+            batch, key = batch_of(step), jax.random.fold_in(data, step)
+            slopes = jax.grad(differentiated, has_aux=True)
+            grads, loss = slopes(params, state, batch, key)
+            new = funcopt.step(make(rate), grads, state, params, value=loss)
+            usable, sound = finite(batch), finite(new[0])
+            counts = usable & sound & ~stopped
+            kept = jax.tree.map(lambda old, new: jnp.where(counts, new, old), carry, new)
+            return kept, loss.astype(jnp.float32), usable, sound & jnp.isfinite(loss)
 
         def one(carry, now):
             params, state, memory = carry
-            step, rate = now
-            loss, grads = jax.value_and_grad(loss_fn)(params, batch_at(step))
-            new = funcopt.step(make(rate), grads, state, params, value=loss)
-            was_stopped = memory.stopped
-            memory, _ = track(memory, loss, smooth, stop_factor)
-            kept = jax.tree.map(
-                lambda old, new: jnp.where(memory.stopped, old, new), (params, state), new
-            )
-            return (*kept, memory), jnp.where(was_stopped, jnp.nan, loss.astype(jnp.float32))
+            first, rate = now
+
+            def inner(carry, step):
+                kept, *said = one_batch(carry, step, rate, memory.stopped)
+                return kept, said
+
+            before, was_stopped = (params, state), memory.stopped
+            kept, (each, usable, sound) = jax.lax.scan(inner, before, first + jnp.arange(every))
+            said = jnp.where(sound, each, jnp.nan)
+            loss = jnp.mean(said, where=usable)
+            heard, _ = track(memory, loss, smooth, stop_factor)
+            memory = jax.tree.map(lambda old, new: jnp.where(usable.any(), new, old), memory, heard)
+            kept = jax.tree.map(lambda old, new: jnp.where(memory.stopped, old, new), before, kept)
+            bad = ~usable.all(), (usable & ~sound).any()
+            told = jnp.where(was_stopped, jnp.nan, loss), *(x & ~was_stopped for x in bad)
+            return (*kept, memory), told
 
         carry = begin, make(rates[0]).init(begin), nothing()
-        return jax.lax.scan(one, carry, (jnp.arange(len(rates)), rates))[1]
+        return jax.lax.scan(one, carry, (every * jnp.arange(len(rates)), rates))[1]
 
     return run
 
 
-def is_function(x: Any) -> bool:
-    """Whether `x` is a function rather than a tree of arrays, which may be callable as well."""
-    return callable(x) and jax.tree.leaves(x) == [x]
+def scaled(loss: jax.Array, state: Any) -> jax.Array:
+    """The loss to differentiate: times the scale that the state of a `loss_scale` has."""
+    try:
+        return funcopt.scale_loss(loss, state)
+    except ValueError:
+        return loss
 
 
-def sampler(batches: Any, key: jax.Array) -> Callable[[Any], Any]:
-    """`step -> batch`, for one run."""
-    if is_function(batches):
-        return lambda step: batches(key, step)
-    leaves = [jnp.shape(leaf) for leaf in jax.tree.leaves(batches)]
-    counts = {shape[0] for shape in leaves if shape}
-    if len(counts) != 1 or not all(leaves) or 0 in counts:
-        raise ValueError(
-            f"batches: leaves of the shapes {leaves} given, expected arrays whose first axis "
-            "counts the batches, the same for all; or a function (key, step) -> batch."
-        )
-    (count,) = counts
-    order = jax.random.permutation(key, count)
-    return lambda step: jax.tree.map(lambda leaf: jnp.asarray(leaf)[order[step % count]], batches)
+def in_an_update(tx: Any) -> int:
+    """How many batches `accumulate` takes for an update."""
+    if not isinstance(tx, funcopt.GradientTransformation):
+        return 1
+    counts = [each.arguments["every"] for each in nested(tx) if each.factory is funcopt.accumulate]
+    return max([count for count in counts if isinstance(count, int)], default=1)
 
 
 def as_factory(tx: Any) -> Callable[[Any], Any]:
@@ -127,40 +195,14 @@ def as_factory(tx: Any) -> Callable[[Any], Any]:
     if isinstance(tx, str):
         return parse(tx).make
     if isinstance(tx, funcopt.GradientTransformation):
-        with_rate(tx, 1e-3)
-        return lambda rate: with_rate(tx, rate)
+        funcopt.with_rate(tx, 1e-3, keep_ratios=True)
+        return lambda rate: funcopt.with_rate(tx, rate, keep_ratios=True)
     if isinstance(tx, optax.GradientTransformation) or not callable(tx):
         raise TypeError(
             f"tx: {tx!r} given, whose learning rate cannot be replaced; expected a transformation "
             "of funcopt, or a function of the rate such as lambda rate: optax.adam(rate)."
         )
     return tx
-
-
-def with_rate(tx: Any, rate: Any) -> Any:
-    """`tx` with another learning rate: its own, or that of the one member of a chain that has one.
-
-    >>> clipped = funcopt.chain(funcopt.clip(1.0), funcopt.adam(1e-3))
-    >>> with_rate(clipped, 0.1)
-    chain(clip(max_delta=1.0), adam(learning_rate=0.1))
-    """
-    if "learning_rate" in tx.arguments:
-        return tx.replace(learning_rate=rate)
-    members = tx.arguments.get("transforms", ())
-    own = [place for place, member in enumerate(members) if has_rate(member)]
-    if len(own) != 1:
-        raise ValueError(
-            f"tx: {tx!r} has {len(own) or 'no'} learning rates that could be replaced, expected "
-            "one; give a function of the rate instead, such as lambda rate: funcopt.adam(rate)."
-        )
-    changed = with_rate(members[own[0]], rate)
-    return tx.replace(transforms=(*members[: own[0]], changed, *members[own[0] + 1 :]))
-
-
-def has_rate(tx: Any) -> bool:
-    if not isinstance(tx, funcopt.GradientTransformation):
-        return False
-    return "learning_rate" in tx.arguments or any(map(has_rate, tx.arguments.get("transforms", ())))
 
 
 def check(lr_min: float, lr_max: float, steps: int, smooth: float, stop_factor: float) -> None:

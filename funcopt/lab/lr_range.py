@@ -13,7 +13,7 @@ Cyclical learning rates, arXiv:1506.01186, section 3.3.
 import csv
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,14 +73,21 @@ def track(
 
 
 @jax.jit
-def follow(losses: jax.Array, smooth: Any, stop_factor: Any) -> tuple[jax.Array, jax.Array]:
-    """`track` over `losses[seed, step]`: the smoothed losses, and where the test has stopped."""
+def follow(
+    losses: jax.Array, left_out: jax.Array, smooth: Any, stop_factor: Any
+) -> tuple[jax.Array, jax.Array]:
+    """`track` over `losses[seed, step]`: the smoothed losses, and where the test has stopped.
 
-    def one(memory, loss):
-        memory, smoothed = track(memory, loss, smooth, stop_factor)
-        return memory, (smoothed, memory.stopped)
+    What is `left_out` is not heard of.
+    """
 
-    return jax.vmap(lambda curve: jax.lax.scan(one, nothing(), curve)[1])(losses)
+    def one(memory, now):
+        loss, left_out = now
+        heard, smoothed = track(memory, loss, smooth, stop_factor)
+        memory = jax.tree.map(lambda old, new: jnp.where(left_out, old, new), memory, heard)
+        return memory, (jnp.where(left_out, jnp.nan, smoothed), memory.stopped)
+
+    return jax.vmap(lambda *curve: jax.lax.scan(one, nothing(), curve)[1])(losses, left_out)
 
 
 def valley(rates: np.ndarray, smoothed: np.ndarray) -> float:
@@ -169,7 +176,9 @@ class RangeTest:
     - `diverged_at[seed]`: the step at which the loss left for good, -1 where it did not;
     - `suggestions[name][seed]`: by each convention, NaN where a seed's curve cannot be read, and
       `reasons[seed]` says why, "" where it can;
-    - `convention`: the one that `suggestion` follows.
+    - `convention`: the one that `suggestion` follows;
+    - `bad_batches[seed, step]`: whether a batch had numbers that are not finite and was left out;
+      `bad_steps[seed, step]`: whether, before the divergence, a loss or a step was not finite.
 
     `suggestion` is the peak of a schedule that decays to zero, `constant` a rate that stays.
     """
@@ -181,6 +190,8 @@ class RangeTest:
     suggestions: dict[str, np.ndarray]
     reasons: tuple[str, ...]
     convention: str = DEFAULT
+    bad_batches: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    bad_steps: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
 
     @property
     def suggestion(self) -> float | None:
@@ -219,16 +230,29 @@ class RangeTest:
         if (self.diverged_at >= 0).any():
             return False
         median = np.median(self.smoothed[:, 2:], axis=0)
-        return int(np.argmin(median)) == len(median) - 1
+        return bool(np.nanargmin(median) == len(median) - 1) if np.isfinite(median).any() else False
+
+    @property
+    def warning(self) -> str:
+        """What was not finite though the rate is not to blame; "" where nothing was."""
+        parts = []
+        if self.bad_batches.any() and not self.bad_batches.all():
+            parts.append(
+                f"{_share(self.bad_batches)} had a batch that is not finite, which was left out"
+            )
+        if self.bad_steps.any():
+            parts.append(f"{_share(self.bad_steps)} had a loss or a gradient that is not finite")
+        return f"{' and '.join(parts)}: look at the data" if parts else ""
 
     def headline(self) -> str:
         """The answer in one sentence."""
+        warning = f"; {self.warning}" if self.warning else ""
         if self.suggestion is None:
-            return f"No suggestion: {self.reason}."
+            return f"No suggestion: {self.reason}{warning}."
         return (
             f"suggested learning rate {self.suggestion:.2g} for a schedule that decays, "
             f"{self.constant:.2g} for a constant rate; by {self.convention}, where the four "
-            f"conventions are {self.disagreement:.1f} decades apart"
+            f"conventions are {self.disagreement:.1f} decades apart{warning}"
         )
 
     def table(self):
@@ -266,11 +290,15 @@ def read(
     smooth: float = 0.97,
     stop_factor: float = 4.0,
     convention: str = DEFAULT,
+    bad_batches: np.ndarray | None = None,
+    bad_steps: np.ndarray | None = None,
 ) -> RangeTest:
     """What `losses[seed, step]`, recorded while the rate rose as `rates[step]`, say.
 
     The first tenth of the steps is not read. A curve that diverged before there was anything to
-    read, or that never fell by more than its noise, gives a reason instead of a rate.
+    read, or that never fell by more than its noise, gives a reason instead of a rate. What was no
+    number because of its batch, at `bad_batches`, is not the rate's fault; `bad_steps` are those
+    that were not finite without a reason in the batch.
 
     >>> rates = np.geomspace(1e-6, 1, 100)
     >>> print(read(rates, np.full((1, 100), 2.3)).reason)
@@ -280,13 +308,17 @@ def read(
     rates = np.asarray(rates, np.float64)
     with np.errstate(over="ignore"):
         losses = np.asarray(losses, np.float32)
-    smoothed, stopped = map(np.asarray, follow(losses, smooth, stop_factor))
+    none = np.zeros(losses.shape, bool)
+    bad_batches, bad_steps = (none if x is None else x for x in (bad_batches, bad_steps))
+    left_out = bad_batches & ~np.isfinite(losses)
+    smoothed, stopped = map(np.asarray, follow(losses, left_out, smooth, stop_factor))
     # Two of three losses were out when the median was: the second of them at the latest.
     left = np.where(stopped.any(axis=1), np.argmax(stopped, axis=1) - 1, -1)
     smoothed = np.where(np.arange(len(rates)) >= np.where(left < 0, len(rates), left)[:, None],
                         np.nan, smoothed)  # fmt: skip
     reasons = tuple(
-        refusal(rates, *curve) for curve in zip(losses, smoothed, left.tolist(), strict=True)
+        "no batch is finite: look at the data" if out.all() else refusal(rates, *curve)
+        for out, *curve in zip(left_out, losses, smoothed, left.tolist(), strict=True)
     )
     skip = first_read(len(rates))
     suggestions = {
@@ -296,7 +328,22 @@ def read(
         ])
         for name, rule in CONVENTIONS.items()
     }  # fmt: skip
-    return RangeTest(rates, losses, smoothed, left, suggestions, reasons, convention)
+    ended = np.arange(len(rates)) >= np.where(left < 0, len(rates), left)[:, None]
+    return RangeTest(
+        rates,
+        losses,
+        smoothed,
+        left,
+        suggestions,
+        reasons,
+        convention,
+        bad_batches=bad_batches,
+        bad_steps=bad_steps & ~ended,
+    )
+
+
+def _share(flags: np.ndarray) -> str:
+    return f"{flags.sum()} of {flags.size} steps"
 
 
 def first_read(steps: int) -> int:

@@ -1,5 +1,6 @@
 """What a task is, and the few functions that its networks share."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,21 @@ class Task:
     optimum: float | None = None
     scored: str = "test loss"
     settings: dict[str, float] = field(default_factory=dict)
+
+
+def keyed(loss: Callable[..., jax.Array]) -> Callable[[Any, Any, jax.Array], jax.Array]:
+    """`loss(params, batch, key)`, also of a loss that wants no key.
+
+    >>> keyed(lambda params, batch: params * batch)(2, 3, jax.random.key(0))
+    6
+    """
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):  # what is not written in Python may have no signature
+        parameters = ()
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    wanted = [each for each in parameters if each.kind in kinds and each.default is each.empty]
+    return loss if len(wanted) == 3 else lambda params, batch, key: loss(params, batch)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
