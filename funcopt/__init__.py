@@ -144,8 +144,8 @@ from .tree.stable_adamw import stable_adamw as stable_adamw
 from .tree.stable_spam import stable_spam as stable_spam
 from .tree.zclip import clip_by_zscore as clip_by_zscore
 from .wrappers.accumulate import accumulate as accumulate
-from .wrappers.accumulate import microbatched as microbatched
 from .wrappers.evaluation import eval_params as eval_params
+from .wrappers.flush import flush as flush
 from .wrappers.guard import guard as guard
 from .wrappers.guard import skip_nonfinite as skip_nonfinite
 from .wrappers.hypergradient import hypergradient as hypergradient
@@ -153,6 +153,7 @@ from .wrappers.loss_scale import current_loss_scale as current_loss_scale
 from .wrappers.loss_scale import loss_scale as loss_scale
 from .wrappers.loss_scale import scale_loss as scale_loss
 from .wrappers.mechanic import mechanize as mechanize
+from .wrappers.microbatched import microbatched as microbatched
 from .wrappers.partition import partition as partition
 from .wrappers.rollback import rollback as rollback
 from .wrappers.schedule_free import schedule_free as schedule_free

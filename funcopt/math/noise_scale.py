@@ -10,7 +10,7 @@ in units of the batches that the n gradients are of. McCandlish et al., 2018, ap
 (https://arxiv.org/abs/1812.06162).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -30,8 +30,8 @@ class Noise(NamedTuple):
     signal: Float[Array, ""]
 
 
-def no_noise() -> Noise:
-    return Noise(jnp.zeros([], jnp.float32), jnp.zeros([], jnp.float32))
+def no_noise(dtype: Any = jnp.float32) -> Noise:
+    return Noise(jnp.zeros([], dtype), jnp.zeros([], dtype))
 
 
 def add_noise_terms(
@@ -43,8 +43,9 @@ def add_noise_terms(
 ) -> Noise:
     """The running means after one more step, if there is `news` and `n` is more than 1."""
     several = news & (n > 1)
-    n_, others = n.astype(jnp.float32), jnp.where(several, n.astype(jnp.float32) - 1, 1)
-    m, big = mean_of_squares.astype(jnp.float32), square_of_mean.astype(jnp.float32)
+    real = old.variance.dtype
+    n_, others = n.astype(real), jnp.where(several, n.astype(real) - 1, 1)
+    m, big = mean_of_squares.astype(real), square_of_mean.astype(real)
     terms = (m - big) * n_ / others, (n_ * big - m) / others
     new = (ema(a, b, NOISE_DECAY) for a, b in zip(old, terms, strict=True))
     return Noise(*(jnp.where(several, a, b) for a, b in zip(new, old, strict=True)))

@@ -26,7 +26,7 @@ def varying_axes(*xs: Any) -> frozenset[str]:
 
 
 def _varying(x: Any) -> frozenset[str]:
-    aval = jax.typeof(x)
+    aval = x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)
     # jax 0.10 keeps the set in a field of `manual_axis_type`.
     kept = getattr(aval, "manual_axis_type", None)
     return getattr(aval, "vma", frozenset()) if kept is None else kept.varying

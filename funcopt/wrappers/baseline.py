@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .counting import counted
+
 PRIOR_WEIGHT = 20
 LEAST_SIGMA = 0.05
 WINSORISED_AT = 3.0
@@ -39,9 +41,9 @@ class Judgement(NamedTuple):
     baseline: Baseline
 
 
-def no_baseline() -> Baseline:
-    zero, none = (jnp.zeros([], dtype) for dtype in (jnp.float32, jnp.int32))
-    return Baseline(zero, jnp.ones([], jnp.float32), none, jnp.zeros_like(none))
+def no_baseline(dtype: Any = jnp.float32) -> Baseline:
+    zero, none = jnp.zeros([], dtype), jnp.zeros([], jnp.int32)
+    return Baseline(zero, jnp.ones([], dtype), none, jnp.zeros_like(none))
 
 
 def judge(
@@ -53,7 +55,8 @@ def judge(
     the next is no outlier but a new level: the baseline starts again from it.
     """
     news = jnp.isfinite(x) & (x > 0)
-    y = jnp.log(jnp.where(news, x, 1)).astype(jnp.float32)
+    real = old.mean.dtype
+    y = jnp.log(jnp.where(news, x, 1)).astype(real)
     sigma = jnp.maximum(jnp.sqrt(old.variance), LEAST_SIGMA)
     residual = jnp.where(old.seen > 0, y - old.mean, 0)
     z = jnp.where(news, residual / sigma, 0)
@@ -62,18 +65,17 @@ def judge(
     outlier = above & ~rebased
 
     near = jnp.clip(residual, -WINSORISED_AT * sigma, WINSORISED_AT * sigma)
-    young = jnp.where(above, 0, 1 / (old.seen + 1))
-    young_of_square = jnp.where(above, 0, 1 / (old.seen + PRIOR_WEIGHT))
+    number = old.seen.astype(real)
+    young = jnp.where(above, 0, 1 / (number + 1))
+    young_of_square = jnp.where(above, 0, 1 / (number + PRIOR_WEIGHT))
     weight = jnp.maximum(1 - decay, young)
     weight_of_square = jnp.maximum(1 - decay, young_of_square)
     first = rebased | (old.seen == 0)
     new = Baseline(
         mean=jnp.where(first, y, old.mean + weight * near),
-        variance=jnp.where(
-            first, 1.0, old.variance + weight_of_square * (near**2 - old.variance)
-        ).astype(jnp.float32),
-        seen=jnp.where(first, 1, old.seen + 1),
-        streak=jnp.where(outlier, old.streak + 1, 0),
+        variance=jnp.where(first, 1, old.variance + weight_of_square * (near**2 - old.variance)),
+        seen=jnp.where(first, 1, counted(old.seen, jnp.ones([], bool))),
+        streak=jnp.where(outlier, counted(old.streak, outlier), 0),
     )
     kept = Baseline(*(jnp.where(news, a, b).astype(b.dtype) for a, b in zip(new, old, strict=True)))
     return Judgement(z, outlier, rebased, kept)

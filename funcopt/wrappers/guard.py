@@ -1,9 +1,10 @@
 """An atomic step: it is taken as a whole, or nothing changes but the counts of what was refused.
 
-A step is refused if the loss, a gradient or (on request) an update is not finite, or if the norm
-of the gradients is a spike beside their running baseline. It is refused by the gate through which
-every transformation renews its slots, so a step that is taken costs no second pass over memory,
-and the sum of squares that finds what is not finite is the one that a global-norm clip needs.
+A step is refused if the loss, a gradient, a rate or (on request) an update is not finite, or if the
+norm of the gradients is a spike beside their running baseline. It is refused by the gate through
+which every transformation renews its slots, so a step that is taken costs no second pass over
+memory, and the sum of squares that finds what is not finite is the one that a global-norm clip
+needs.
 """
 
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
-from ..leaves import gradients_beside
+from ..leaves import gradients_beside, parameters
+from ..math.dtypes import common_dtype
 from ..transformation import apply_updates, gated, reports, transformation, where_open
-from ..tree.norm import norm_of, square_sums, total
+from ..tree.norm import square_sums, total
 from ..value import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
-from .agreement import everywhere
+from .agreement import everywhere, varying_state, whole_norm
 from .baseline import Baseline, judge, no_baseline
+from .counting import counted
 from .loss_scale import refuse_loss_scale
+from .rates import rates_are_finite
 
 
 class GuardState(NamedTuple):
@@ -64,12 +68,14 @@ class _Guard:
     axis_name: Any
 
     def init(self, params: Params) -> GuardState:
+        arrays, _ = parameters(params)
+        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
         inner = self.inner.init(params)
         refuse_loss_scale("guard", inner)
-        none, zero = jnp.zeros([], jnp.int32), jnp.zeros([], jnp.float32)
-        return GuardState(
+        none, zero = jnp.zeros([], jnp.int32), jnp.zeros([], real)
+        state = GuardState(
             inner=inner,
-            baseline=no_baseline(),
+            baseline=no_baseline(real),
             grad_norm=zero,
             z=jnp.zeros_like(zero),
             skipped=jnp.zeros([], bool),
@@ -77,6 +83,7 @@ class _Guard:
             spikes=jnp.zeros_like(none),
             rebased=jnp.zeros_like(none),
         )
+        return varying_state(state, arrays, self.axis_name)
 
     def update(
         self,
@@ -99,9 +106,12 @@ class _Guard:
         sums = square_sums(grads)
         # Squares that overflow would overflow in every second moment too.
         finite = everywhere(
-            jnp.isfinite(total(sums)) & self._value_is_finite(value), self.axis_name
+            jnp.isfinite(total(sums))
+            & self._value_is_finite(value)
+            & rates_are_finite(self.inner, state.inner),
+            self.axis_name,
         )
-        norm = self._largest(norm_of(grads, sums).astype(jnp.float32))
+        norm = whole_norm(grads, sums, self.axis_name)
         judged = judge(
             state.baseline,
             jnp.where(finite, norm, jnp.nan),
@@ -122,13 +132,11 @@ class _Guard:
             inner = jax.tree.map(lambda a, b: jnp.where(taken, a, b), inner, state.inner)
             new_updates = where_open(taken, new_updates)
 
-        def counted(count: Array, event: Array) -> Array:
-            return count + event.astype(count.dtype)
-
+        kept_norm = norm.astype(state.grad_norm.dtype)
         new = GuardState(
             inner=inner,
             baseline=judged.baseline,
-            grad_norm=jnp.where(jnp.isfinite(norm), norm, state.grad_norm),
+            grad_norm=jnp.where(jnp.isfinite(kept_norm), kept_norm, state.grad_norm),
             z=judged.z,
             skipped=~taken,
             nonfinite=counted(state.nonfinite, ~finite),
@@ -141,9 +149,6 @@ class _Guard:
         if value is None or not self.check_value:
             return jnp.ones([], bool)
         return jnp.isfinite(jnp.asarray(value)).all()
-
-    def _largest(self, norm: Float[Array, ""]) -> Float[Array, ""]:
-        return norm if self.axis_name is None else jax.lax.pmax(norm, self.axis_name)
 
 
 def _land_finite(updates: Updates, params: Params | None) -> Bool[Array, ""]:
@@ -178,10 +183,11 @@ def guard(
 ):
     """Take a step as a whole or not at all: no bad step reaches parameters, slots or schedules.
 
-    A step is skipped when the loss (`value=`) or a gradient is not finite, when the squares of the
-    gradients overflow, or when their norm is a spike: its logarithm is more than `spike` standard
-    deviations above its running mean. A skipped step changes nothing inside: no parameter, slot,
-    count, schedule or accumulator. A non-finite step is never taken, however many come.
+    A step is skipped when the loss (`value=`), a gradient or a learning rate is not finite, when
+    the squares of the gradients overflow, or when their norm is a spike: its logarithm is more than
+    `spike` standard deviations above its running mean. A skipped step changes nothing inside: no
+    parameter, slot, count, schedule or accumulator. A non-finite step is never taken, however many
+    come; a schedule that is not finite at some step therefore stays there.
 
     Args:
         inner: the transformation that is guarded, funcopt's or optax's. A clip belongs inside and
@@ -198,7 +204,8 @@ def guard(
             parameter out of the range of its type. They are known only after the step, which is
             then selected against the old state, at the cost of a pass over both.
         axis_name: mapped axes over which the decision is made together: a step that is bad on one
-            device is skipped on all.
+            device is skipped on all. The norm is that of what all devices hold, where the types of
+            `shard_map` tell that gradients are parts, else the largest of the devices' norms.
 
     Reports `skipped` (the last step, 0 or 1), `skipped_nonfinite` and `skipped_spikes` (how many so
     far), `rebased`, `grad_norm` (the last that was finite) and `grad_norm_z`, see

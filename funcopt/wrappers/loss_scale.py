@@ -17,12 +17,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
-from ..leaves import gradients_beside
+from ..leaves import gradients_beside, parameters
 from ..math.dtypes import common_dtype
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, OptionalSteps, Positive, Steps
-from .agreement import everywhere
+from .agreement import everywhere, varying_state
+from .counting import counted
 
 
 class LossScaleState(NamedTuple):
@@ -53,7 +54,8 @@ class _LossScale:
     def init(self, params: Params) -> LossScaleState:
         counts = jnp.int32(0), jnp.int32(self.hysteresis), jnp.int32(0)
         scale = jnp.array(self.init_scale, jnp.float32)
-        return LossScaleState(self.inner.init(params), scale, *counts)
+        state = LossScaleState(self.inner.init(params), scale, *counts)
+        return varying_state(state, parameters(params)[0], self.axis_name)
 
     def update(
         self,
@@ -86,7 +88,7 @@ class _LossScale:
             updates,
         )
         scale, good, tolerated = self._adjusted(state, finite)
-        overflows = state.overflows + (~finite).astype(jnp.int32)
+        overflows = counted(state.overflows, ~finite)
         new = [scale, good, tolerated, overflows]
         if gate is not None:
             old = (state.scale, state.good_steps, state.tolerated, state.overflows)
@@ -96,9 +98,10 @@ class _LossScale:
     def _adjusted(self, state: LossScaleState, finite: Array) -> tuple[Array, Array, Array]:
         if self.growth_interval is None:
             return state.scale, state.good_steps, state.tolerated
-        good = jnp.where(finite, state.good_steps + 1, 0)
-        grow = good == self.growth_interval
-        tolerated = jnp.where(finite, state.tolerated, jnp.maximum(state.tolerated - 1, 0))
+        good = jnp.where(finite, counted(state.good_steps, finite), 0)
+        grow = finite & (good >= self.growth_interval)
+        left = jnp.minimum(state.tolerated, self.hysteresis)
+        tolerated = jnp.where(finite, left, jnp.maximum(left - 1, 0))
         lower = ~finite & (tolerated == 0)
         raised = jnp.minimum(state.scale * self.growth_factor, self.max_scale)
         lowered = jnp.maximum(state.scale * self.backoff_factor, self.min_scale)

@@ -1,8 +1,8 @@
 """Going back: after several bad steps in a row, return to where training was healthy.
 
-    bad step:                       a loss or gradient that is not finite, or one that a guard
-                                    inside has skipped
-    `every` good steps, and no bad one after them:
+    bad step:                       a loss, gradient or rate that is not finite, or one that a
+                                    guard inside has skipped
+    before the first step, and after `every` good ones and no bad one after them:
                                     the parameters and the inner state become the snapshot
     `patience` bad steps in a row:  parameters and inner state become the snapshot again, unless
                                     no step was good since they did
@@ -25,23 +25,28 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, parameters
 from ..math.dtypes import common_dtype
-from ..transformation import gated, reports, transformation
+from ..math.varying import varying_like
+from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, Flag, Steps
-from .agreement import everywhere
+from .agreement import everywhere, varying_state
+from .counting import counted
+from .guard import GuardState
 from .loss_scale import refuse_loss_scale
+from .rates import rates_are_finite
 
 MOST_LANDINGS = 3
 """Parameters that somebody else changes between updates, by a projection, may never land."""
 
 
 class RollbackState(NamedTuple):
-    """`age` of the snapshot in good steps; `bad` steps in a row; `landing` attempts left.
+    """`age` of the snapshot in good steps, negative where none was taken yet; `bad` steps in a row;
+    `landing` attempts left.
 
     The inner state is kept without its names, so that a search for `mu` or `lr` finds one.
     """
@@ -74,9 +79,17 @@ class _Rollback:
         ]
         inner = self.inner.init(params)
         refuse_loss_scale("rollback", inner)
-        counts = [jnp.zeros([], jnp.int32) for _ in range(4)]
         copy = jax.tree.map(lambda x: jnp.array(x, copy=True), _nameless(inner))
-        return RollbackState(inner, jax.tree.unflatten(structure, kept), copy, *counts)
+        state = RollbackState(
+            inner=inner,
+            snapshot_params=jax.tree.unflatten(structure, kept),
+            snapshot_inner=copy,
+            age=jnp.full([], -1, jnp.int32),
+            bad=jnp.zeros([], jnp.int32),
+            landing=jnp.zeros([], jnp.int32),
+            rollbacks=jnp.zeros([], jnp.int32),
+        )
+        return varying_state(state, arrays, self.axis_name)
 
     def update(
         self,
@@ -99,14 +112,16 @@ class _Rollback:
                 "rollback needs the parameters: call `tx.update(grads, state, params)`, not "
                 "`tx.update(grads, state)`."
             )
+        _check_snapshot(state)
         leaves, structure = gradients_beside(updates, params, [state.snapshot_params])
         there = [leaf.slots[0] for leaf in leaves]
         here = [jnp.asarray(leaf.param) for leaf in leaves]
 
         returning = (state.bad >= self.patience) & (state.age > 0)
-        missed = _missed(state.landing, here, there)
+        missed = ~everywhere(~_missed(state.landing, here, there), self.axis_name)
         back = returning | missed
-        save = (state.age >= self.every) & (state.bad == 0) & ~back
+        # The first one is of what is there then: the state inside may be that of an earlier run.
+        save = ((state.age < 0) | ((state.age >= self.every) & (state.bad == 0))) & ~back
         if gate is not None:
             returning, missed, back, save = (x & gate for x in (returning, missed, back, save))
 
@@ -115,7 +130,7 @@ class _Rollback:
         snapshot = _chosen(save, _nameless(state.inner), state.snapshot_inner)
         saved = jax.tree.unflatten(inside, jax.tree.leaves(snapshot))
         before = _chosen(back, saved, state.inner)
-        finite = self._finite([leaf.grad for leaf in leaves], value)
+        finite = self._finite([leaf.grad for leaf in leaves], value, before)
         counts = finite & ~back if gate is None else finite & ~back & gate
         given = {} if value is None else {"value": value}
         new_updates, inner = self.inner.update(
@@ -126,14 +141,14 @@ class _Rollback:
             for a, b, u in zip(here, there, jax.tree.leaves(new_updates), strict=True)
         ]
 
-        bad = ~finite | (_refusals(inner) > _refusals(before))
+        bad = ~finite | _has_skipped(before, inner)
         # A guard that waits for micro-batches to be put together has not said yet.
-        good = ~bad & ~_refusing(inner)
+        good = ~bad & ~_skips(inner)
         new = {
-            "age": jnp.where(save | back, 0, state.age) + (~bad & ~back).astype(jnp.int32),
-            "bad": jnp.where(back | good, 0, state.bad + bad.astype(jnp.int32)),
+            "age": counted(jnp.where(save | back, 0, state.age), ~bad & ~back),
+            "bad": jnp.where(back | good, 0, counted(state.bad, bad)),
             "landing": jnp.where(returning, MOST_LANDINGS, jnp.where(missed, state.landing - 1, 0)),
-            "rollbacks": state.rollbacks + returning.astype(jnp.int32),
+            "rollbacks": counted(state.rollbacks, returning),
         }
         if gate is not None:
             new = {name: jnp.where(gate, x, getattr(state, name)) for name, x in new.items()}
@@ -141,8 +156,11 @@ class _Rollback:
         state = RollbackState(inner, kept, snapshot, **new)
         return jax.tree.unflatten(structure, ways), state
 
-    def _finite(self, grads: list[Array], value: ArrayLike | None) -> Bool[Array, ""]:
+    def _finite(
+        self, grads: list[Array], value: ArrayLike | None, inner: OptState
+    ) -> Bool[Array, ""]:
         finite = jnp.isfinite(square_sum([x for x in grads if jnp.size(x)]))
+        finite &= rates_are_finite(self.inner, inner)
         if value is not None and self.check_value:
             finite &= jnp.isfinite(jnp.asarray(value)).all()
         return everywhere(finite, self.axis_name)
@@ -166,27 +184,53 @@ def _way(here: Array, there: Array) -> Array:
 
 def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> Bool[Array, ""]:
     """Whether the last update was to land on the snapshot, and did not."""
-
-    def differ(here: list[Array], there: list[Array]) -> Bool[Array, ""]:
-        different = [jnp.any(a != b) for a, b in zip(here, there, strict=True)]
-        return jnp.stack([jnp.zeros([], bool), *different]).any()
-
-    return jax.lax.cond(landing > 0, differ, lambda here, there: jnp.zeros([], bool), here, there)
+    # Both are functions of the module, so that JAX finds their traces at the next step.
+    return jax.lax.cond(landing > 0, _differ, _land_nowhere, here, there)
 
 
-def _said(inner: OptState, *names: str) -> Array:
-    found = [jnp.asarray(x, jnp.float32) for name, *_, x in reports(inner) if name in names]
-    return jnp.stack([jnp.zeros([], jnp.float32), *found])
+def _differ(here: list[Array], there: list[Array]) -> Bool[Array, ""]:
+    different = [jnp.any(a != b) for a, b in zip(here, there, strict=True)]
+    return jnp.stack([_land_nowhere(here, there), *different]).any()
 
 
-def _refusals(inner: OptState) -> Float[Array, ""]:
-    """How many steps guards inside have refused so far."""
-    return _said(inner, "skipped_nonfinite", "skipped_spikes").sum()
+def _land_nowhere(here: list[Array], there: list[Array]) -> Bool[Array, ""]:
+    return varying_like(jnp.zeros([], bool), *here, *there)
 
 
-def _refusing(inner: OptState) -> Bool[Array, ""]:
-    """Whether a guard inside has refused the last step that it looked at."""
-    return _said(inner, "skipped").any()
+def _check_snapshot(state: RollbackState) -> None:
+    """Raise unless the inner state can become the snapshot and the other way round."""
+    inner = _nameless(state.inner)
+    fits = jax.tree.structure(inner) == jax.tree.structure(state.snapshot_inner) and all(
+        jnp.shape(a) == jnp.shape(b) and jnp.result_type(a) == jnp.result_type(b)
+        for a, b in zip(*map(jax.tree.leaves, (inner, state.snapshot_inner)), strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            "rollback: the snapshot is of another transformation than the inner state. Put "
+            "rollback around a run with `tx.init(params)._replace(inner=state)`, where tx is made "
+            "of the transformation that the state is of."
+        )
+
+
+def _guards(node: Any) -> list[GuardState]:
+    """The states of all guards in a state, those in guards too."""
+    inside = [x for x in jax.tree.leaves(node, is_leaf=lambda x: x is not node) if x is not node]
+    own = [node] if isinstance(node, GuardState) else []
+    return sum(map(_guards, inside), own)
+
+
+def _has_skipped(before: OptState, inner: OptState) -> Bool[Array, ""]:
+    """Whether a guard inside has skipped this step."""
+    counts = [
+        (new.nonfinite != old.nonfinite).any() | (new.spikes != old.spikes).any()
+        for old, new in zip(_guards(before), _guards(inner), strict=True)
+    ]
+    return jnp.stack([jnp.zeros([], bool), *counts]).any()
+
+
+def _skips(inner: OptState) -> Bool[Array, ""]:
+    """Whether a guard inside has skipped the last step that it looked at."""
+    return jnp.stack([jnp.zeros([], bool), *(each.skipped.any() for each in _guards(inner))]).any()
 
 
 @transformation
@@ -200,8 +244,8 @@ def rollback(
 ):
     """Return to a snapshot of parameters and state after `patience` bad steps in a row.
 
-    Bad steps are skipped, as `guard` skips them: those whose loss (`value=`) or gradients are not
-    finite, and those that a guard inside refuses. Put one inside to have spikes count:
+    Bad steps are skipped, as `guard` skips them: those whose loss (`value=`), gradients or rate are
+    not finite, and those that a guard inside refuses. Put one inside to have spikes count:
     `rollback(guard(tx))`; its patience should be longer than this one's.
 
     Args:
@@ -214,8 +258,9 @@ def rollback(
         axis_name: mapped axes over which the decision is made together; a guard inside needs it
             too.
 
-    Keeps a copy of the parameters and of the inner state. Reports `rollbacks` and `bad_in_a_row`,
-    see `funcopt.metrics`. The step that goes back uses no gradient.
+    Keeps a copy of the parameters and of the inner state, the first time as the first update finds
+    them: `tx.init(params)._replace(inner=state)` puts it around a running optimizer. Reports
+    `rollbacks` and `bad_in_a_row`, see `funcopt.metrics`. The step that goes back uses no gradient.
 
     Raises:
         ValueError: an argument is out of its range, `update` was called without parameters, or a
