@@ -53,3 +53,15 @@ def is_stream(x: Any) -> bool:
 def as_arrays(batch: Any) -> Any:
     """A batch of anything that NumPy reads, such as PyTorch's tensors."""
     return jax.tree.map(lambda x: x if isinstance(x, jax.Array) else np.asarray(x), batch)
+
+
+def one_batch(batch: Any) -> Any:
+    """A batch as arrays; the first one of a loader."""
+    if not is_stream(batch):
+        return batch
+    for first in batch:
+        return as_arrays(first)
+    raise ValueError(
+        "batch: the iterable gave no batch. A generator that was used before is empty: make a new "
+        "one."
+    )

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 from optax import Params
 
+from ..given import one_batch, trained
 from ..leaves import gradients_beside
 from ..partition import path_names
 from .readings import Event, Over, Readings, in_depth
@@ -21,8 +22,8 @@ EXAMPLES = 16
 
 
 def diagnose_init(
-    loss_fn: Callable[[Params, Any], Array],
-    params: Params,
+    loss_fn: Callable[[Any, Any], Array],
+    params: Any,
     batch: Any,
     thresholds: Thresholds | None = None,
 ) -> Health:
@@ -35,8 +36,9 @@ def diagnose_init(
 
     Args:
         loss_fn: `loss_fn(params, batch)`, a number.
-        params: as they are initialised.
-        batch: one batch, as `loss_fn` takes it.
+        params: as they are initialised; or a whole model, such as an Equinox module, of which the
+            floating-point arrays are looked at.
+        batch: one batch, as `loss_fn` takes it; or a loader or generator, which gives its first.
         thresholds: from where on something is said, `funcopt.Thresholds(...)`.
 
     Returns:
@@ -52,13 +54,19 @@ def diagnose_init(
     >>> funcopt.diagnose_init(loss, params, jax.random.normal(jax.random.key(1), (8, 32)))
     <Health at the first backward pass: VANISHING>
     """
-    loss, grads = jax.jit(jax.value_and_grad(loss_fn))(params, batch)
+    params, whole = trained(params)
+    batch = one_batch(batch)
+
+    def of_params(params: Params, batch: Any) -> Array:
+        return loss_fn(whole(params), batch)
+
+    loss, grads = jax.jit(jax.value_and_grad(of_params))(params, batch)
     leaves, _ = gradients_beside(grads, params, ())
     beside = [np.asarray(leaf.param) for leaf in leaves]
     names = path_names(grads)
     order, series = in_depth(names)
     columns = [_measured(np.asarray(g.grad), p) for g, p in zip(leaves, beside, strict=True)]
-    zero, negligible = _by_example(loss_fn, params, batch, columns)
+    zero, negligible = _by_example(of_params, params, batch, columns)
     latest = {
         name: np.array([column.get(name, np.nan) for column in columns], float)[order]
         for name in COLUMNS

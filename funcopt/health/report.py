@@ -1,11 +1,11 @@
 """The report that a person reads: verdicts, a table, a picture, a flat dict."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from optax import OptState, Params
 
+from ..given import trained
 from .readings import Readings, find, read
 from .recorder import SCALARS
 from .statistics import COLUMNS
@@ -96,12 +96,13 @@ class Health:
         return {f"{prefix}{name}": float(x) for name, x in flat.items() if np.isfinite(x)}
 
 
-def health(state: OptState, params: Params, thresholds: Thresholds | None = None) -> Health:
+def health(state: Any, params: Any, thresholds: Thresholds | None = None) -> Health:
     """What `funcopt.monitor` saw: a report with verdicts, evidence, and what to try.
 
     Args:
         state: of a monitor, or any nesting with one monitor in it.
-        params: the parameters that the state was made for, of which paths and shapes are read.
+        params: the parameters that the state was made for, of which paths and shapes are read; or
+            the whole model that they are in.
         thresholds: from where on something is said, `funcopt.Thresholds(...)`.
 
     Returns:
@@ -120,7 +121,7 @@ def health(state: OptState, params: Params, thresholds: Thresholds | None = None
     >>> funcopt.health(state, params)
     <Health after 3 steps: DEAD>
     """
-    return judged(read(find(state), params), thresholds)
+    return judged(read(find(state), trained(params)[0]), thresholds)
 
 
 def judged(readings: Readings, thresholds: Thresholds | None) -> Health:
