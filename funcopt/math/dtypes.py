@@ -1,5 +1,6 @@
 """Types of the arithmetic."""
 
+from functools import cache
 from typing import Any
 
 import jax
@@ -14,8 +15,15 @@ def common_dtype(*xs: Any) -> np.dtype:
     Converting slots and updates explicitly is what callers do with it, so it does not depend on
     the promotion rules that a user has chosen with `jax.numpy_dtype_promotion`.
     """
+    dtypes = tuple(x.dtype if isinstance(x, jax.Array) else jnp.result_type(x) for x in xs)
+    return _common_dtype(dtypes, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+@cache
+def _common_dtype(dtypes: tuple, x64: bool) -> np.dtype:
+    del x64  # by which float64 is float32, so that answers are kept apart
     with jax.numpy_dtype_promotion("standard"):
-        return jnp.result_type(*map(jnp.result_type, xs))
+        return jnp.result_type(*dtypes)
 
 
 def dtype_named(x: Any) -> np.dtype | None:
@@ -33,6 +41,7 @@ def is_narrow(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16
 
 
+@cache
 def at_least(kept: Any, expected: Any) -> np.dtype:
     """The dtype `kept`, or `expected` where that has more digits."""
     if not jnp.issubdtype(kept, jnp.inexact):
