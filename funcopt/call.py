@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from .signatures import Named, readable
-from .value import checked_arguments, is_number, is_tracer, signature
+from .value import Moment, checked_arguments, is_number, is_tracer, signature
 
 
 class _Mark(Enum):
@@ -150,8 +150,9 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _is_leaf(x: object) -> bool:
-    """Python's integers count steps: they are structure, so that `jax.grad` takes every value."""
-    return is_number(x) and not isinstance(x, int)
+    """Python's integers count steps, and moments lie between them: they are structure, so that
+    `jax.grad` takes every value."""
+    return is_number(x) and not isinstance(x, int | Moment)
 
 
 def _from_call(kind: type, factory: Callable, arguments: tuple) -> Any:

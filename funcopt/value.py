@@ -65,8 +65,10 @@ class Within:
         return text + (" or None" if self.optional else "")
 
     def __call__(self, where: str, x: Any) -> Any:
-        if (x is None and self.optional) or (self.schedule and callable(x)):
+        if x is None and self.optional:
             return x
+        if self.schedule and callable(x):
+            return function_of_the_step(where, self, x)
         if not is_number(x):
             raise TypeError(f"{where} must be {self}, got {x!r}.")
         if isinstance(x, jax.Array) and _is_half(x.dtype):
@@ -104,6 +106,27 @@ class Within:
                 stacklevel=2,
             )
         return jnp.where(x == self.high, jnp.float32(middle), x)
+
+
+def function_of_the_step(where: str, expected: object, x: Any) -> Any:
+    """`x`, if it can be called with the step alone."""
+    if not callable(x):
+        raise TypeError(f"{where} must be {expected}, got {x!r}.")
+    if isinstance(x, type):
+        raise TypeError(f"{where} must be {expected}, got a class, {x!r}: call it to make one.")
+    try:
+        expects = inspect.signature(x)
+    except (TypeError, ValueError):  # of a function that is not Python's
+        return x
+    try:
+        expects.bind(0)
+    except TypeError as error:
+        raise TypeError(
+            f"{where} must be {expected}, got {x!r}, which cannot be called with the step alone: "
+            f"{error}. A schedule is called with one argument; a factory of schedules is called to "
+            "make one."
+        ) from None
+    return x
 
 
 @dataclass(frozen=True)
@@ -161,11 +184,77 @@ OptionalConstant = Annotated[
     Number, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
 ]
 MOST_STEPS = 2**31 - 1  # where the count of updates, an int32, saturates
-Steps = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True)]
-"""A number of steps, at least one."""
-OptionalSteps = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True, optional=True)]
-Offset = Annotated[Any, Within(0, MOST_STEPS, schedule=False, integer=True)]
-"""A number of steps, possibly zero."""
+
+
+class Moment(float):
+    """A number of steps between two whole ones. Like the whole ones it is structure, no leaf."""
+
+
+def settled(x: Any) -> int | Moment:
+    """A known number of steps: an integer also where rounding errors have made 100.00000000000001
+    of it, else a moment between two steps."""
+    if isinstance(x, int | np.integer):
+        return int(x)
+    eps = np.finfo(x.dtype if isinstance(x, np.floating) else float).eps
+    number, nearest = float(x), round(float(x))
+    close = abs(number - nearest) <= min(4 * float(eps) * abs(number), 0.01)
+    return nearest if close else Moment(number)
+
+
+@dataclass(frozen=True)
+class NumberOfSteps:
+    """Checks a number of steps, of any size from `low` on, also one that was computed as a float.
+
+    A count of events is whole, and what no count reaches is stored as the most that there are. A
+    length or a moment of a schedule (`between`) is kept as it is, fractions of a step included.
+    """
+
+    low: int
+    between: bool = False
+    optional: bool = False
+
+    def __str__(self) -> str:
+        kind = "a number of steps" if self.between else "an integer"
+        return f"{kind} from {self.low} on" + (" or None" if self.optional else "")
+
+    def __call__(self, where: str, x: Any) -> Any:
+        if x is None and self.optional:
+            return None
+        if not is_number(x):
+            raise TypeError(f"{where} must be {self}, got {x!r}.")
+        if is_tracer(x):
+            return x
+        if isinstance(x, np.ndarray | jax.Array):
+            return self._array(where, x)
+        if isinstance(x, float | np.floating) and not math.isfinite(x):
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        steps = settled(x)
+        if steps < self.low or (isinstance(steps, Moment) and not self.between):
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        return steps if self.between else min(steps, MOST_STEPS)
+
+    def _array(self, where: str, x: Any) -> Any:
+        numbers = np.asarray(x, np.float64)
+        whole = np.all(numbers == np.round(numbers))
+        if not np.all((numbers >= self.low) & np.isfinite(numbers)) or not (whole or self.between):
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        if np.all(numbers <= MOST_STEPS):
+            return x
+        return numbers if self.between else np.minimum(x, MOST_STEPS)
+
+
+Steps = Annotated[Any, NumberOfSteps(1)]
+"""How many steps: a count, at least one."""
+OptionalSteps = Annotated[Any, NumberOfSteps(1, optional=True)]
+Offset = Annotated[Any, NumberOfSteps(0)]
+"""How many steps, possibly none."""
+Span = Annotated[Any, NumberOfSteps(1, between=True)]
+"""The length of a part of a schedule, at least one step."""
+OptionalSpan = Annotated[Any, NumberOfSteps(1, between=True, optional=True)]
+Delay = Annotated[Any, NumberOfSteps(0, between=True)]
+"""A moment of a schedule, or the length of a part that there need not be."""
+Seed = Annotated[Any, Within(0, 2**31 - 1, schedule=False, integer=True)]
+"""What random numbers begin with: an integer that an int32 holds."""
 DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
 
@@ -257,7 +346,10 @@ def number_at(what: str, x: Any, step: jax.Array | int) -> jax.Array:
     """A number or a schedule, at `step`, as an array of its own, as wide as floats are here."""
     value: Any = x(step) if callable(x) else x
     if not is_number(value):
-        raise TypeError(f"{what}: the schedule {x!r} returned {value!r}, which is not a number.")
+        hint = ": call it to make a schedule" if callable(value) else ""
+        raise TypeError(
+            f"{what}: the schedule {x!r} returned {value!r}, which is not a number{hint}."
+        )
     if jnp.ndim(value):
         raise ValueError(
             f"{what} has shape {jnp.shape(value)}, but one run takes one number. To train several "

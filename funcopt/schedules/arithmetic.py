@@ -6,21 +6,30 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Annotated, Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..value import Offset, Within, is_number
-from .listening import listens
-from .schedule import Listening, Schedule, schedule
+from ..value import Delay, Within, function_of_the_step, is_number
+from .listening import listening, listens
+from .schedule import Listening, Schedule, part_at, schedule
+from .steps import reached, since
 
 Bound = Annotated[Any, Within(-math.inf, math.inf, schedule=False)]
 
 
+def _schedule(where: str, x: Any) -> Callable:
+    return function_of_the_step(where, "a schedule (a function of the step)", x)
+
+
+Single = Annotated[Callable, _schedule]
+
+
 def _parts(where: str, x: Any) -> tuple:
-    for each in x:
-        if not callable(each) and not is_number(each):
-            raise TypeError(f"{where} must be schedules or numbers, got {each!r}.")
-    return tuple(each if callable(each) or not isinstance(each, int) else float(each) for each in x)
+    for i, each in enumerate(x):
+        if not is_number(each):
+            function_of_the_step(f"{where}[{i}]", "one of schedules or numbers", each)
+    return tuple(float(each) if isinstance(each, int) else each for each in x)
 
 
 @dataclass(frozen=True)
@@ -29,38 +38,45 @@ class _Together(Listening):
 
     parts: tuple
     combine: Callable
-    delay: Any = 0
 
     def init(self) -> tuple:
         return tuple(x.init() if isinstance(x, Schedule) else () for x in self.parts)
 
     def observe(self, state: tuple, value: Float[Array, ""], step: Array) -> tuple:
-        step = self._own(step)
         return tuple(
             x.observe(old, value, step) if isinstance(x, Schedule) else old
             for x, old in zip(self.parts, state, strict=True)
         )
 
     def at(self, step: Array, state: tuple) -> Array:
-        step = self._own(step)
-        numbers = [_number(x, step, s) for x, s in zip(self.parts, state, strict=True)]
+        numbers = [part_at(x, step, s) for x, s in zip(self.parts, state, strict=True)]
         return self.combine(*numbers)
 
+
+@dataclass(frozen=True)
+class _Later(Listening):
+    """A schedule begun later, which hears nothing until then."""
+
+    schedule: Any
+    delay: Any
+
+    def init(self) -> Any:
+        return self.schedule.init() if isinstance(self.schedule, Schedule) else ()
+
+    def observe(self, state: Any, value: Float[Array, ""], step: Array) -> Any:
+        heard = self.schedule.observe(state, value, self._own(step))
+        begun = reached(step, self.delay)
+        return jax.tree.map(lambda new, old: jnp.where(begun, new, old), heard, state)
+
+    def at(self, step: Array, state: Any) -> Array:
+        return part_at(self.schedule, self._own(step), state)
+
     def _own(self, step: Array) -> Array:
-        return jnp.maximum(step - self.delay, 0)
+        return jnp.maximum(since(step, self.delay), 0)
 
 
-def _number(x: Any, step: Array, state: Any) -> Array:
-    if isinstance(x, Schedule):
-        return x.at(step, state)
-    return jnp.asarray(x(step) if callable(x) else x, jnp.float32)
-
-
-def _together(parts: tuple, combine: Callable, delay: Any = 0) -> Callable | Listening:
-    together = _Together(parts, combine, delay)
-    if any(map(listens, parts)):
-        return together
-    return lambda step: together.at(step, together.init())
+def _together(parts: tuple, combine: Callable) -> Callable | Listening:
+    return listening(_Together(parts, combine), any(map(listens, parts)))
 
 
 @schedule
@@ -89,19 +105,21 @@ def total(*schedules: Annotated[Any, _parts]):
 
 
 @schedule
-def shifted(schedule: Callable, steps: Offset):
+def shifted(schedule: Single, steps: Delay):
     """A schedule begun `steps` later; until then, its first value.
+
+    One that listens to a metric hears nothing until then.
 
     >>> import funcopt
     >>> later = funcopt.linear_schedule(1.0, 0.0, 10).shifted(5)
     >>> [float(later(step)) for step in (0, 5, 10, 15)]
     [1.0, 1.0, 0.5, 0.0]
     """
-    return _together((schedule,), lambda number: number, steps)
+    return listening(_Later(schedule, steps), listens(schedule))
 
 
 @schedule
-def clipped(schedule: Callable, low: Bound = -math.inf, high: Bound = math.inf):
+def clipped(schedule: Single, low: Bound = -math.inf, high: Bound = math.inf):
     """A schedule kept between `low` and `high`.
 
     >>> import funcopt

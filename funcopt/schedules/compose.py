@@ -1,33 +1,80 @@
 """Schedules made of schedules."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from ..value import MOST_STEPS, Constant, Offset, Positive, Steps, Within, is_tracer
-from .curves import above
-from .progress import cosine_weight, elapsed, line, share
-from .schedule import schedule
+from ..value import (
+    Constant,
+    Delay,
+    NumberOfSteps,
+    Positive,
+    Span,
+    function_of_the_step,
+    is_tracer,
+)
+from .curves import at_least_one, fills
+from .listening import listening, listens
+from .progress import cosine_weight, line
+from .schedule import Listening, Schedule, part_at, schedule
+from .steps import elapsed, reached, remaining, share, since
 
 
 def _schedules(where: str, x: Any) -> list[Callable]:
     if not isinstance(x, list | tuple) or not x or not all(map(callable, x)):
         raise TypeError(f"{where} must be a list of schedules (functions of the step), got {x!r}.")
-    return list(x)
+    each = "a schedule (a function of the step)"
+    return [function_of_the_step(f"{where}[{i}]", each, one) for i, one in enumerate(x)]
 
 
 def _increasing(where: str, x: Any) -> list[int]:
-    if not isinstance(x, Sequence | np.ndarray | jax.Array) or isinstance(x, str):
+    if not isinstance(x, Sequence | np.ndarray | jax.Array) or isinstance(x, str | bytes):
         raise TypeError(f"{where} must be a list of steps, got {x!r}.")
-    step = Within(0, MOST_STEPS, schedule=False, integer=True)
+    step = NumberOfSteps(0, between=True)
     steps = [step(f"{where}[{i}]", each) for i, each in enumerate(x)]
     if any(b <= a for a, b in pairwise(steps) if not (is_tracer(a) or is_tracer(b))):
         raise ValueError(f"{where} must increase from each to the next, got {x!r}.")
     return steps
+
+
+@dataclass(frozen=True)
+class _Joined(Listening):
+    """Schedules in turn, of which only the one in force hears."""
+
+    schedules: tuple
+    boundaries: tuple
+
+    def init(self) -> tuple:
+        return tuple(x.init() if isinstance(x, Schedule) else () for x in self.schedules)
+
+    def observe(self, state: tuple, value: Float[Array, ""], step: Array) -> tuple:
+        begun = [jnp.bool_(True), *(reached(step, each) for each in self.boundaries)]
+        over = [*begun[1:], jnp.bool_(False)]
+        heard = [
+            x.observe(old, value, self._own(i, step)) if isinstance(x, Schedule) else old
+            for i, (x, old) in enumerate(zip(self.schedules, state, strict=True))
+        ]
+        return tuple(
+            jax.tree.map(lambda new, old, here=b & ~o: jnp.where(here, new, old), *pair)
+            for b, o, *pair in zip(begun, over, heard, state, strict=True)
+        )
+
+    def at(self, step: Array, state: tuple) -> Array:
+        x = part_at(self.schedules[0], step, state[0])
+        for i, boundary in enumerate(self.boundaries, 1):
+            following = part_at(self.schedules[i], self._own(i, step), state[i])
+            x = jnp.where(reached(step, boundary), following, x)
+        return x
+
+    def _own(self, i: int, step: Array) -> Array:
+        """A schedule's own step; before its boundary it is not asked about negative ones."""
+        return step if i == 0 else jnp.maximum(since(step, self.boundaries[i - 1]), 0)
 
 
 @schedule
@@ -37,10 +84,15 @@ def join_schedules(
 ):
     """One schedule after the other. Each counts its own steps from 0.
 
+    One that listens to a metric hears it from the step at which it takes over to the one before
+    its successor does: with an empty memory it begins there, and what it has reached is over when
+    the next one takes over.
+
     Args:
         schedules: values of this module, or any functions of the step.
         boundaries: the step at which each schedule but the first takes over: one fewer than
-            schedules, increasing.
+            schedules, increasing. A boundary between two steps is a moment: the next schedule is
+            asked about fractions of a step from there on.
 
     Raises:
         ValueError: the numbers do not fit, or boundaries do not increase.
@@ -58,23 +110,15 @@ def join_schedules(
             f"got {len(boundaries)}."
         )
 
-    def value(step):
-        x = jnp.asarray(schedules[0](step), jnp.float32)
-        for boundary, following in zip(boundaries, schedules[1:], strict=True):
-            # Before its boundary a schedule is not asked about negative steps.
-            own = jnp.maximum(step - boundary, 0)
-            x = jnp.where(step < boundary, x, jnp.asarray(following(own), jnp.float32))
-        return x
-
-    return value
+    return listening(_Joined(tuple(schedules), tuple(boundaries)), any(map(listens, schedules)))
 
 
 @schedule
 def warmup_cosine_decay_schedule(
     init_value: Constant,
     peak_value: Constant,
-    warmup_steps: Offset,
-    decay_steps: Steps,
+    warmup_steps: Delay,
+    decay_steps: Span,
     end_value: Constant = 0.0,
     exponent: Positive = 1.0,
 ):
@@ -96,20 +140,21 @@ def warmup_cosine_decay_schedule(
     >>> [float(rate(step)) for step in (0, 1, 2, 4, 6)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
     """
-    if above(warmup_steps + 1, decay_steps):
+    if fills(warmup_steps, decay_steps):
         raise ValueError(
             f"warmup_cosine_decay_schedule: warmup_steps={warmup_steps} must be below "
             f"decay_steps={decay_steps}, which counts the warm-up too."
         )
 
     def value(step):
-        warmup = jnp.maximum(warmup_steps, 1)  # without a warm-up it is not looked at
+        warmup = at_least_one(warmup_steps)  # without a warm-up it is not looked at
         decay = decay_steps - warmup_steps
-        w = cosine_weight(share(decay - elapsed(step, warmup_steps, decay), decay), exponent)
+        left = remaining(elapsed(step, warmup_steps, decay), decay)
+        w = cosine_weight(share(left, decay), exponent)
         return jnp.where(
-            step < warmup_steps,
-            line(elapsed(step, 0, warmup), warmup, init_value, peak_value),
+            reached(step, warmup_steps),
             w * peak_value + (1 - w) * end_value,
+            line(elapsed(step, 0, warmup), warmup, init_value, peak_value),
         )
 
     return value

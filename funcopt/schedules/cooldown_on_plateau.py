@@ -6,10 +6,11 @@ from typing import Annotated, Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ..value import Choice, NonNegativeConstant, Offset, Steps
+from ..value import Choice, NonNegativeConstant, Offset, Span, Steps
 from .feedback import Mode, number
 from .on_plateau import Plateau, PlateauState
 from .schedule import Listening, schedule
+from .steps import elapsed, share
 
 
 class CooldownState(NamedTuple):
@@ -30,18 +31,17 @@ class _Cooldown(Listening):
     def observe(self, state: CooldownState, value: Float[Array, ""], step: Array) -> CooldownState:
         plateau = self.plateau.observe(state.plateau, value, step)
         now = (state.begun < 0) & (plateau.scale < 1)
-        return CooldownState(plateau, jnp.where(now, jnp.asarray(step, jnp.int32), state.begun))
+        return CooldownState(plateau, jnp.where(now, step.astype(jnp.int32), state.begun))
 
     def at(self, step: Array, state: CooldownState) -> Array:
-        passed = jnp.clip(step - state.begun, 0, self.steps).astype(jnp.float32)
-        x = passed / jnp.asarray(self.steps, jnp.float32)
+        x = share(elapsed(step, state.begun, self.steps), self.steps)
         w = 1 - (jnp.sqrt(x) if self.shape == "1-sqrt" else x)
         return jnp.where(state.begun < 0, 1.0, w + (1 - w) * self.end_scale)
 
 
 @schedule
 def cooldown_on_plateau(
-    cooldown_steps: Steps,
+    cooldown_steps: Span,
     patience: Offset = 10,
     *,
     shape: Annotated[str, Choice(("1-sqrt", "linear"))] = "1-sqrt",

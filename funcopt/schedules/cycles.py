@@ -1,5 +1,6 @@
 """Schedules that go up and down: restarts, waves, triangles and single cycles."""
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any
@@ -7,11 +8,24 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 import numpy as np
 
-from ..value import MOST_STEPS, Choice, Constant, Flag, Positive, Steps, Within
+from ..value import (
+    MOST_STEPS,
+    Choice,
+    Constant,
+    Flag,
+    Moment,
+    NumberOfSteps,
+    OptionalSpan,
+    Positive,
+    Span,
+    Within,
+    settled,
+)
 from .compose import join_schedules, warmup_cosine_decay_schedule
-from .curves import CURVES, above, through, widened
-from .progress import cosine_weight, share
+from .curves import CURVES, above, through
+from .progress import cosine_weight
 from .schedule import schedule
+from .steps import cycled, elapsed, is_whole, most, reached, real, remaining, share, since
 
 Share = Annotated[Any, Within(0, 1, schedule=False)]
 """A part of the run: in [0, 1]."""
@@ -26,7 +40,7 @@ def _whole_number(where: str, x: Any) -> int:
 @schedule
 def cosine_restarts(
     init_value: Constant,
-    first_steps: Steps,
+    first_steps: Span,
     multiplier: Annotated[int, _whole_number] = 1,
     end_value: Constant = 0.0,
     decay: Positive = 1.0,
@@ -56,10 +70,12 @@ def cosine_restarts(
         lengths.append(lengths[-1] * multiplier)
 
     def value(step):
-        step = widened(step)
-        cycle = step // first_steps
-        steps, done, fits = first_steps, step - cycle * first_steps, True
-        if multiplier > 1:
+        cycle, done = cycled(step, first_steps)
+        steps, fits = first_steps, True
+        if multiplier > 1 and _between(first_steps):
+            cycle, done, steps = _longer_each_time(step, first_steps, before, lengths)
+            x = done / steps
+        elif multiplier > 1:
             begun = [(cycle >= n).astype(jnp.int32) for n in before[1:]]
             cycle = sum(begun, jnp.zeros(step.shape, jnp.int32))
             done = step - first_steps * jnp.asarray(before, jnp.int32)[cycle].astype(step.dtype)
@@ -67,16 +83,32 @@ def cosine_restarts(
             growth = jnp.asarray([min(n, MOST_STEPS) for n in lengths], jnp.int32)[cycle]
             fits = first_steps <= jnp.asarray([MOST_STEPS // n for n in lengths], jnp.int32)[cycle]
             steps = jnp.where(fits, first_steps * growth, MOST_STEPS).astype(step.dtype)
-            longer = jnp.asarray(np.asarray(lengths, np.float32))[cycle]
+            longer = jnp.asarray(np.asarray(lengths, np.float64), float)[cycle]
             x = share(done, first_steps) / longer
         else:
             x = share(done, steps)
-        left = jnp.where(fits, share(steps - done, steps), 1 - x)
+        left = jnp.where(fits, share(remaining(done, steps), steps), 1 - x)
         w = jnp.where(done <= 0, 1.0, cosine_weight(left, 1.0))
-        peak = init_value * jnp.asarray(decay, jnp.float32) ** cycle.astype(jnp.float32)
+        peak = init_value * real(decay) ** real(cycle)
         return w * peak + (1 - w) * end_value
 
     return value
+
+
+def _between(steps: Any) -> bool:
+    """Whether a known number of steps ends between two, or beyond every count."""
+    return isinstance(steps, Moment) or (isinstance(steps, int) and steps > MOST_STEPS)
+
+
+def _longer_each_time(step, first: Any, before: list[int], lengths: list[int]) -> tuple:
+    """Which cycle it is, the steps in it that are done, and its length; for such a first one."""
+    begins = [settled(first * n) for n in before if first * n <= most(step)]
+    cycle = sum((reached(step, begin).astype(jnp.int32) for begin in begins[1:]), jnp.int32(0))
+    cycle = jnp.broadcast_to(cycle, step.shape)
+    whole = jnp.asarray([math.floor(begin) for begin in begins], step.dtype)[cycle]
+    rest = jnp.stack([real(begin - math.floor(begin)) for begin in begins])[cycle]
+    length = jnp.stack([real(first * n) for n in lengths[: len(begins)]])[cycle]
+    return cycle, jnp.clip(real(step - whole) - rest, 0, length), length
 
 
 def _cycles(where: str, x: Any) -> list[dict[str, Any]]:
@@ -126,7 +158,7 @@ def sgdr_schedule(cosine_kwargs: Annotated[Iterable[dict[str, Any]], _cycles]):
 def cosine_wave(
     init_value: Constant,
     end_value: Constant,
-    half_period: Annotated[Any, Within(1, MOST_STEPS // 2, schedule=False, integer=True)],
+    half_period: Span,
 ):
     """A cosine that swings between two values for ever.
 
@@ -143,10 +175,12 @@ def cosine_wave(
     [1.0, 0.5, 0.0, 0.5, 1.0, 0.5]
     """
 
+    _countable("cosine_wave: twice half_period", half_period, half_period)
+
     def value(step):
-        position = widened(step) % (2 * half_period)
-        left = jnp.abs(half_period - position)
-        x, y = share(half_period - left, half_period), share(left, half_period)
+        _, position = cycled(step, 2 * half_period)
+        left = jnp.abs(remaining(position, half_period))
+        x, y = share(remaining(left, half_period), half_period), share(left, half_period)
         value = CURVES["cosine"](x, y, init_value, end_value)
         return jnp.where(position == 0, init_value, jnp.where(left == 0, end_value, value))
 
@@ -157,10 +191,8 @@ def cosine_wave(
 def cyclic_schedule(
     base_value: Constant,
     peak_value: Constant,
-    up_steps: Steps = 2000,
-    down_steps: Annotated[
-        Any, Within(1, MOST_STEPS, schedule=False, integer=True, optional=True)
-    ] = None,
+    up_steps: Span = 2000,
+    down_steps: OptionalSpan = None,
     mode: Annotated[str, Choice(("triangular", "triangular2", "exp_range"))] = "triangular",
     gamma: Positive = 1.0,
 ):
@@ -182,9 +214,6 @@ def cyclic_schedule(
         mode: `"triangular"`, `"triangular2"` or `"exp_range"`.
         gamma: of `"exp_range"`, above 0; the others do not look at it.
 
-    Raises:
-        ValueError: a cycle is longer than steps can count.
-
     >>> import funcopt
     >>> rate = funcopt.cyclic_schedule(0.0, 1.0, 2, mode="triangular2")
     >>> [float(rate(step)) for step in range(8)]
@@ -193,29 +222,29 @@ def cyclic_schedule(
     Source: Smith, 2017 (https://arxiv.org/abs/1506.01186).
     """
     down = up_steps if down_steps is None else down_steps
-    if above(up_steps, MOST_STEPS - down):
-        raise ValueError(
-            f"cyclic_schedule: up_steps={up_steps} and down_steps={down} must be at most "
-            f"{MOST_STEPS} together."
-        )
+    _countable("cyclic_schedule: up_steps and down_steps together", up_steps, down)
 
     def value(step):
-        step = widened(step)
-        cycle = step // (up_steps + down)
-        position = step - cycle * (up_steps + down)
-        height = jnp.where(
-            position <= up_steps,
-            share(jnp.minimum(position, up_steps), up_steps),
-            share(up_steps + down - position, down),
-        )
-        height = jnp.where(position == up_steps, 1.0, height)
+        cycle, position = cycled(step, up_steps + down)
+        rise = share(elapsed(position, 0, up_steps), up_steps)
+        fall = share(remaining(position, up_steps + down), down)
+        height = jnp.where(reached(position, up_steps), fall, rise)
+        top = reached(position, up_steps) & (since(position, up_steps) <= 0)
+        height = jnp.where(top, 1.0, height)
         if mode == "triangular2":
-            height = height * jnp.exp2(-cycle.astype(jnp.float32))
+            height = height * jnp.exp2(-real(cycle))
         elif mode == "exp_range":
-            height = height * jnp.asarray(gamma, jnp.float32) ** step.astype(jnp.float32)
+            height = height * real(gamma) ** real(step)
         return (1 - height) * base_value + height * peak_value
 
     return value
+
+
+def _countable(what: str, up: Any, down: Any) -> None:
+    """Refuse arrays of steps whose sum their type would not hold; Python's integers hold any."""
+    known = isinstance(up, int | float) and isinstance(down, int | float)
+    if not known and above(up, MOST_STEPS - down):
+        raise ValueError(f"{what} must be at most {MOST_STEPS} where they are arrays.")
 
 
 def _steps_of(part: Any, steps: Any) -> tuple[Any, Any]:
@@ -224,17 +253,21 @@ def _steps_of(part: Any, steps: Any) -> tuple[Any, Any]:
     Known numbers are taken as they are written, so that 0.29 of 100 steps are 29 and not 28. What
     is traced comes in float32, and may be a rounding error below the whole number that was meant.
     """
-    if isinstance(part, float) and isinstance(steps, int):
-        exact = Fraction(str(part)) * steps
+    if isinstance(part, float) and isinstance(steps, int | float):
+        exact = Fraction(str(part)) * Fraction(str(steps))
         return exact.numerator // exact.denominator, float(exact % 1)
-    product = jnp.asarray(part, jnp.float32) * jnp.asarray(steps, jnp.float32)
-    whole = jnp.minimum(jnp.floor(product * (1 + 2.0**-22)).astype(jnp.int32), steps)
-    return whole, product - whole.astype(jnp.float32)
+    product = real(part) * real(steps)
+    rounding = 2 * float(jnp.finfo(product.dtype).eps)
+    whole = jnp.floor(product * (1 + rounding)).astype(jnp.int32)
+    if isinstance(steps, int | float):
+        steps = min(math.floor(steps), MOST_STEPS)
+    whole = jnp.minimum(whole, steps if is_whole(steps) else jnp.floor(steps).astype(jnp.int32))
+    return whole, product - real(whole)
 
 
 @schedule
 def cosine_onecycle_schedule(
-    transition_steps: Steps,
+    transition_steps: Span,
     peak_value: Constant,
     pct_start: Share = 0.3,
     div_factor: Positive = 25.0,
@@ -270,7 +303,7 @@ def cosine_onecycle_schedule(
 
 @schedule
 def linear_onecycle_schedule(
-    transition_steps: Steps,
+    transition_steps: Span,
     peak_value: Constant,
     pct_start: Share = 0.3,
     pct_final: Share = 0.85,
@@ -319,7 +352,7 @@ def linear_onecycle_schedule(
 @schedule
 def onecycle_schedule(
     peak_value: Constant,
-    total_steps: Annotated[Any, Within(2, MOST_STEPS, schedule=False, integer=True)],
+    total_steps: Annotated[Any, NumberOfSteps(2, between=True)],
     pct_start: Share = 0.3,
     shape: Annotated[str, Choice(("cosine", "linear"))] = "cosine",
     three_phase: Flag = False,
@@ -363,7 +396,6 @@ def onecycle_schedule(
         )
 
     def value(step):
-        step = widened(step)
         first = peak_value / div_factor
         whole, rest = _steps_of(pct_start, total_steps)
         ends = [(0, 0.0), (whole - 1, rest), (total_steps - 1, 0.0)]
@@ -371,7 +403,7 @@ def onecycle_schedule(
         if three_phase:
             ends.insert(2, (2 * whole - 2, 2 * rest))
             values.insert(2, first)
-        x = jnp.asarray(values[-1], jnp.float32)
+        x = real(values[-1])
         for i in reversed(range(len(ends) - 1)):
             phase = _phase(step, ends[i], ends[i + 1], shape, values[i], values[i + 1])
             x = jnp.where(_after(step, ends[i + 1]) > 0, x, phase)
@@ -381,14 +413,21 @@ def onecycle_schedule(
 
 
 def _after(step, end: tuple[Any, Any]):
-    """How many steps after an end that may lie between steps."""
+    """How many steps after an end that may lie between steps, or beyond all of them."""
     whole, rest = end
-    return (step - whole).astype(jnp.float32) - rest
+    beyond = isinstance(whole, int) and whole > most(step)
+    return (real(step) - real(whole) if beyond else real(since(step, whole))) - rest
 
 
-def _phase(step, begin: tuple, end: tuple, shape: str, first, last):
+def _apart(first: Any, last: Any):
+    """From a whole step, which may be traced, to a moment."""
+    between = isinstance(last, float) and not isinstance(first, int)
+    return -since(jnp.asarray(first), last) if between else real(last - first)
+
+
+def _phase(step, begin: tuple[Any, Any], end: tuple[Any, Any], shape: str, first, last):
     """The curve from one end to another; a phase of no length is at its last value."""
-    length = jnp.asarray(end[0] - begin[0], jnp.float32) + (end[1] - begin[1])
+    length = _apart(begin[0], end[0]) + (end[1] - begin[1])
     some = jnp.where(length > 0, length, 1.0)
     x = jnp.where(length > 0, _after(step, begin) / some, 1.0)
     x, y = jnp.clip(x, 0, 1), jnp.clip(-_after(step, end) / some, 0, 1)

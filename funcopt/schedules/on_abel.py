@@ -1,14 +1,16 @@
 """ABEL: automatic, bouncing into equilibration."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from ..value import NonNegativeConstant, OptionalSteps
-from .feedback import Factor, lowered, number
+from ..value import NonNegativeConstant, OptionalSpan
+from .feedback import Factor, lowered, none, number
 from .schedule import Listening, schedule
+from .steps import reached
 
 
 class BounceState(NamedTuple):
@@ -16,6 +18,7 @@ class BounceState(NamedTuple):
     last: Float[Array, ""]
     change: Float[Array, ""]
     turned: Int[Array, ""]
+    heard: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,11 @@ class _Abel(Listening):
     min_scale: Any
 
     def init(self) -> BounceState:
-        return BounceState(number(1), number(jnp.inf), number(0), number(0, jnp.int32))
+        return BounceState(number(1), number(0), number(0), none(), number(False, bool))
 
     def observe(self, state: BounceState, value: Float[Array, ""], step: Array) -> BounceState:
         del step  # a norm bounces whenever it does
-        change = jnp.where(jnp.isfinite(state.last), value - state.last, 0)
+        change = jnp.where(state.heard, jnp.sign(value - state.last), 0)
         turn = change * state.change < 0
         act = turn & (state.turned == 1)
         lower = lowered(state.scale, self.factor, self.min_scale)
@@ -38,24 +41,26 @@ class _Abel(Listening):
             value,
             jnp.where(change == 0, state.change, change),
             jnp.where(turn, 1 - state.turned, state.turned),
+            jnp.bool_(True),
         )
 
     def at(self, step: Array, state: BounceState) -> Array:
         if self.total_steps is None:
             return state.scale
         lower = lowered(state.scale, self.factor, self.min_scale)
-        return jnp.where(step < _last_decay(self.total_steps), state.scale, lower)
+        return jnp.where(reached(step, _last_decay(self.total_steps)), lower, state.scale)
 
 
 def _last_decay(total_steps: Any) -> Any:
     """⌊0.85 total_steps⌋, in integers that do not overflow."""
-    return total_steps // 20 * 17 + total_steps % 20 * 17 // 20
+    whole = math.floor(total_steps) if isinstance(total_steps, float) else total_steps
+    return whole // 20 * 17 + whole % 20 * 17 // 20
 
 
 @schedule
 def on_abel(
     factor: Factor = 0.1,
-    total_steps: OptionalSteps = None,
+    total_steps: OptionalSpan = None,
     *,
     min_scale: NonNegativeConstant = 0.0,
 ):
@@ -64,8 +69,8 @@ def on_abel(
         (w_t − w_{t−1}) (w_{t−1} − w_{t−2}) < 0 for the 2nd, 4th, ... time:  scale ← factor scale
         from step ⌊0.85 total_steps⌋ on:  factor scale instead of scale
 
-    The value w to give is the squared norm of the weights, once an epoch (NaN in between):
-    `value=funcopt.global_norm(params) ** 2`. With weight decay this norm falls, then rises, and
+    The metric w to give is the squared norm of the weights, once an epoch (NaN in between):
+    `metric=funcopt.global_norm(params) ** 2`. With weight decay this norm falls, then rises, and
     the rate has done its work when it has done both. The last decay, without regard to the norm,
     takes out the noise of a high rate; where the norm does not bounce it is the only one.
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..value import NonNegativeConstant, Positive, Steps
 from .curves import above
-from .feedback import Factor, lowered, number
+from .feedback import Factor, lowered, none, number, one_more
 from .schedule import Listening, schedule
 
 
@@ -17,6 +17,7 @@ class AutoDropState(NamedTuple):
     last: Float[Array, ""]
     threshold: Float[Array, ""]
     waited: Int[Array, ""]
+    heard: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,13 @@ class _AutoDrop(Listening):
 
     def init(self) -> AutoDropState:
         return AutoDropState(
-            number(1), number(jnp.inf), number(self.threshold), number(0, jnp.int32)
+            number(1), number(0), number(self.threshold), none(), number(False, bool)
         )
 
     def observe(self, state: AutoDropState, value: Float[Array, ""], step: Array) -> AutoDropState:
         del step  # a direction settles whenever it does
-        saturated = jnp.abs(value - state.last) < state.threshold
-        waited = jnp.where(saturated | (state.waited > 0), state.waited + 1, 0)
+        saturated = state.heard & (jnp.abs(value - state.last) < state.threshold)
+        waited = jnp.where(saturated | (state.waited > 0), one_more(state.waited), 0)
         drop = waited >= self.wait
         lower = lowered(state.scale, self.factor, self.min_scale)
         wider = jnp.minimum(state.threshold / self.factor, self.max_threshold)
@@ -44,6 +45,7 @@ class _AutoDrop(Listening):
             value,
             jnp.where(drop, wider, state.threshold),
             jnp.where(drop, 0, waited),
+            jnp.bool_(True),
         )
 
     def at(self, step: Array, state: AutoDropState) -> Array:
@@ -66,7 +68,7 @@ def on_autodrop(
         when |ω_t − ω_{t−1}| < θ:  scale ← max(factor scale, min_scale)
                                    θ ← min(θ / factor, max_threshold)
 
-    The value ω to give is `funcopt.angular_velocity(params, last, before)` of the parameters x
+    The metric ω to give is `funcopt.angular_velocity(params, last, before)` of the parameters x
     at the end of an epoch and of the two before, once an epoch, and NaN in between. At a constant
     rate it rises, fast and then slowly: where it no longer does, training has slowed down. The
     threshold θ grows with each drop, because angles are noisier between smaller steps.
@@ -74,7 +76,7 @@ def on_autodrop(
     Args:
         factor: in (0, 1).
         threshold: θ at the beginning, in degrees.
-        wait: with which value the drop comes, counted from the one that saturates, which is the
+        wait: with which metric the drop comes, counted from the one that saturates, which is the
             first; those in between are not judged.
         max_threshold: where θ stops, in degrees, at least `threshold`.
         min_scale: where the scale stops.

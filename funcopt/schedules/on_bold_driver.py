@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..value import NonNegativeConstant
 from .feedback import Factor, Growth, number
@@ -14,6 +14,7 @@ from .schedule import Listening, schedule
 class BoldDriverState(NamedTuple):
     scale: Float[Array, ""]
     last: Float[Array, ""]
+    heard: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,15 @@ class _BoldDriver(Listening):
     max_scale: Any
 
     def init(self) -> BoldDriverState:
-        return BoldDriverState(number(1), number(jnp.inf))
+        return BoldDriverState(number(1), number(0), number(False, bool))
 
     def observe(
         self, state: BoldDriverState, value: Float[Array, ""], step: Array
     ) -> BoldDriverState:
         del step
-        known = jnp.isfinite(state.last)
         moved = state.scale * jnp.where(value > state.last, self.factor, self.growth)
         scale = jnp.clip(moved, self.min_scale, self.max_scale)
-        return BoldDriverState(jnp.where(known, scale, state.scale), value)
+        return BoldDriverState(jnp.where(state.heard, scale, state.scale), value, jnp.bool_(True))
 
     def at(self, step: Array, state: BoldDriverState) -> Array:
         del step

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..value import NonNegativeConstant, Offset
-from .feedback import Factor, number
+from .feedback import Factor, none, number, one_more
 from .schedule import Listening, schedule
 
 
@@ -16,6 +16,7 @@ class GreedyState(NamedTuple):
     best: Float[Array, ""]
     good: Int[Array, ""]
     bad: Int[Array, ""]
+    heard: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,13 @@ class _Greedy(Listening):
     max_scale: Any
 
     def init(self) -> GreedyState:
-        none = [number(0, jnp.int32) for _ in range(2)]
-        return GreedyState(number(1), number(jnp.inf), *none)
+        return GreedyState(number(1), number(0), none(), none(), number(False, bool))
 
     def observe(self, state: GreedyState, value: Float[Array, ""], step: Array) -> GreedyState:
         del step
-        better = jnp.isinf(state.best) | (value < state.best - self.rtol * jnp.abs(state.best))
-        good = jnp.where(better, state.good + 1, 0)
-        bad = jnp.where(better, 0, state.bad + 1)
+        better = ~state.heard | (value < state.best - self.rtol * jnp.abs(state.best))
+        good = jnp.where(better, one_more(state.good), 0)
+        bad = jnp.where(better, 0, one_more(state.bad))
         raised, lowered = good > self.patience, bad > self.patience
         moved = jnp.where(raised, 1 / self.factor, jnp.where(lowered, self.factor, 1.0))
         return GreedyState(
@@ -42,6 +42,7 @@ class _Greedy(Listening):
             jnp.where(better, value, state.best),
             jnp.where(raised, 0, good),
             jnp.where(lowered, 0, bad),
+            jnp.bool_(True),
         )
 
     def at(self, step: Array, state: GreedyState) -> Array:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..value import NonNegativeConstant, Offset
-from .feedback import Factor, lowered, number
+from .feedback import Factor, lowered, none, number, one_more
 from .schedule import Listening, schedule
 
 
@@ -15,6 +15,7 @@ class NewBobState(NamedTuple):
     scale: Float[Array, ""]
     last: Float[Array, ""]
     bad: Int[Array, ""]
+    heard: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,17 @@ class _NewBob(Listening):
     min_scale: Any
 
     def init(self) -> NewBobState:
-        return NewBobState(number(1), number(jnp.inf), number(0, jnp.int32))
+        return NewBobState(number(1), number(0), none(), number(False, bool))
 
     def observe(self, state: NewBobState, value: Float[Array, ""], step: Array) -> NewBobState:
         del step
-        known = jnp.isfinite(state.last)
         gain = state.last - value
-        small = known & (gain < self.threshold * jnp.abs(state.last))
-        bad = jnp.where(small, state.bad + 1, state.bad)
+        small = state.heard & (gain < self.threshold * jnp.abs(state.last))
+        bad = jnp.where(small, one_more(state.bad), state.bad)
         act = bad > self.patience
         lower = lowered(state.scale, self.factor, self.min_scale)
         return NewBobState(
-            jnp.where(act, lower, state.scale), value, jnp.where(act, 0, bad).astype(jnp.int32)
+            jnp.where(act, lower, state.scale), value, jnp.where(act, 0, bad), jnp.bool_(True)
         )
 
     def at(self, step: Array, state: NewBobState) -> Array:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..value import NonNegativeConstant, Offset, Steps
-from .feedback import Factor, Mode, lowered, number
+from .feedback import Factor, Mode, lowered, none, number, one_more
 from .schedule import Listening, schedule
 
 
@@ -19,6 +19,7 @@ class PlateauState(NamedTuple):
     resting: Int[Array, ""]
     sum: Float[Array, ""]
     heard: Int[Array, ""]
+    judged: Bool[Array, ""]
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,25 @@ class Plateau(Listening):
     window: int
 
     def init(self) -> PlateauState:
-        none = [number(0, jnp.int32) for _ in range(3)]
-        return PlateauState(number(1), number(jnp.inf), none[0], none[1], number(0), none[2])
+        return PlateauState(
+            number(1), number(0), none(), none(), number(0), none(), number(False, bool)
+        )
 
     def observe(self, state: PlateauState, value: Float[Array, ""], step: Array) -> PlateauState:
         del step  # a plateau is flat whenever it comes
         total = state.sum + (value if self.mode == "min" else -value)
-        heard = state.heard + 1
+        heard = one_more(state.heard)
         full = heard >= self.window
-        judged = self._judged(state, total / self.window)
-        waiting = PlateauState(
-            state.scale, state.best, state.bad, state.resting, sum=total, heard=heard
-        )
+        judged = self._judged(state, total / heard.astype(total.dtype))
+        waiting = state._replace(sum=total, heard=heard)
         return jax.tree.map(lambda new, old: jnp.where(full, new, old), judged, waiting)
 
     def _judged(self, state: PlateauState, value: Float[Array, ""]) -> PlateauState:
         margin = self.rtol * jnp.abs(state.best) + self.atol
-        better = jnp.isinf(state.best) | (value < state.best - margin)
+        # The sum of a window may have overflowed, which is no improvement.
+        better = (~state.judged | (value < state.best - margin)) & jnp.isfinite(value)
         resting = jnp.maximum(state.resting - 1, 0)
-        bad = jnp.where(better | (state.resting > 0), 0, state.bad + 1)
+        bad = jnp.where(better | (state.resting > 0), 0, one_more(state.bad))
         flat = bad > self.patience
         lower = lowered(state.scale, self.factor, self.min_scale)
         return PlateauState(
@@ -60,7 +61,8 @@ class Plateau(Listening):
             bad=jnp.where(flat, 0, bad),
             resting=jnp.where(flat, self.cooldown, resting),
             sum=number(0),
-            heard=number(0, jnp.int32),
+            heard=none(),
+            judged=state.judged | better,
         )
 
     def at(self, step: Array, state: PlateauState) -> Array:
@@ -84,6 +86,9 @@ def on_plateau(
 
         better:  value < best − (rtol |best| + atol)        (above, in mode "max")
         after more than `patience` values that are not better: scale ← max(factor scale, min_scale)
+
+    The value is the `metric=` of `update`, by default its `value=`, the loss; where there is none,
+    give NaN. It is compared as wide as floats are: in float64 under x64.
 
     Args:
         factor: in (0, 1).

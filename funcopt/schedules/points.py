@@ -5,21 +5,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from ..value import (
-    MOST_STEPS,
-    Choice,
-    Constant,
-    Positive,
-    Steps,
-    Within,
-)
-from .curves import through, widened
+from ..value import Choice, Constant, NumberOfSteps, Positive, Span, Within
+from .curves import through
 from .schedule import schedule
+from .steps import cycled, reached, real
 
-_STEP = Within(0, MOST_STEPS, schedule=False, integer=True)
+_STEP = NumberOfSteps(0, between=True)
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,7 @@ def piecewise_interpolate_schedule(
 
 
 @schedule
-def step_decay(init_value: Constant, step_size: Steps, factor: Positive = 0.1):
+def step_decay(init_value: Constant, step_size: Span, factor: Positive = 0.1):
     """Multiply by `factor` every `step_size` steps.
 
         init_value factor^⌊step / step_size⌋
@@ -131,8 +124,8 @@ def step_decay(init_value: Constant, step_size: Steps, factor: Positive = 0.1):
     """
 
     def value(step):
-        times = (widened(step) // step_size).astype(jnp.float32)
-        return init_value * jnp.asarray(factor, jnp.float32) ** times
+        times = real(cycled(step, step_size)[0])
+        return init_value * real(factor) ** times
 
     return value
 
@@ -159,8 +152,7 @@ def multistep_decay(
     """
 
     def value(step):
-        step = widened(step)
-        times = sum((step >= m).astype(jnp.float32) for m in milestones)
-        return init_value * jnp.asarray(factor, jnp.float32) ** times
+        times = sum(real(reached(step, m)) for m in milestones)
+        return init_value * real(factor) ** times
 
     return value

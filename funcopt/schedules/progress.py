@@ -10,45 +10,26 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..value import (
-    MOST_STEPS,
-    Constant,
-    Flag,
-    Offset,
-    OptionalConstant,
-    Positive,
-    Steps,
-    Within,
-)
+from ..value import Constant, Delay, Flag, NumberOfSteps, OptionalConstant, Positive, Span, Within
 from .schedule import schedule
-
-
-def elapsed(step: Array, begin, steps) -> Array:
-    """How many of `steps` have passed since `begin`."""
-    return jnp.clip(step - begin, 0, steps)
-
-
-def share(part, steps) -> Float[Array, ""]:
-    return jnp.asarray(part, jnp.float32) / jnp.asarray(steps, jnp.float32)
+from .steps import cycled, elapsed, reached, real, remaining, share, since
 
 
 def line(done: Array, steps, start, end) -> Float[Array, ""]:
     """From `start` to `end`, when `done` of `steps` have passed."""
-    value = share(steps - done, steps) * start + share(done, steps) * end
+    value = share(remaining(done, steps), steps) * start + share(done, steps) * end
     return with_exact_ends(done, steps, start, end, value)
 
 
 def with_exact_ends(done: Array, steps, start, end, value) -> Float[Array, ""]:
     """XLA multiplies by 1 / steps, so that compiled weights are not exactly 0 and 1 at the ends."""
-    return jnp.where(done <= 0, start, jnp.where(done >= steps, end, value))
+    return jnp.where(done <= 0, start, jnp.where(reached(done, steps), end, value))
 
 
 def _periods(step: Array, begin, steps, staircase: bool) -> Float[Array, ""]:
     """How many times `steps` have passed since `begin`; whole times only on a staircase."""
-    passed = jnp.maximum(step - begin, 0)
-    if staircase:
-        return (passed // steps).astype(jnp.float32)
-    return passed.astype(jnp.float32) / jnp.asarray(steps, jnp.float32)
+    passed = jnp.maximum(since(step, begin), 0)
+    return real(cycled(passed, steps)[0]) if staircase else share(passed, steps)
 
 
 @schedule
@@ -64,7 +45,7 @@ def constant_schedule(value: Constant):
 
 @schedule
 def linear_schedule(
-    init_value: Constant, end_value: Constant, transition_steps: Steps, transition_begin: Offset = 0
+    init_value: Constant, end_value: Constant, transition_steps: Span, transition_begin: Delay = 0
 ):
     """A straight line from `init_value` to `end_value`, and constant before and after.
 
@@ -93,8 +74,8 @@ def polynomial_schedule(
     init_value: Constant,
     end_value: Constant,
     power: Positive,
-    transition_steps: Steps,
-    transition_begin: Offset = 0,
+    transition_steps: Span,
+    transition_begin: Delay = 0,
 ):
     """From `init_value` to `end_value` along a power of what remains.
 
@@ -113,7 +94,7 @@ def polynomial_schedule(
 
     def value(step):
         done = elapsed(step, transition_begin, transition_steps)
-        w = share(transition_steps - done, transition_steps) ** power
+        w = share(remaining(done, transition_steps), transition_steps) ** power
         value = w * init_value + (1 - w) * end_value
         return with_exact_ends(done, transition_steps, init_value, end_value, value)
 
@@ -123,9 +104,9 @@ def polynomial_schedule(
 @schedule
 def exponential_decay(
     init_value: Constant,
-    transition_steps: Steps,
+    transition_steps: Span,
     decay_rate: Positive,
-    transition_begin: Offset = 0,
+    transition_begin: Delay = 0,
     staircase: Flag = False,
     end_value: OptionalConstant = None,
 ):
@@ -149,7 +130,7 @@ def exponential_decay(
 
     def value(step):
         p = _periods(step, transition_begin, transition_steps, staircase)
-        x = init_value * jnp.asarray(decay_rate, jnp.float32) ** p
+        x = init_value * real(decay_rate) ** p
         if end_value is None:
             return x
         return jnp.where(
@@ -162,9 +143,9 @@ def exponential_decay(
 @schedule
 def inverse_time_decay(
     init_value: Constant,
-    transition_steps: Steps,
+    transition_steps: Span,
     decay_rate: Positive,
-    transition_begin: Offset = 0,
+    transition_begin: Delay = 0,
     staircase: Flag = False,
 ):
     """Decay like one over time.
@@ -197,7 +178,7 @@ def _boundaries(where: str, x: Any) -> dict[int, Any]:
         return {}
     if not isinstance(x, dict):
         raise TypeError(f"{where} must be a dict from step to factor, got {x!r}.")
-    step = Within(0, MOST_STEPS, schedule=False, integer=True)
+    step = NumberOfSteps(0, between=True)
     factor = Within(0, float("inf"), "[)", schedule=False)
     checked = {step(f"{where}: a step", b): factor(f"{where}[{b}]", s) for b, s in x.items()}
     return dict(sorted(checked.items()))
@@ -222,9 +203,9 @@ def piecewise_constant_schedule(
     """
 
     def value(step):
-        x = jnp.asarray(init_value, jnp.float32)
+        x = real(init_value)
         for boundary, factor in (boundaries_and_scales or {}).items():
-            x = jnp.where(step >= boundary, x * factor, x)
+            x = jnp.where(reached(step, boundary), x * factor, x)
         return x
 
     return value
@@ -232,7 +213,7 @@ def piecewise_constant_schedule(
 
 @schedule
 def cosine_decay_schedule(
-    init_value: Constant, decay_steps: Steps, alpha: Constant = 0.0, exponent: Positive = 1.0
+    init_value: Constant, decay_steps: Span, alpha: Constant = 0.0, exponent: Positive = 1.0
 ):
     """Half a period of a cosine, from `init_value` to `alpha` times it.
 
@@ -253,7 +234,8 @@ def cosine_decay_schedule(
     """
 
     def value(step):
-        w = cosine_weight(share(decay_steps - elapsed(step, 0, decay_steps), decay_steps), exponent)
+        left = remaining(elapsed(step, 0, decay_steps), decay_steps)
+        w = cosine_weight(share(left, decay_steps), exponent)
         return init_value * (w + (1 - w) * alpha)
 
     return value
@@ -265,7 +247,7 @@ def cosine_weight(left: Float[Array, ""], exponent) -> Float[Array, ""]:
 
 
 @schedule
-def linear_warmup(peak_value: Constant, warmup_steps: Steps, init_value: Constant = 0.0):
+def linear_warmup(peak_value: Constant, warmup_steps: Span, init_value: Constant = 0.0):
     """A straight line from `init_value` up to `peak_value`, and then constant.
 
     Args:

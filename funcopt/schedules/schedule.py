@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-import jax.numpy as jnp
+import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ..call import Call, Value, build, register, value_factory
+from ..value import is_number
+from .steps import as_steps, real
 
 P = ParamSpec("P")
 
@@ -47,7 +49,8 @@ class Schedule(Value):
     """
 
     def __init__(self, call: Call, numbers: tuple):
-        self._call, self._numbers, self._built = call, numbers, None
+        self._call, self._numbers = call, numbers
+        self._built, self._memory = None, None
 
     def body(self) -> Callable | Listening:
         if self._built is None:
@@ -71,19 +74,26 @@ class Schedule(Value):
         body = self.body()
         return body.init() if isinstance(body, Listening) else ()
 
-    def observe(self, state: Any, value: Float[Array, ""], step: Array) -> Any:
+    @property
+    def memory(self) -> Any:
+        """The structure and the shapes of the state."""
+        if self._memory is None:
+            self._memory = jax.eval_shape(self.init)
+        return self._memory
+
+    def observe(self, state: Any, value: ArrayLike, step: ArrayLike) -> Any:
         """The state after hearing `value`."""
         body = self.body()
-        return body.observe(state, value, step) if isinstance(body, Listening) else state
+        if not isinstance(body, Listening):
+            return state
+        return body.observe(state, real(value), as_steps(step))
 
     def at(self, step: ArrayLike, state: Any) -> Float[Array, ""]:
         """The number at `step`, for a schedule in `state`."""
-        step = jnp.asarray(step)
-        if jnp.issubdtype(step.dtype, jnp.unsignedinteger):
-            step = step.astype(jnp.int32)  # steps are subtracted from each other
+        step = as_steps(step)
         body = self.body()
         number = body.at(step, state) if isinstance(body, Listening) else body(step)
-        return jnp.asarray(number, jnp.float32)
+        return real(number)
 
     def __mul__(self, other: Any) -> "Schedule":
         from .arithmetic import product  # which needs this class
@@ -123,6 +133,16 @@ class Schedule(Value):
 
 
 register(Schedule)
+
+
+def part_at(x: Any, step: Array, state: Any) -> Array:
+    """A part of a schedule, itself a schedule, a function or a number: its number at `step`."""
+    if isinstance(x, Schedule):
+        return x.at(step, state)
+    number = x(step) if callable(x) else x
+    if not is_number(number):
+        raise TypeError(f"the schedule {x!r} returned {number!r}, which is not a number.")
+    return real(number)
 
 
 def schedule(function: Callable[P, Callable | Listening]) -> Callable[P, Schedule]:

@@ -1,16 +1,22 @@
 """Decays over a known number of steps, by the shape of their curve."""
 
+from typing import Annotated, Any
+
 import jax
 import jax.numpy as jnp
 
-from ..value import Constant, Offset, Positive, Steps
-from .curves import above, widened
-from .progress import elapsed, line, share, with_exact_ends
+from ..value import MOST_STEPS, Constant, Delay, Positive, Span, Within
+from .curves import above
+from .progress import line, with_exact_ends
 from .schedule import schedule
+from .steps import elapsed, real, remaining, share
+
+PowerOfTwo = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True)]
+"""What `chebyshev_schedule` looks at once more."""
 
 
 @schedule
-def linear_to_zero(init_value: Constant, total_steps: Steps):
+def linear_to_zero(init_value: Constant, total_steps: Span):
     """A straight line to 0 at the end of the run.
 
         init_value (1 − step / total_steps), at least 0
@@ -32,9 +38,9 @@ def linear_to_zero(init_value: Constant, total_steps: Steps):
 @schedule
 def rex_schedule(
     init_value: Constant,
-    transition_steps: Steps,
+    transition_steps: Span,
     end_value: Constant = 0.0,
-    transition_begin: Offset = 0,
+    transition_begin: Delay = 0,
 ):
     """Above the straight line: slow at first, and steeper towards the end.
 
@@ -55,7 +61,8 @@ def rex_schedule(
 
     def value(step):
         done = elapsed(step, transition_begin, transition_steps)
-        x, y = share(done, transition_steps), share(transition_steps - done, transition_steps)
+        left = remaining(done, transition_steps)
+        x, y = share(done, transition_steps), share(left, transition_steps)
         between = (2 * y * init_value + x * end_value) / (1 + y)
         return with_exact_ends(done, transition_steps, init_value, end_value, between)
 
@@ -65,7 +72,7 @@ def rex_schedule(
 @schedule
 def tanh_schedule(
     init_value: Constant,
-    transition_steps: Steps,
+    transition_steps: Span,
     end_value: Constant = 0.0,
     lower: Constant = -6.0,
     upper: Constant = 3.0,
@@ -96,7 +103,8 @@ def tanh_schedule(
 
     def value(step):
         done = elapsed(step, 0, transition_steps)
-        x, y = share(done, transition_steps), share(transition_steps - done, transition_steps)
+        left = remaining(done, transition_steps)
+        x, y = share(done, transition_steps), share(left, transition_steps)
         z = 2 * (y * lower + x * upper)
         return jax.nn.sigmoid(-z) * init_value + jax.nn.sigmoid(z) * end_value
 
@@ -104,7 +112,7 @@ def tanh_schedule(
 
 
 @schedule
-def chebyshev_schedule(min_value: Positive, max_value: Positive, cycle_steps: Steps):
+def chebyshev_schedule(min_value: Positive, max_value: Positive, cycle_steps: PowerOfTwo):
     """Chebyshev's step sizes in fractal order: large steps, each healed by small ones.
 
         1 / (cos²(θ/2) / max_value + sin²(θ/2) / min_value)        θ = π (σ(t) + ½) / cycle_steps
@@ -138,13 +146,13 @@ def chebyshev_schedule(min_value: Positive, max_value: Positive, cycle_steps: St
         )
 
     def value(step):
-        position = (widened(step) % cycle_steps).astype(jnp.int32)
+        position = (step % cycle_steps).astype(jnp.int32)
         order, known = jnp.zeros_like(position), 1
         for bit in reversed(range(cycle_steps.bit_length() - 1)):
             known *= 2
             order = jnp.where((position >> bit) & 1 == 1, known - 1 - order, order)
-        x = (order.astype(jnp.float32) + 0.5) / (2.0 * cycle_steps)
-        y = ((cycle_steps - 1 - order).astype(jnp.float32) + 0.5) / (2.0 * cycle_steps)
+        x = (real(order) + 0.5) / (2.0 * cycle_steps)
+        y = (real(cycle_steps - 1 - order) + 0.5) / (2.0 * cycle_steps)
         fast, slow = jnp.sin(jnp.pi * y) ** 2, jnp.sin(jnp.pi * x) ** 2
         return 1 / (fast / max_value + slow / min_value)
 

@@ -4,10 +4,11 @@ from typing import Annotated
 
 import jax.numpy as jnp
 
-from ..value import Choice, Constant, Offset, Positive, Steps
-from .curves import above, at_least_one, between, widened
-from .progress import elapsed, line, share
+from ..value import Choice, Constant, Delay, Positive, Span
+from .curves import above, at_least_one, between, fills
+from .progress import line
 from .schedule import schedule
+from .steps import elapsed, reached, real, remaining, share
 
 Cooldown = Annotated[str, Choice(("linear", "cosine", "1-sqrt", "exponential"))]
 
@@ -22,9 +23,9 @@ def _rise(step, warmup_steps, init_value, peak_value):
 def warmup_stable_decay(
     init_value: Constant,
     peak_value: Constant,
-    warmup_steps: Offset,
-    total_steps: Steps,
-    cooldown_steps: Steps,
+    warmup_steps: Delay,
+    total_steps: Span,
+    cooldown_steps: Span,
     end_value: Constant = 0.0,
     shape: Cooldown = "1-sqrt",
 ):
@@ -68,8 +69,9 @@ def warmup_stable_decay(
         begin = total_steps - cooldown_steps
         done = elapsed(step, begin, cooldown_steps)
         rise = _rise(step, warmup_steps, init_value, peak_value)
-        fall = between(shape, done, cooldown_steps - done, cooldown_steps, peak_value, end_value)
-        return jnp.where(step < warmup_steps, rise, fall)
+        left = remaining(done, cooldown_steps)
+        fall = between(shape, done, left, cooldown_steps, peak_value, end_value)
+        return jnp.where(reached(step, warmup_steps), fall, rise)
 
     return value
 
@@ -77,9 +79,9 @@ def warmup_stable_decay(
 @schedule
 def knee_schedule(
     peak_value: Constant,
-    explore_steps: Offset,
-    total_steps: Steps,
-    warmup_steps: Offset = 0,
+    explore_steps: Delay,
+    total_steps: Span,
+    warmup_steps: Delay = 0,
     init_value: Constant = 0.0,
 ):
     """Explore at a high rate for long enough to find a wide minimum, then descend into it.
@@ -103,7 +105,7 @@ def knee_schedule(
 
     Source: Iyer et al., 2020 (https://arxiv.org/abs/2003.03977).
     """
-    if above(warmup_steps + explore_steps + 1, total_steps):
+    if fills(warmup_steps + explore_steps, total_steps):
         raise ValueError(
             f"knee_schedule: warmup_steps={warmup_steps} and explore_steps={explore_steps} must "
             f"be fewer than total_steps={total_steps} together, so that a descent remains."
@@ -115,7 +117,7 @@ def knee_schedule(
 
 
 @schedule
-def inverse_sqrt_schedule(peak_value: Constant, warmup_steps: Steps, init_value: Constant = 0.0):
+def inverse_sqrt_schedule(peak_value: Constant, warmup_steps: Span, init_value: Constant = 0.0):
     """A linear warm-up, then decay with the square root of time; no length of the run.
 
         step < warmup_steps:  a line from init_value to peak_value
@@ -135,16 +137,16 @@ def inverse_sqrt_schedule(peak_value: Constant, warmup_steps: Steps, init_value:
     """
 
     def value(step):
-        step = widened(step)
         rise = _rise(step, warmup_steps, init_value, peak_value)
-        slow = peak_value * jnp.sqrt(share(warmup_steps, jnp.maximum(step, warmup_steps)))
-        return jnp.where(step < warmup_steps, rise, slow)
+        warm = reached(step, warmup_steps)
+        slow = peak_value * jnp.sqrt(share(warmup_steps, jnp.where(warm, step, 1)))
+        return jnp.where(warm, slow, rise)
 
     return value
 
 
 @schedule
-def noam_schedule(model_size: Positive, warmup_steps: Steps, factor: Constant = 1.0):
+def noam_schedule(model_size: Positive, warmup_steps: Span, factor: Constant = 1.0):
     """The Transformer's schedule: up in a line, then down with the square root of time.
 
         factor model_size^−½ min(t^−½, t warmup_steps^−1.5)        t = step + 1
@@ -163,9 +165,8 @@ def noam_schedule(model_size: Positive, warmup_steps: Steps, factor: Constant = 
     """
 
     def value(step):
-        t = step.astype(jnp.float32) + 1
-        w = jnp.asarray(warmup_steps, jnp.float32)
-        size = jnp.sqrt(jnp.asarray(model_size, jnp.float32))
+        t, w = real(step) + 1, real(warmup_steps)
+        size = jnp.sqrt(real(model_size))
         return factor / size * jnp.minimum(1 / jnp.sqrt(t), t / (w * jnp.sqrt(w)))
 
     return value
@@ -198,7 +199,7 @@ def power_schedule(
     """
 
     def value(step):
-        n = tokens_per_step * (step.astype(jnp.float32) + 1)
-        return jnp.minimum(peak_value, scale * n ** jnp.asarray(exponent, jnp.float32))
+        n = tokens_per_step * (real(step) + 1)
+        return jnp.minimum(peak_value, scale * n ** real(exponent))
 
     return value

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..value import Choice, Constant, Flag, Offset, OptionalConstant, Positive, Real, Steps
+from ..value import Choice, Constant, Delay, Flag, OptionalConstant, Positive, Real, Span
 from .compose import join_schedules
-from .curves import at_least_one, between, widened
-from .listening import listens
-from .progress import elapsed, exponential_decay, line, linear_schedule
-from .schedule import Listening, Schedule
+from .curves import at_least_one, between
+from .listening import listening, listens
+from .progress import exponential_decay, line, linear_schedule
+from .schedule import Listening, Schedule, part_at
 from .schedule import schedule as as_value
+from .steps import elapsed, reached, remaining, since
 
 Rise = Annotated[str, Choice(("linear", "exponential", "cosine"))]
 
@@ -28,32 +29,28 @@ class _Warmup(Listening):
     init_value: Any
 
     def init(self) -> Any:
-        return self.schedule.init()
+        return self.schedule.init() if isinstance(self.schedule, Schedule) else ()
 
     def observe(self, state: Any, value: Array, step: Array) -> Any:
         heard = self.schedule.observe(state, value, self._own(step))
-        return jax.tree.map(lambda new, old: jnp.where(step < self.steps, old, new), heard, state)
+        over = reached(step, self.steps)
+        return jax.tree.map(lambda new, old: jnp.where(over, new, old), heard, state)
 
     def at(self, step: Array, state: Any) -> Array:
         done = elapsed(step, 0, self.steps)
-        left, steps = self.steps - done, at_least_one(self.steps)
-        first = self._following(jnp.zeros_like(step), state)
+        left, steps = remaining(done, self.steps), at_least_one(self.steps)
+        first = part_at(self.schedule, jnp.zeros_like(step), state)
         rise = between(self.shape, done, left, steps, self.init_value, first)
-        return jnp.where(step < self.steps, rise, self._following(self._own(step), state))
+        following = part_at(self.schedule, self._own(step), state)
+        return jnp.where(reached(step, self.steps), following, rise)
 
     def _own(self, step: Array) -> Array:
         """The schedule's own step; during the warm-up it is not asked about negative ones."""
-        return jnp.maximum(step - self.steps, 0)
-
-    def _following(self, step: Array, state: Any) -> Array:
-        if isinstance(self.schedule, Schedule):
-            return self.schedule.at(step, state)
-        number = self.schedule(step) if callable(self.schedule) else self.schedule
-        return jnp.asarray(number, jnp.float32)
+        return jnp.maximum(since(step, self.steps), 0)
 
 
 @as_value
-def warmup(schedule: Real, steps: Offset, shape: Rise = "linear", init_value: Constant = 0.0):
+def warmup(schedule: Real, steps: Delay, shape: Rise = "linear", init_value: Constant = 0.0):
     """Lead up to a schedule, which then counts its own steps from 0.
 
         step < steps:  (1 − w) init_value + w schedule(0)    x = step / steps
@@ -84,12 +81,11 @@ def warmup(schedule: Real, steps: Offset, shape: Rise = "linear", init_value: Co
     Source: Goyal et al., 2017 (https://arxiv.org/abs/1706.02677), for the linear one.
     """
 
-    warmed = _Warmup(schedule, steps, shape, init_value)
-    return warmed if listens(schedule) else lambda step: warmed.at(step, ())
+    return listening(_Warmup(schedule, steps, shape, init_value), listens(schedule))
 
 
 @as_value
-def warmup_constant_schedule(init_value: Constant, peak_value: Constant, warmup_steps: Offset):
+def warmup_constant_schedule(init_value: Constant, peak_value: Constant, warmup_steps: Delay):
     """A straight line up to `peak_value`, and then constant.
 
     Args:
@@ -106,7 +102,7 @@ def warmup_constant_schedule(init_value: Constant, peak_value: Constant, warmup_
     def value(step):
         done = elapsed(step, 0, warmup_steps)
         rise = line(done, at_least_one(warmup_steps), init_value, peak_value)
-        return jnp.where(widened(step) < warmup_steps, rise, peak_value)
+        return jnp.where(reached(step, warmup_steps), peak_value, rise)
 
     return value
 
@@ -115,10 +111,10 @@ def warmup_constant_schedule(init_value: Constant, peak_value: Constant, warmup_
 def warmup_exponential_decay_schedule(
     init_value: Constant,
     peak_value: Constant,
-    warmup_steps: Offset,
-    transition_steps: Steps,
+    warmup_steps: Delay,
+    transition_steps: Span,
     decay_rate: Positive,
-    transition_begin: Offset = 0,
+    transition_begin: Delay = 0,
     staircase: Flag = False,
     end_value: OptionalConstant = None,
 ):

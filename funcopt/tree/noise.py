@@ -21,7 +21,7 @@ from optax import Params, Updates
 from ..math.norm import root
 from ..partition import path_names
 from ..transformation import transformation
-from ..value import NonNegative, Offset
+from ..value import NonNegative, Seed
 from .turn import Start, Turn
 
 
@@ -81,7 +81,7 @@ class _Noise:
 
 
 @transformation
-def add_noise(eta: NonNegative, gamma: NonNegative, key: Offset = 0):
+def add_noise(eta: NonNegative, gamma: NonNegative, key: Seed = 0):
     """Add Gaussian noise whose variance decays: `eta` / tᵞ at the t-th update.
 
     Args:
