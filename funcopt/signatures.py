@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args, get_origin
 import optax
 from jax.typing import ArrayLike, DTypeLike
 
-from .value import Choice, Within
+from .value import Choice, NumberOfSteps, Within
 
 MODULES = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
 
@@ -70,6 +70,8 @@ def named(annotation: Any, aliases: Mapping[str, Any]) -> Any:
             return Named(name, annotation)
     if isinstance(check, Within):
         return Named("int" if check.integer else "float", annotation)
+    if isinstance(check, NumberOfSteps):
+        return Named("float" if check.between else "int", annotation)
     return Named(words(kind), annotation)
 
 
