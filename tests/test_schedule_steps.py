@@ -243,12 +243,10 @@ def test_arrays_of_moments_are_traced():
 def test_counts_of_events_are_whole_and_as_many_as_one_likes():
     patient = funcopt.on_plateau(patience=NEVER)
     assert patient == funcopt.on_plateau(patience=MOST_STEPS) == eval(repr(patient), vars(funcopt))
-    tx = funcopt.accumulate(funcopt.sgd(0.1), every=20.0)
-    assert tx == funcopt.accumulate(funcopt.sgd(0.1), every=20)
-    with pytest.raises(
-        ValueError, match=r"accumulate: every must be an integer from 1 on, got 2\.5"
-    ):
-        funcopt.accumulate(funcopt.sgd(0.1), every=2.5)
+    tx = funcopt.guard(funcopt.sgd(0.1), patience=0.1 * 3 * 10)
+    assert tx == funcopt.guard(funcopt.sgd(0.1), patience=3)
+    with pytest.raises(ValueError, match="guard: patience must be an integer from 1 on, got 2"):
+        funcopt.guard(funcopt.sgd(0.1), patience=2.5)
 
 
 def plain(*step):
