@@ -283,9 +283,23 @@ AxisName = Annotated[str | tuple[str, ...] | None, _axis_name]
 
 def _transformation(where: str, x: Any) -> Any:
     if isinstance(x, type) or not (hasattr(x, "init") and hasattr(x, "update")):
-        hint = ": call it to make one" if callable(x) else ""
-        raise TypeError(f"{where} must be a gradient transformation, got {x!r}{hint}.")
+        raise TypeError(f"{where} must be a gradient transformation, got {x!r}{_remedy(x)}.")
+    if hasattr(x, "acts_on"):
+        raise TypeError(
+            f"{where} must be a gradient transformation, got {x!r}: a rule, which funcopt.lift or "
+            "funcopt.optimizer makes a transformation."
+        )
     return x
+
+
+def _remedy(x: Any) -> str:
+    if isinstance(x, str):
+        return f": call the function of that name, `funcopt.{x or 'adam'}(...)`"
+    if isinstance(x, list | tuple):
+        return ": funcopt.chain(a, b) makes one of several"
+    if isinstance(x, type) and hasattr(x, "acts_on"):
+        return ": a class of rules; `funcopt.optimizer(rule(...), learning_rate=...)` makes one"
+    return ": call it to make one" if callable(x) else ""
 
 
 Base = Annotated[optax.GradientTransformation, _transformation]

@@ -43,6 +43,11 @@ def micro_batches(tx: Any) -> int:
         return 1
     body = tx.body()
     own = body.every if isinstance(body, _Accumulate) else 1
+    if not isinstance(own, int):
+        raise TypeError(
+            f"monitor: the every of accumulate inside of it is {own!r}, but a monitor has to know "
+            "it as an integer. Put the monitor inside: accumulate(monitor(tx), every)."
+        )
     return own * max(map(micro_batches, members(tx)), default=1)
 
 

@@ -60,9 +60,9 @@ class Nadam(Rule):
         if self.variant == "init2winit":
             return (b1 * mu + (1 - b1) * g) / seen(b1, t, dtype)
         if self.variant == "dozat":
-            return b1 * mu / seen(b1, t + 1, dtype) + (1 - b1) * g / seen(b1, t, dtype)
-        m, m_next = (b1 * (1 - self._dip(t + i, dtype)) for i in (0, 1))
-        product, next_product = (self._product(t + i, dtype) for i in (0, 1))
+            return b1 * mu / seen(b1, _next(t), dtype) + (1 - b1) * g / seen(b1, t, dtype)
+        m, m_next = (b1 * (1 - self._dip(i, dtype)) for i in (t, _next(t)))
+        product, next_product = (self._product(i, dtype) for i in (t, _next(t)))
         return m_next * mu / (1 - next_product) + (1 - m) * g / (1 - product)
 
     def _dip(self, t: Int[Array, ""], dtype) -> Float[Array, ""]:
@@ -81,6 +81,11 @@ class Nadam(Rule):
         ratio = jnp.expm1(steps * log_q) / jnp.where(still, 1, jnp.expm1(log_q))
         sums = jnp.where(still, steps, ratio) * jnp.exp(log_q)
         return power(self.b1, t, dtype) * jnp.exp(-jnp.sum(sums * 0.5**k / k))
+
+
+def _next(t: Int[Array, ""]) -> Int[Array, ""]:
+    """t + 1, or t where the count of updates has come to its end."""
+    return jnp.minimum(t, jnp.iinfo(t.dtype).max - 1) + 1
 
 
 @transformation

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from optax import Params
 
 from ..math.dtypes import common_dtype
+from ..partition import path_names, some
 from ..value import Within
 from .tree_math import axpy, minus
 from .turn import Turn
@@ -21,24 +22,39 @@ Gamma = Annotated[Any, Within(0, math.inf, "[)", schedule=False, optional=True)]
 def mixed(params: Params, kept: Params, mix: Callable[[Array, Array, Any], Array]) -> Params:
     """`mix(param, kept, real)` for each parameter, in its dtype.
 
-    Parameters that `optax.masked` or a partition has hidden from the transformation stay.
+    Parameters that `optax.masked` or a partition has hidden from the transformation stay, and so
+    does what is beside the parameters in a whole model.
     """
 
     def leaf(slot: Any, param: Any) -> Any:
-        if isinstance(slot, optax.MaskedNode):
+        if _is_absent(slot):
             return param
         real = jnp.finfo(slot.dtype).dtype
         wide = jnp.asarray(param).astype(common_dtype(real, param))
         return mix(wide, slot, real).astype(jnp.result_type(param))
 
-    hidden = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
-    slots, structure = jax.tree.flatten(kept, is_leaf=hidden)
+    slots, structure = jax.tree.flatten(kept, is_leaf=_is_absent)
     try:
         parts = structure.flatten_up_to(params)
     except ValueError:
-        # Flax NNX wraps leaves before `init` only: then leaves agree in order.
+        # Flax NNX wraps leaves before `init` only: then paths agree.
+        slots = [x for x in slots if not _is_absent(x)]
         parts, structure = jax.tree.flatten(params)
+        if path_names(kept) != path_names(params):
+            raise _different(path_names(kept), path_names(params)) from None
     return jax.tree.unflatten(structure, list(map(leaf, slots, parts)))
+
+
+def _is_absent(x: Any) -> bool:
+    return x is None or isinstance(x, optax.MaskedNode)
+
+
+def _different(kept: list[str], params: list[str]) -> ValueError:
+    return ValueError(
+        "eval_params: these are not the parameters that the state was made for. Parameters without "
+        f"an average: {some([x for x in params if x not in kept])}. Averages without a parameter: "
+        f"{some([x for x in kept if x not in params])}."
+    )
 
 
 def polynomial_weight(gamma: Any, t: Array, real: Any) -> Float[Array, ""]:

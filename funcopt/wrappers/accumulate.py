@@ -170,7 +170,7 @@ class _Accumulate:
         ok = everywhere(ok, self.axis_name)
         first, last = state.micro == 0, self._is_last(state, flush)
         counts = ok if weight is None else ok & (w > 0)
-        good = jnp.where(first, 0, state.good) + counts.astype(jnp.int32)
+        good = counted(jnp.where(first, 0, state.good), counts)
         total = jnp.where(first, 0, state.weight) + jnp.where(counts, w, 0)
         share = share_of(w, total)
 
@@ -224,8 +224,9 @@ class _Accumulate:
         an earlier setting."""
         every = self.every
         if callable(every):
+            long = number_at("accumulate: every", every, state.rounds)
             # Where the schedule says NaN there is a step too.
-            last = ~(state.micro + 1 < number_at("accumulate: every", every, state.rounds) - 0.5)
+            last = ~((state.micro + 1).astype(long.dtype) < long - 0.5)
         else:
             last = state.micro >= every - 1
         if jnp.ndim(flush):

@@ -53,9 +53,11 @@ class _LossScale:
 
     def init(self, params: Params) -> LossScaleState:
         counts = jnp.int32(0), jnp.int32(self.hysteresis), jnp.int32(0)
-        scale = jnp.array(self.init_scale, jnp.float32)
+        arrays, _ = parameters(params)
+        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
+        scale = jnp.array(self.init_scale, real)
         state = LossScaleState(self.inner.init(params), scale, *counts)
-        return varying_state(state, parameters(params)[0], self.axis_name)
+        return varying_state(state, arrays, self.axis_name)
 
     def update(
         self,
@@ -108,7 +110,7 @@ class _LossScale:
         # A scale that was given outside of the limits stays there until it has to change.
         scale = jnp.where(grow, raised, jnp.where(lower, lowered, state.scale))
         return (
-            scale.astype(jnp.float32),
+            scale.astype(state.scale.dtype),
             jnp.where(grow, 0, good),
             jnp.where(grow, self.hysteresis, tolerated),
         )

@@ -112,6 +112,12 @@ class _Mechanic:
             gate=gate,
         )
         state = now.state
+        if state.s.shape != (self.num_betas,):
+            raise ValueError(
+                f"mechanize: the state was made with num_betas={state.s.size}, each of which has "
+                f"its own statistics, got num_betas={self.num_betas}. Go on with num_betas="
+                f"{state.s.size}, or begin again with `tx.init(params)`."
+            )
         g, x, delta, real = now.grads, now.params, now.column(state.delta), now.real
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
 

@@ -74,6 +74,7 @@ class _Partition:
                 "`tx.init(params)` makes one, and the order of arguments is "
                 "`tx.update(grads, state, params)`."
             )
+        self._check_groups(state)
         leaves, structure = gradients_beside(updates, params, ())
         grads, beside = [leaf.grad for leaf in leaves], [leaf.param for leaf in leaves]
         labels = self._labels(jax.tree.unflatten(structure, grads if params is None else beside))
@@ -83,18 +84,26 @@ class _Partition:
 
         # Minus zero changes no bit of a parameter that stays.
         out: list[Array] = [-jnp.zeros_like(g) for g in grads]
-        states = {}
+        # What a group remembers that is left where it is goes along, for when it moves again.
+        states = dict(state.inner)
         for label, tx in self.moving.items():
-            own = jax.tree.unflatten(structure, _of(label, labels, grads))
-            at = (
-                None
-                if params is None
-                else jax.tree.unflatten(structure, _of(label, labels, beside))
-            )
-            new, states[label] = tx.update(own, state.inner[label], at, **extra_args)
+            own, at = group(label, grads), None if params is None else group(label, beside)
+            new, states[label] = tx.update(own, states[label], at, **extra_args)
             fill = iter(jax.tree.leaves(new))
             out = [next(fill) if each == label else x for each, x in zip(labels, out, strict=True)]
         return jax.tree.unflatten(structure, out), PartitionState(states)
+
+    def _check_groups(self, state: PartitionState) -> None:
+        """Raise where the state has not the groups that move here, or others that are not here."""
+        missing = [repr(label) for label in self.moving if label not in state.inner]
+        surplus = [repr(label) for label in state.inner if label not in self.transforms]
+        if missing or surplus:
+            raise ValueError(
+                "partition: the state was made for other groups. Groups without a state: "
+                f"{some(missing)}. States without a group: {some(surplus)}. Go on with "
+                "`fresh = tx.init(params)` and `state = fresh._replace(inner={**fresh.inner, "
+                "label: state.inner[label], ...})` for the groups whose parameters are the same."
+            )
 
     def _labels(self, tree: Params) -> list[str]:
         """The label of each leaf."""
@@ -139,7 +148,8 @@ def partition(transforms: Transforms, param_labels: Params | Callable[..., Any] 
 
     Args:
         transforms: a dict from labels to transformations; None leaves its parameters where they
-            are, without any state.
+            are, without any state. In a run that goes on, a group may be frozen by None; one that
+            is to move again, or a new one, needs a state.
         param_labels: which label each parameter has: a tree of labels (a prefix of the parameters'
             tree is enough), or a function from parameters to one, as in optax. None: the labels
             are regular expressions that are searched in the path; `""` takes what no other does.
@@ -150,8 +160,8 @@ def partition(transforms: Transforms, param_labels: Params | Callable[..., Any] 
 
     Raises:
         TypeError: `transforms` is no dict of transformations.
-        ValueError: a parameter is in no group or in several, a label has no transformation, or a
-            pattern matches no parameter.
+        ValueError: a parameter is in no group or in several, a label has no transformation, a
+            pattern matches no parameter, or the state was made for other groups.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.partition({"kernel": funcopt.sgd(0.1), "bias": funcopt.sgd(1.0), "": None})

@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, ScalarOrSchedule, Updates
 
+from ..partition import marked
 from ..rule import Exact
 from ..storage import Storage, check_slots
 from ..transformation import chain, rates, transformation
@@ -69,17 +70,19 @@ class ScheduleFree:
     weight_lr_power: Any
     state_dtype: Any
     storage: Any
+    mask: Any = None
 
-    static: ClassVar = ("base", "state_dtype", "storage")
+    static: ClassVar = ("base", "state_dtype", "storage", "mask")
 
     def init(self, params: Params) -> ScheduleFreeState:
+        marked(self.mask, params)  # which raises where a pattern means no parameter
         h, start = Start.of(self, params)
         z = [x.astype(self.state_dtype or x.dtype) for x in jax.tree.leaves(start.copies())]
         half = any(jnp.finfo(jnp.result_type(x)).bits < 32 for x in jax.tree.leaves(params))
         base_state = self.base.init(start.tree(start.wide))
         return ScheduleFreeState(
             count=start.count,
-            lr=self._rate(h, base_state, start.real).astype(jnp.float32),
+            lr=self._rate(h, base_state, start.real),
             b1=start.scalar(h.b1),
             max_lr=start.scalar(0.0),
             weight_sum=start.scalar(0.0),

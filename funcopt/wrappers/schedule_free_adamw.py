@@ -67,5 +67,5 @@ def schedule_free_adamw(
         storage=part(storage, Rms.slots),
     )
     return ScheduleFree(
-        chain(base), None, b1, weight_lr_power, state_dtype, part(storage, ScheduleFreeSlots)
+        chain(base), None, b1, weight_lr_power, state_dtype, part(storage, ScheduleFreeSlots), mask
     )

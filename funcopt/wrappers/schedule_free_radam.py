@@ -49,14 +49,16 @@ def rectified(b2: Constant):
     """
 
     def factor(step: Array) -> Array:
-        t = jnp.asarray(step + 1, jnp.float32)
+        t = jnp.asarray(step, float) + 1
         a = -jnp.log(b2) if isinstance(b2, jax.Array) else -math.log(b2)
         x = a * t
         rho_inf = 2 / (1 - b2) - 1
         series = t
+        # Where the first term that is left out, and what the difference loses, are of one size.
+        limit = 0.5 if t.dtype == jnp.float32 else 0.05
         for coefficient, n in ((1 / 12, 2), (-1 / 720, 4), (1 / 30240, 6)):
             series = series - 2 / a * coefficient * (x**n - a**n)
-        rho = jnp.where(x < 0.5, series, rho_inf - 2 * t / jnp.expm1(x))
+        rho = jnp.where(x < limit, series, rho_inf - 2 * t / jnp.expm1(x))
         tractable = rho > 4
         safe = jnp.where(tractable, rho, 5.0)
         squared = (safe - 4) * (safe - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * safe)
@@ -116,5 +118,5 @@ def schedule_free_radam(
         storage=part(storage, Rms.slots),
     )
     return ScheduleFree(
-        chain(base), None, b1, weight_lr_power, state_dtype, part(storage, ScheduleFreeSlots)
+        chain(base), None, b1, weight_lr_power, state_dtype, part(storage, ScheduleFreeSlots), mask
     )

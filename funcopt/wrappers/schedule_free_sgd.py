@@ -36,8 +36,8 @@ def warmed(warmup_steps: Steps):
     """The authors' warm-up: (step + 1) / warmup_steps, then 1. Its first rate is not 0."""
 
     def factor(step: Array) -> Array:
-        done = jnp.asarray(step + 1, jnp.float32)
-        return jnp.minimum(done / jnp.asarray(warmup_steps, jnp.float32), 1.0)
+        done = jnp.asarray(step, float) + 1
+        return jnp.minimum(done / jnp.asarray(warmup_steps, float), 1.0)
 
     return factor
 
@@ -85,4 +85,4 @@ def schedule_free_sgd(
     decay = () if weight_decay is None else (where(mask, Decay(weight_decay)),)
     base = optimizer(*decay, learning_rate=warmed_up(learning_rate, warmup_steps))
     check_slots(storage, [ScheduleFreeSlots])
-    return ScheduleFree(chain(base), None, b1, weight_lr_power, state_dtype, storage)
+    return ScheduleFree(chain(base), None, b1, weight_lr_power, state_dtype, storage, mask)
