@@ -12,8 +12,9 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 class Demo:
     """Train eight well-known optimizers on handwritten digits and write a report."""
 
-    out: Path = Path("funcopt-out")
-    """Folder for the report, the pictures and the results."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for the report, the pictures and the results, whose files of an earlier run are
+    replaced; None is a new one in funcopt-out."""
     seeds: int = 3
     """How many seeds; medians and ranges are over them."""
     seed: int = 0
@@ -47,8 +48,9 @@ class Compare:
     """The first seed; the others count on from it."""
     steps: int = 300
     """Updates of each run."""
-    out: Path = Path("funcopt-out")
-    """Folder for the report, the pictures and the results."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for the report, the pictures and the results, whose files of an earlier run are
+    replaced; None is a new one in funcopt-out."""
     quiet: bool = False
     """Print the answer and where the report is, nothing else."""
     json: bool = False
@@ -76,8 +78,9 @@ class Lr:
     """How many seeds; the answer is the median over them."""
     seed: int = 0
     """The first seed; the others count on from it."""
-    out: Path = Path("funcopt-out")
-    """Folder for the picture and the numbers."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for the picture and the numbers, whose files of an earlier run are replaced; None is
+    a new one in funcopt-out."""
     quiet: bool = False
     """Print the answer and where the picture is, nothing else."""
     json: bool = False
@@ -102,8 +105,9 @@ class Health:
     """Updates of each run; None is the task's own number, or a tenth of it with --quick."""
     quick: bool = False
     """A tenth of the steps, half as many learning rates, no other depths."""
-    out: Path = Path("funcopt-out")
-    """Folder for the picture and the numbers."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for the picture and the numbers, whose files of an earlier run are replaced; None is
+    a new one in funcopt-out."""
     quiet: bool = False
     """Print the answer and where the picture is, nothing else."""
     json: bool = False
@@ -121,8 +125,9 @@ class Schedule:
     """Updates of the run."""
     peak: float = 1.0
     """The highest rate, where a call does not say it."""
-    out: Path = Path("funcopt-out")
-    """Folder for the picture and the numbers."""
+    out: Annotated[Path | None, arg(metavar="DIR")] = None
+    """Folder for the picture and the numbers, whose files of an earlier run are replaced; None is
+    a new one in funcopt-out."""
     quiet: bool = False
     """Print where the picture is, nothing else."""
     json: bool = False
@@ -131,7 +136,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class List:
-    """List every optimizer and schedule: one line, memory, paper."""
+    """List every public name in groups: one line, and of optimizers memory and paper."""
 
     json: bool = False
     """Print JSON."""
@@ -139,10 +144,10 @@ class List:
 
 @dataclass(frozen=True)
 class Show:
-    """Show one optimizer: signature, mathematics, defaults, memory, citation."""
+    """Show one name: signature, mathematics, defaults, memory, citation."""
 
-    name: Positional[str]
-    """The optimizer or schedule; `funcopt list` has them all."""
+    name: Annotated[Positional[str], arg(metavar="NAME")]
+    """A name in any case, or a call such as "sgd(momentum=0.9)"; `funcopt list` has all names."""
     json: bool = False
     """Print JSON."""
 

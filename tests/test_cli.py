@@ -121,8 +121,8 @@ def test_compare_prints_a_ranking_and_writes_a_report(capsys, tmp_path, monkeypa
     text = capsys.readouterr().out
     assert "linear_regression: 2 optimizers x 3 learning rates (0.01 to 1) x 1 seed" in text
     assert "[2/2] sgd(momentum=0.9): best rate" in text
-    assert "report: funcopt-out/report.html" in text
-    assert (tmp_path / "funcopt-out" / "report.html").exists()
+    assert "report: funcopt-out/compare-linear_regression/report.html" in text
+    assert (tmp_path / "funcopt-out" / "compare-linear_regression" / "report.html").exists()
 
 
 def test_json_is_all_there_is_on_stdout(capsys, tmp_path):
@@ -163,7 +163,7 @@ def test_demo_works_from_anywhere(tmp_path):
     assert (demo.returncode, err) == (0, "")
     assert "[8/8] lion" in out
     assert "\x1b" not in out
-    assert (tmp_path / "funcopt-out" / "report.html").exists()
+    assert (tmp_path / "funcopt-out" / "demo" / "report.html").exists()
     written = {path for path in ROOT.glob("funcopt/lab/**/*") if "__pycache__" not in path.parts}
     assert written <= set(before)
 
@@ -180,8 +180,9 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     assert (run.returncode, err) == (130, "")
     assert "Interrupted: 0 of 2 optimizers finished." in out
     assert "sgd was stopped at step" in out
-    assert (tmp_path / "funcopt-out" / "results.csv").read_text().count("sgd,") == 2
-    config = json.loads((tmp_path / "funcopt-out" / "config.json").read_text())
+    folder = tmp_path / "funcopt-out" / "compare-linear_regression"
+    assert (folder / "results.csv").read_text().count("sgd,") == 2
+    config = json.loads((folder / "config.json").read_text())
     assert config["interrupted"] is True
 
 
@@ -228,8 +229,12 @@ def test_schedules_are_overlaid(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("command", "picture", "says"),
     [
-        ("lr adamw --task digits", "lr.png", "suggested learning rate"),
-        ("schedule warmup_cosine wsd --steps 10000", "schedule.png", "rate over 10000 steps"),
+        ("lr adamw --task digits", "lr-digits/lr.png", "suggested learning rate"),
+        (
+            "schedule warmup_cosine wsd --steps 10000",
+            "schedule/schedule.png",
+            "rate over 10000 steps",
+        ),
     ],
 )
 def test_commands_as_people_type_them(capsys, tmp_path, monkeypatch, command, picture, says):
@@ -243,7 +248,9 @@ def test_commands_as_people_type_them(capsys, tmp_path, monkeypatch, command, pi
 
 def test_every_schedule_without_a_metric_can_be_drawn(capsys, tmp_path):
     funcopt_cli.run(["list", "--json"])
-    names = [e["name"] for e in json.loads(capsys.readouterr().out) if e["kind"] == "schedule"]
+    names = [
+        e["name"] for e in json.loads(capsys.readouterr().out) if e["kind"].endswith("schedule")
+    ]
     drawn, refused = [], []
     for name in names:
         status = funcopt_cli.run(["schedule", name, "--steps", "100", "--out", str(tmp_path)])

@@ -16,6 +16,8 @@ from .compare import demo as demo
 from .comparison import Comparison as Comparison
 from .find_lr import find_lr as find_lr
 from .lr_range import RangeTest as RangeTest
+from .progress import Event as Event
+from .progress import Stage as Stage
 from .rescue import rescue as rescue
 from .rescued import Rescue as Rescue
 from .schedule_curves import ScheduleCurves as ScheduleCurves
@@ -30,4 +32,3 @@ from .tasks import TASKS as TASKS
 from .tasks import get_task as get_task
 from .tasks import load_digits as load_digits
 from .verdict import Verdict as Verdict
-from .watch import Event as Event

@@ -1,7 +1,8 @@
-"""What there is: every optimizer and schedule, one line each."""
+"""What there is: every public name in groups, one line each."""
 
 import csv
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,27 @@ import funcopt
 
 from .candidates import optimizers
 from .papers import PAPERS
+from .told import told
+
+GROUPS = {
+    "optimizer": "its learning rate is yours to give",
+    "optimizer with a rate": "its rate has a default; most choose it as they go",
+    "clip": "bounds gradients or updates",
+    "wrapper": "goes around another transformation",
+    "building block": "a part of a chain",
+    "schedule": "a number for each step",
+    "feedback schedule": "listens to a metric as well",
+    "function": "steps, reads a state, looks at gradients",
+    "experiment": "in funcopt.lab; what the commands do",
+    "rule": "an algorithm for one array",
+    "own algorithm": "what a new rule, schedule or transformation is made with",
+}
+WRITING = {"rule", "schedule", "transformation", "where", "lift", "optimizer", "value"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One optimizer or schedule; `state_bytes` is for each float32 parameter."""
+    """One public name; `kind` is its group, `state_bytes` is for each float32 parameter."""
 
     name: str
     kind: str
@@ -26,14 +43,28 @@ class Entry:
     paper: str
 
 
+@told
 @dataclass(frozen=True)
 class Catalogue:
-    """Every optimizer and every schedule of the package."""
+    """Every public name of the package."""
 
     entries: tuple[Entry, ...]
 
+    @property
+    def groups(self) -> dict[str, tuple[Entry, ...]]:
+        """The entries of each kind, in the order in which people look for them."""
+        found = {
+            kind: tuple(entry for entry in self.entries if entry.kind == kind) for kind in GROUPS
+        }
+        return {kind: entries for kind, entries in found.items() if entries}
+
+    def headline(self) -> str:
+        """How many of what there are."""
+        counts = (f"{len(entries)} x {kind}" for kind, entries in self.groups.items())
+        return f"{len(self.entries)} names: {', '.join(counts)}"
+
     def table(self):
-        """A `rich.table.Table` of all entries."""
+        """All entries in groups, for `rich.print`."""
         from .tables import catalogue
 
         return catalogue(self)
@@ -55,26 +86,71 @@ class Catalogue:
 
 
 def catalogue() -> Catalogue:
-    """Every optimizer and schedule: one line, memory, paper.
+    """Every public name in groups: one line, and of optimizers their memory and paper.
 
     >>> [entry.state_bytes for entry in catalogue().entries if entry.name == "adam"]
     [8.0]
+    >>> len(catalogue().entries) > 150
+    True
     """
+    with_state = optimizers()
     found = [
         Entry(
             name=name,
-            kind="optimizer",
-            summary=first_line(factory),
-            state_bytes=slot_bytes(factory(1e-3)),
+            kind=kind(name, thing),
+            summary=first_line(thing),
+            state_bytes=slot_bytes(thing(1e-3)) if name in with_state else None,
             paper=PAPERS[name].short if name in PAPERS else "",
         )
-        for name, factory in sorted(optimizers().items())
-    ]
-    found += [
-        Entry(name, "schedule", first_line(factory), None, "")
-        for name, factory in sorted(schedules().items())
+        for name, thing in sorted(public().items())
     ]
     return Catalogue(tuple(found))
+
+
+def public() -> dict[str, Any]:
+    """Everything that can be shown: the package's public names, and the lab's functions.
+
+    >>> "guard" in public(), "lab.find_lr" in public()
+    (True, True)
+    """
+    lab = vars(sys.modules["funcopt.lab"])
+    experiments = {
+        f"lab.{name}": thing
+        for name, thing in lab.items()
+        if inspect.isfunction(thing) and thing.__module__.startswith("funcopt.lab.")
+    }
+    return {name: getattr(funcopt, name) for name in funcopt.__all__} | experiments
+
+
+def kind(name: str, thing: Any) -> str:
+    """The group of a public name, by what it takes and gives.
+
+    >>> kind("adam", funcopt.adam), kind("guard", funcopt.guard), kind("clip", funcopt.clip)
+    ('optimizer', 'wrapper', 'clip')
+    """
+    if name.startswith("lab."):
+        return "experiment"
+    if inspect.isclass(thing) and issubclass(thing, funcopt.Rule) and thing is not funcopt.Rule:
+        return "rule"
+    if not inspect.isfunction(thing) or name in WRITING:
+        return "own algorithm"
+    if not hasattr(thing, "__wrapped__"):
+        return "function"
+    shown = inspect.signature(thing)
+    first, *_ = [*shown.parameters.values(), None]
+    if str(shown.return_annotation) == "Schedule":
+        return "feedback schedule" if f"_{name}".find("_on_") >= 0 else "schedule"
+    if "clip" in name:
+        return "clip"
+    if first is None:
+        return "building block"
+    if thing.__module__.startswith("funcopt.wrappers.") and first.name != "learning_rate":
+        return "wrapper"
+    if any(str(parameter.annotation) == "Base" for parameter in shown.parameters.values()):
+        return "wrapper"
+    if first.name != "learning_rate" or name in ("descend", "scale_by_learning_rate"):
+        return "building block"
+    return "optimizer" if first.default is first.empty else "optimizer with a rate"
 
 
 def schedules() -> dict[str, Callable[..., Any]]:
@@ -90,8 +166,9 @@ def schedules() -> dict[str, Callable[..., Any]]:
     }
 
 
-def first_line(thing: Callable) -> str:
-    return (inspect.getdoc(thing) or "").split("\n")[0]
+def first_line(thing: Any) -> str:
+    text = getattr(thing, "__doc__", None) or ""
+    return inspect.cleandoc(text).split("\n")[0]
 
 
 def slots(tx: Any, dtype: str = "float32") -> dict[str, Any]:

@@ -14,9 +14,9 @@ from .candidates import SCHEDULES, candidates
 from .comparison import Comparison, Plan
 from .grid import parse_rates, parse_seeds
 from .names import look_up
+from .progress import Event, Watcher
 from .sweep import bench, sweep
 from .tasks import Task, get_task
-from .watch import Event, Watcher
 
 LRS = "1e-4:1:17"  # quarter decades
 DEMO = (

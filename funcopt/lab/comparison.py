@@ -14,6 +14,7 @@ import numpy as np
 from .candidates import Candidate
 from .sweep import Sweep
 from .tasks import Task
+from .told import told
 from .verdict import Verdict, best_index, judge, steps_to
 
 COLUMNS = [
@@ -29,6 +30,7 @@ COLUMNS = [
 ]
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What a comparison is asked to do, checked: see `funcopt.lab.compare`."""
@@ -39,6 +41,10 @@ class Plan:
     seeds: np.ndarray
     steps: int
     schedule: str
+
+    def headline(self) -> str:
+        """The plan in one line."""
+        return self.description()
 
     @property
     def labels(self) -> list[str]:
@@ -57,6 +63,7 @@ class Plan:
         return f"{self.task.name}: {' x '.join(parts)}{shape}"
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Optimizers x learning rates x seeds on one task, and what came of it.
@@ -118,11 +125,11 @@ class Comparison:
             text += f"; {others} within its spread over seeds"
         return text
 
-    def table(self, width: int | None = None):
-        """The ranking as a `rich.table.Table`; in two parts where it is wider than `width`."""
+    def table(self):
+        """The ranking, for `rich.print`: narrower tables below each other on a narrow screen."""
         from .tables import ranking
 
-        return ranking(self, width)
+        return ranking(self)
 
     def plot(self, ax=None):
         """Loss against learning rate for every optimizer, drawn on `ax`; returns the axes.

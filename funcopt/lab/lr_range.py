@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .names import look_up
+from .told import told
 
 
 class Memory(NamedTuple):
@@ -167,6 +168,7 @@ CONSTANT = 2.7
 FEWEST = 8  # points of a curve that can be read
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class RangeTest:
     """The loss of a short training while the rate rose, for each seed, and what follows from it.
@@ -176,7 +178,7 @@ class RangeTest:
     - `diverged_at[seed]`: the step at which the loss left for good, -1 where it did not;
     - `suggestions[name][seed]`: by each convention, NaN where a seed's curve cannot be read, and
       `reasons[seed]` says why, "" where it can;
-    - `convention`: the one that `suggestion` follows;
+    - `convention`: the one that `suggestion` follows; `what` was trained, for titles;
     - `bad_batches[seed, step]`: whether a batch had numbers that are not finite and was left out;
       `bad_steps[seed, step]`: whether, before the divergence, a loss or a step was not finite.
 
@@ -192,6 +194,7 @@ class RangeTest:
     convention: str = DEFAULT
     bad_batches: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     bad_steps: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
+    what: str = ""
 
     @property
     def suggestion(self) -> float | None:

@@ -21,14 +21,20 @@ from ..transformation import reports
 from .compare import environment
 from .comparison import plural
 from .grid import parse_rates, parse_seeds
+from .progress import Stage
 from .rescued import SAME_RATE, Depths, Rescue, Runs, Watch
 from .task import Task
+from .told import told
 from .treatments import BY_DEPTH, CLIP, NONE, Case, Make, Outcome, Treatment, get_case, treatments
 
 CHOOSING_SEEDS = (10_001, 10_002, 10_003)
 LOOKS = 50
 
-Report = Callable[[str], None]
+Report = Callable[[Stage], None]
+
+
+def unheard(stage: Stage) -> None:
+    del stage  # nobody asked for progress
 
 
 def rescue(
@@ -39,7 +45,7 @@ def rescue(
     steps: int | None = None,
     lrs: str | None = None,
     quick: bool = False,
-    progress: Report = lambda line: None,
+    progress: Report = unheard,
 ) -> Rescue:
     """How training fails on a task that is made to break it, and what rescues it.
 
@@ -52,7 +58,7 @@ def rescue(
     - `seeds`: how many, counted from 0, or the seeds themselves;
     - `steps`: of each run, None is the task's own number; `lrs`: as in `compare`, of the optimizer;
     - `quick`: a tenth of the steps, half as many rates, no other depths;
-    - `progress`: called with a line for each treatment.
+    - `progress`: called with a `Stage` before and after each treatment.
 
     A `KeyboardInterrupt` ends it early with what was finished. Raises `ValueError` for names that
     do not exist.
@@ -84,6 +90,7 @@ def prepared(
     return Plan(case, chosen, base, rates, parse_seeds(seeds), length, quick)
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What a rescue is asked to do, checked. Calling it does it."""
@@ -96,13 +103,27 @@ class Plan:
     steps: int
     quick: bool
 
+    def headline(self) -> str:
+        """The plan in one line."""
+        return self.description()
+
     def description(self) -> str:
         """The plan in one line."""
         parts = plural(len(self.treatments), "treatment"), plural(len(self.seeds), "seed")
         name = self.treatments[0].task.name
         return f"{name}, {self.optimizer}: {' x '.join(parts)} x {plural(self.steps, 'step')}"
 
-    def __call__(self, progress: Report = lambda line: None) -> Rescue:
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Those at which some treatments are tried again."""
+        return () if self.quick else self.case.depths
+
+    @property
+    def trainings(self) -> int:
+        """How many treatments at how many depths, and the untreated run, for a share of them."""
+        return len(self.treatments) + 1 + len(self.depths) * len(BY_DEPTH)
+
+    def __call__(self, progress: Report = unheard) -> Rescue:
         """Train, watch, and keep what was finished where it is interrupted."""
         began = time.perf_counter()
         case, chosen, total = self.case, self.treatments, len(self.treatments)
@@ -111,22 +132,26 @@ class Plan:
         watched, paths, interrupted, untreated = None, {}, False, None
         try:
             for place, treatment in enumerate(chosen, start=1):
+                share = (place - 1) / self.trainings
+                doing = f"[{place}/{total}] {treatment.name}"
+                progress(Stage(share, doing))
                 judged, program = tried(case, treatment, self.seeds, self.steps, quick=self.quick)
                 runs.append(judged)
-                progress(f"[{place}/{total}] {judged.line()}")
+                share = place / self.trainings
+                progress(Stage(share, doing, f"[{place}/{total}] {judged.line()}"))
                 if treatment.name == NONE:
                     untreated = program
                 elif treatment.name == CLIP and untreated and judged.rate != runs[0].rate:
                     same = at(case, chosen[0], untreated, self.seeds, judged.rate, SAME_RATE)
                     runs.insert(1, same)
+            progress(Stage(total / self.trainings, "the untreated run under a monitor"))
             rate = next(run.rate for run in runs if run.name == CLIP)
             first = int(self.seeds[0])
             watched = watch(case, chosen[0], first, rate, self.steps)
             if case.has_path:
                 paths = {each.name: path(each, first, rate, self.steps) for each in chosen[:2]}
-            if case.depths and not self.quick:
-                progress(f"depths of {', '.join(map(str, case.depths))} layers")
-                depths = by_depth(case, self, runs)
+            if self.depths:
+                depths = by_depth(case, self, runs, progress)
         except KeyboardInterrupt:
             interrupted = True
         return Rescue(
@@ -144,6 +169,7 @@ class Plan:
             interrupted=interrupted,
             seconds=time.perf_counter() - began,
             environment=environment(),
+            planned=total,
         )
 
 
@@ -300,7 +326,9 @@ def path(treatment: Treatment, seed: int, rate: float, steps: int) -> np.ndarray
     return np.asarray(walk(jnp.uint32(seed), jnp.float32(rate)))
 
 
-def by_depth(case: Case, plan: Plan, done: list[Runs]) -> tuple[Depths, ...]:
+def by_depth(
+    case: Case, plan: Plan, done: list[Runs], progress: Report = unheard
+) -> tuple[Depths, ...]:
     """Some of the treatments at every depth; each chooses its rate anew at each of them."""
     found: dict[str, list[Runs]] = {name: [] for name in BY_DEPTH}
     for depth in case.depths:
@@ -308,6 +336,9 @@ def by_depth(case: Case, plan: Plan, done: list[Runs]) -> tuple[Depths, ...]:
         known = {run.name: run for run in done} if same else {}
         for treatment in treatments(case, plan.optimizer, plan.rates, depth=depth):
             if treatment.name in found:
+                before = len(plan.treatments) + 1 + sum(map(len, found.values()))
+                doing = f"{depth} layers, {treatment.name}"
+                progress(Stage(before / plan.trainings, doing))
                 runs = known.get(treatment.name)
                 if runs is None:
                     runs = tried(case, treatment, plan.seeds, plan.steps, quick=False)[0]

@@ -14,6 +14,7 @@ import funcopt
 
 from .comparison import digits, finite, plural
 from .task import Task
+from .told import told
 from .treatments import NONE
 from .verdict import middle, spread
 
@@ -21,6 +22,7 @@ SAME_RATE = "none, clip's rate"
 POINTS = 100
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Runs:
     """One treatment at the rate that it chose, a row for each seed.
@@ -44,6 +46,10 @@ class Runs:
     seconds: float
     rates: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
     choosing_losses: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
+
+    def headline(self) -> str:
+        """How it did, in one line."""
+        return self.line()
 
     def choosing(self, rates: np.ndarray, losses: np.ndarray) -> "Runs":
         return dataclasses.replace(self, rates=rates, choosing_losses=losses)
@@ -90,6 +96,7 @@ class Runs:
         }
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Depths:
     """One treatment at several depths."""
@@ -98,7 +105,14 @@ class Depths:
     depths: tuple[int, ...]
     runs: tuple[Runs, ...]
 
+    def headline(self) -> str:
+        """How it did at each depth, in one line."""
+        scores = zip(self.depths, self.runs, strict=True)
+        told = ", ".join(f"{runs.score} at {depth}" for depth, runs in scores)
+        return f"{self.name}: {told} layers"
 
+
+@told
 @dataclass(frozen=True, eq=False)
 class Watch:
     """The untreated run of one seed under a monitor.
@@ -116,6 +130,10 @@ class Watch:
     at: np.ndarray
     lag: np.ndarray
 
+    def headline(self) -> str:
+        """What it said, and when, in one line."""
+        return f"seed {self.seed} at {self.rate:.2g}: {self.line()}"
+
     def line(self) -> str:
         """What it said, and when, in one line."""
         if not self.first:
@@ -123,6 +141,7 @@ class Watch:
         return ", ".join(f"{name} (step {step})" for name, step in self.first.items())
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Rescue:
     """A task on which training fails, untreated and treated. `funcopt.lab.rescue` makes one."""
@@ -141,6 +160,7 @@ class Rescue:
     interrupted: bool
     seconds: float
     environment: dict[str, Any]
+    planned: int = 0
 
     @property
     def untreated(self) -> tuple[Runs, ...]:
@@ -151,15 +171,24 @@ class Rescue:
     def best(self) -> Runs:
         return min(self.runs, key=lambda run: run.rank)
 
+    @property
+    def rescued(self) -> bool:
+        """Whether a treatment succeeds on more seeds than none does."""
+        return bool(self.runs) and self.best.solved.sum() > self.untreated[0].solved.sum()
+
     def headline(self) -> str:
         """The answer in one sentence."""
         if not self.runs:
             return "Nothing was finished."
         plain, best = self.untreated[0], self.best
         alone = f"{self.optimizer} alone succeeds on {plain.score} seeds"
-        if best.solved.sum() <= plain.solved.sum():
-            return f"{alone}; nothing that was tried does better"
-        return f"{alone}, with {best.name} on {best.score}"
+        tried = sum(run.name != SAME_RATE for run in self.runs)
+        if self.rescued:
+            return f"{alone}, with {best.name} on {best.score}"
+        if tried < self.planned:
+            treatments = plural(self.planned, "treatment")
+            return f"{alone}; interrupted after {tried} of {treatments}, so nothing is known yet"
+        return f"{alone}; nothing that was tried does better"
 
     def description(self) -> str:
         """What was done, in one line."""

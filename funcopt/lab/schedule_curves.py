@@ -14,6 +14,7 @@ import numpy as np
 from .candidates import split_call
 from .catalogue import schedules
 from .names import look_up, unknown
+from .told import told
 
 SHORT = {
     "constant": "constant_schedule",
@@ -30,6 +31,7 @@ SHORT = {
 }
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class ScheduleCurves:
     """What each schedule gives at every step: `rates[label, step]` for the steps 0 to `steps`.
@@ -41,6 +43,10 @@ class ScheduleCurves:
     schedules: tuple[Any, ...]
     steps: int
     rates: np.ndarray
+
+    def headline(self) -> str:
+        """Which schedules, in one line."""
+        return f"{', '.join(self.labels)} over {self.steps:,} steps"
 
     def at(self, share: float) -> np.ndarray:
         """The rate of each schedule after this share of the steps."""

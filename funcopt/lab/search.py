@@ -12,15 +12,20 @@ from typing import Any
 import numpy as np
 
 from .candidates import SCHEDULES, Candidate, constant, optimizers, split_call
+from .comparison import plural
 from .grid import parse_seeds
 from .names import look_up, unknown
+from .progress import Event, Watcher
 from .sweep import Sweep, bench, prepare, train
 from .tasks import Task, get_task
+from .told import told
 from .verdict import middle
 
 Values = str | Sequence[float]
+POINTS = 50  # how often progress is told
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Axis:
     """One hyperparameter: the values of a grid, or both ends of the range to draw from."""
@@ -28,6 +33,11 @@ class Axis:
     name: str
     values: np.ndarray
     drawn: bool = False
+
+    def headline(self) -> str:
+        """The values in one line."""
+        low, high = self.values[0], self.values[-1]
+        return f"{self.name}: {plural(len(self.values), 'value')} from {low:.3g} to {high:.3g}"
 
     def beyond(self, end: str) -> "Axis | None":
         """As many values again, or as wide a range, beyond this end; None where zero is in the way.
@@ -48,6 +58,7 @@ class Axis:
         return np.exp(generator.uniform(low, high, count))
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Swept:
     """What one optimizer did at every point of a grid or a random search.
@@ -163,6 +174,7 @@ def sweep(
     samples: int | None = None,
     draw: int = 0,
     widen: int = 0,
+    progress: Watcher | None = None,
 ) -> Swept:
     """Train one optimizer at many settings at once, each to the end, and find the best.
 
@@ -178,6 +190,7 @@ def sweep(
       uniformly in the logarithm, by the seed `draw`.
     - `task`, `seeds`, `steps`, `schedule`: as in `compare`.
     - `widen`: how often the grid may go on beyond its edge where the best value lies on it.
+    - `progress`: called with an `Event` now and then; each grid counts as one of several.
 
     Raises `ValueError` for names and settings that do not exist.
 
@@ -208,10 +221,18 @@ def sweep(
     generator = np.random.default_rng(draw)
     task = get_task(task) if isinstance(task, str) else task
     shared = bench(task, settle(axes, samples, generator), parse_seeds(seeds), steps)
-    prepared = prepare(Candidate(label, make), shared, constant)
     done, kept = [], {}
+
+    def report(step: int | None, record: Sweep | None = None) -> None:
+        if progress is not None:
+            at = len(done)
+            progress(Event(label, at, max(at, widen) + 1, step, steps, record, task.target))
+
+    report(None)
+    prepared = prepare(Candidate(label, make), shared, constant)
+    points = 1 if progress is None else POINTS
     while True:
-        record, complete = train(prepared, shared, points=1)
+        record, complete = train(prepared, shared, points=points, report=report)
         if not complete:
             raise KeyboardInterrupt
         done.append(record)

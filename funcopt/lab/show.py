@@ -1,4 +1,4 @@
-"""One optimizer at a glance: signature, mathematics, defaults, memory, citation."""
+"""One public name at a glance: signature, mathematics, defaults, memory, citation."""
 
 import ast
 import csv
@@ -13,10 +13,11 @@ from typing import Any
 
 import optax
 
-from .candidates import optimizers
-from .catalogue import first_line, schedules, slot_bytes, slots
-from .names import look_up
+from .candidates import optimizers, split_call
+from .catalogue import first_line, kind, public, slot_bytes, slots
+from .names import look_up, unknown
 from .papers import PAPERS, Paper
+from .told import told
 
 # What PyTorch calls an optimizer and its arguments.
 PYTORCH_CLASSES = {
@@ -56,11 +57,16 @@ class Default:
         return ast.literal_eval(other) != ast.literal_eval(self.funcopt)
 
 
+@told
 @dataclass(frozen=True)
 class Shown:
-    """What `show` tells of an optimizer; a schedule has no slots and no paper."""
+    """What `show` tells of a public name; only optimizers have slots and a paper.
+
+    `call` is what was asked for, a name or a call; memory and slots are those of the call.
+    """
 
     name: str
+    call: str
     summary: str
     signature: str
     mathematics: str
@@ -69,6 +75,10 @@ class Shown:
     memory: dict[str, float]
     slots: dict[str, str]
     paper: Paper | None
+
+    def headline(self) -> str:
+        """What it is, in one sentence."""
+        return f"{self.call}: {self.summary}"
 
     def table(self):
         """Everything as one thing that rich can print."""
@@ -79,12 +89,13 @@ class Shown:
     def plot(self, ax=None):
         """The optimizer's answer to a gradient that turns from 1 to -1; returns the axes.
 
-        Raises `ValueError` for a schedule, which answers no gradient.
+        Raises `ValueError` for anything else, such as a schedule, which answers no gradient.
         """
         from . import plots
 
         if self.name not in optimizers():
-            raise ValueError(f"{self.name} is a schedule; only optimizers answer a gradient.")
+            what = kind(self.name, public()[self.name])
+            raise ValueError(f"{self.name} is a {what}; only optimizers answer a gradient.")
         return plots.on(ax, plots.response, self.name)
 
     def to_csv(self, path: str | Path) -> Path:
@@ -98,28 +109,48 @@ class Shown:
 
 
 def show(name: str) -> Shown:
-    """The optimizer (or schedule) called `name` at a glance.
+    """The public thing called `name`, in any case, at a glance; or the optimizer that a call such
+    as `"sgd(momentum=0.9)"` describes.
 
-    >>> show("adamw").memory["float32"]
+    Raises `ValueError` for what does not exist.
+
+    >>> show("AdamW").memory["float32"]
     8.0
+    >>> show("sgd").memory["float32"], show("sgd(momentum=0.9)").memory["float32"]
+    (0.0, 4.0)
     >>> [row.pytorch for row in show("adamw").defaults if row.argument == "weight_decay"]
     ['0.01']
     """
-    found = optimizers()
-    factory = look_up("optimizer or schedule", name, found | schedules())
-    optimizer = name in found
-    tx = factory(1e-3) if optimizer else None
+    there = public()
+    short = {full.removeprefix("lab."): full for full in there}  # functions after classes: reversed
+    asked, settings = (name, {}) if "(" not in name else split_call(name)
+    full = look_up("name", asked, dict(reversed(short.items())))
+    thing, optimizer = there[full], full in optimizers()
+    parameters = arguments(thing)
+    for argument in settings:
+        if argument not in parameters:
+            raise unknown(f"{full} argument", argument, parameters)
+    tx = thing(**{"learning_rate": 1e-3, **settings}) if optimizer else None
+    words = ", ".join(f"{key}={value!r}" for key, value in settings.items())
     return Shown(
-        name=name,
-        summary=first_line(factory),
-        signature=signature(name, factory),
-        mathematics=body(sys.modules[factory.__module__] if optimizer else factory),
-        defaults=defaults(name, factory),
-        pytorch=f"torch.optim.{PYTORCH_CLASSES[name]}" if name in PYTORCH_CLASSES else None,
+        name=full,
+        call=f"{full}({words})" if settings else full,
+        summary=first_line(thing),
+        signature=signature(full, thing),
+        mathematics=body(sys.modules[thing.__module__] if optimizer else thing),
+        defaults=defaults(full, thing),
+        pytorch=f"torch.optim.{PYTORCH_CLASSES[full]}" if full in PYTORCH_CLASSES else None,
         memory={kind: slot_bytes(tx, kind) for kind in ("float32", "bfloat16")} if tx else {},
         slots={key: leaf.dtype.name for key, leaf in slots(tx).items()} if tx else {},
-        paper=PAPERS.get(name),
+        paper=PAPERS.get(full),
     )
+
+
+def arguments(thing: Any) -> dict[str, inspect.Parameter]:
+    """The parameters of what can be called; none of a module or an alias of a type."""
+    if not (inspect.isfunction(thing) or inspect.isclass(thing)):
+        return {}
+    return dict(inspect.signature(thing).parameters)
 
 
 def signature(name: str, factory: Any) -> str:
@@ -128,10 +159,12 @@ def signature(name: str, factory: Any) -> str:
     >>> signature("f", lambda x, *, y=1: None)
     'f(x, *, y=1)'
     """
+    if not callable(factory):
+        return ""
     plain = inspect.Signature(
         [
             parameter.replace(annotation=inspect.Parameter.empty)
-            for parameter in inspect.signature(factory).parameters.values()
+            for parameter in arguments(factory).values()
         ]
     )
     return f"{name}{plain}"
@@ -144,7 +177,7 @@ def body(thing: Any) -> str:
 
 def defaults(name: str, factory: Any) -> tuple[Default, ...]:
     """Each argument's default in funcopt, PyTorch and optax."""
-    theirs = inspect.signature(getattr(optax, name)).parameters if hasattr(optax, name) else {}
+    theirs = arguments(getattr(optax, name, None))
     torch = pytorch_defaults().get(PYTORCH_CLASSES.get(name, ""), {})
     return tuple(
         Default(
@@ -153,7 +186,8 @@ def defaults(name: str, factory: Any) -> tuple[Default, ...]:
             pytorch=pytorch_value(torch, key),
             optax=value(theirs[key]) if key in theirs else None,
         )
-        for key, parameter in inspect.signature(factory).parameters.items()
+        for key, parameter in arguments(factory).items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     )
 
 

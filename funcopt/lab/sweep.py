@@ -13,8 +13,10 @@ import funcopt
 
 from .candidates import Candidate
 from .tasks import Task
+from .told import told
 
 
+@told
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """What one optimizer did on a grid of seeds x learning rates.
@@ -37,7 +39,15 @@ class Sweep:
     compile_seconds: float
     run_seconds: float
 
+    def headline(self) -> str:
+        """What was done, and the smallest loss of it."""
+        grid = f"{len(self.rates)} settings x {len(self.seeds)} seeds, {self.steps} steps"
+        losses = self.loss[~self.diverged]
+        best = f"smallest loss {losses.min():.3g}" if losses.size else "every run diverged"
+        return f"{self.label}, {grid}: {best}"
 
+
+@told
 @dataclass(frozen=True)
 class Bench:
     """What all optimizers of one comparison share: the task, the grid and the starting points."""
@@ -50,6 +60,11 @@ class Bench:
     params: Any
     evaluate: Callable[[Any], dict[str, jax.Array]]
     start_loss: np.ndarray
+
+    def headline(self) -> str:
+        """What all optimizers of the comparison share."""
+        grid = f"{len(self.rates)} settings x {len(self.seeds)} seeds, {self.steps} steps"
+        return f"{self.task.name}, {grid}"
 
 
 def bench(task: Task, rates: np.ndarray, seeds: np.ndarray, steps: int) -> Bench:
@@ -118,6 +133,7 @@ def training_program(task: Task, make: Callable[[Any], Any]):
     return advance
 
 
+@told
 @dataclass(frozen=True)
 class Prepared:
     """A candidate whose training is compiled for the shape of one grid."""
@@ -127,6 +143,10 @@ class Prepared:
     init: Callable[[Any, Any], Any]
     advance: Callable[..., Any]
     compile_seconds: float
+
+    def headline(self) -> str:
+        """Whose training it is."""
+        return f"{self.candidate.label}, compiled in {self.compile_seconds:.1f} s"
 
 
 def prepare(candidate: Candidate, shared: Bench, shape: Callable[[Any, int], Any]) -> Prepared:

@@ -1,21 +1,24 @@
-"""Tables for the terminal. Together with `watch.py` the only place that knows rich."""
+"""Tables for the terminal. With `sheet.py`, `told.py` and `watch.py` all that knows rich."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Console, Group
-from rich.measure import Measurement
+from rich.console import Console, ConsoleOptions, Group
+from rich.jupyter import JupyterMixin
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .catalogue import Catalogue
+from .catalogue import GROUPS, Catalogue, Entry
 from .comparison import Comparison, digits, plural
 from .lr_range import RangeTest
+from .prose import Prose
 from .rescued import Depths, Rescue, Runs
 from .schedule_curves import ScheduleCurves
 from .search import Swept
+from .sheet import Sheet
 from .show import Shown
 from .sweep import Sweep
 from .verdict import Spread, Verdict, best_index, middle, valley
@@ -24,41 +27,19 @@ NARROW = "\N{NO-BREAK SPACE}"
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def ranking(comparison: Comparison, width: int | None = None) -> Table | Group:
-    """One row for each optimizer, the best first; two narrower tables where `width` is short."""
-    names = header(comparison)
-    whole = columns(comparison, range(len(names)))
-    caption = Text("\n".join(footnotes(comparison)))
-    title = comparison.headline()
-    if width is None or measured(whole) <= width:
-        whole.title, whole.title_justify, whole.title_style = title, "left", "bold"
-        whole.caption, whole.caption_justify = caption, "left"
-        return whole
-    split = names.index("loss by rate")
-    answers, costs = range(split), [1, *range(split, len(names))]
-    parts = [columns(comparison, answers), Text(), columns(comparison, costs), caption]
-    return Group(Text(title, style="bold"), *parts)
-
-
-def columns(comparison: Comparison, chosen: Iterable[int]) -> Table:
-    """The chosen columns of the ranking."""
-    table = Table(box=None, collapse_padding=True, pad_edge=False)
-    names = header(comparison)
-    chosen = list(chosen)
-    for name in (names[index] for index in chosen):
-        left = name in ("optimizer", "loss by rate")
-        heading = name if left else name.replace(" ", "\n", 1)
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
-    for place, verdict in enumerate(comparison.verdicts, start=1):
-        cells = row(comparison, verdict, place)
-        table.add_row(*(cells[index] for index in chosen), style="bold" if place == 1 else None)
-    return table
-
-
-def measured(table: Table) -> int:
-    """How many columns of the terminal `table` takes."""
-    screen = Console(width=1000)
-    return Measurement.get(screen, screen.options, table).maximum
+def ranking(comparison: Comparison) -> Sheet:
+    """One row for each optimizer, the best first."""
+    heads = header(comparison)
+    left = {"optimizer", "loss by rate"}
+    return Sheet(
+        heads=[name if name in left else name.replace(" ", "\n", 1) for name in heads],
+        rows=[row(comparison, v, place) for place, v in enumerate(comparison.verdicts, start=1)],
+        styles=["bold", *[None] * len(comparison.verdicts[1:])],
+        left=frozenset(left),
+        key="optimizer",
+        title=comparison.headline(),
+        notes=footnotes(comparison),
+    )
 
 
 def header(comparison: Comparison) -> list[str]:
@@ -158,79 +139,110 @@ def footnotes(comparison: Comparison) -> list[str]:
     return notes
 
 
-def catalogue(what: Catalogue) -> Group:
-    """The optimizers and the schedules, one line each."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("optimizer", "state B/param", "paper", "what it is"):
+def catalogue(what: Catalogue) -> "Entries":
+    """Every name in its group."""
+    return Entries(what)
+
+
+@dataclass(frozen=True)
+class Entries(JupyterMixin):
+    """Names and what they are, in groups; with memory and paper where there is room."""
+
+    what: Catalogue
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator:
+        width = options.max_width
+        for place, (group, entries) in enumerate(self.what.groups.items()):
+            if place:
+                yield Text()
+            yield Text.assemble((group.capitalize(), "bold"), (f": {GROUPS[group]}", "dim"))
+            yield entry_list(entries) if width < 60 else entry_table(entries, wide=width >= 110)
+
+
+def entry_list(entries: tuple[Entry, ...]) -> Group:
+    """Each name above what it is."""
+    return Group(
+        *(
+            Group(Text(entry.name, style="cyan"), Padding(Text(entry.summary), (0, 0, 0, 2)))
+            for entry in entries
+        )
+    )
+
+
+def entry_table(entries: tuple[Entry, ...], *, wide: bool) -> Table:
+    """A line for each entry, or a few where what it is does not fit."""
+    sized = wide and any(entry.state_bytes is not None for entry in entries)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=sized)
+    for name in ("name", *(["state B/param", "paper"] if sized else []), "what it is"):
         table.add_column(name, no_wrap=name != "what it is")
-    schedules = Table(box=None, pad_edge=False)
-    schedules.add_column("schedule", no_wrap=True)
-    schedules.add_column("what it is")
-    for entry in what.entries:
-        if entry.state_bytes is None:
-            schedules.add_row(Text(entry.name, style="bold"), Text(entry.summary))
-        else:
-            name, size = Text(entry.name, style="bold"), Text(f"{entry.state_bytes:g}")
-            table.add_row(name, size, Text(entry.paper), Text(entry.summary))
-    return Group(table, Text(), schedules)
+    for entry in entries:
+        size = "" if entry.state_bytes is None else f"{entry.state_bytes:g}"
+        more = [Text(size, justify="right"), Text(entry.paper)] if sized else []
+        table.add_row(Text(entry.name, style="cyan"), *more, Text(entry.summary))
+    return table
 
 
 def shown(what: Shown) -> Group:
-    """An optimizer at a glance, section by section."""
-    parts: list = [Text.assemble((what.name, "bold"), f": {what.summary}"), Text()]
-    parts += [Padding(Text(what.signature), (0, 0, 0, 2), expand=False), Text()]
-    parts += [Padding(Text(what.mathematics), (0, 0, 0, 2), expand=False), Text()]
-    parts += [defaults(what), Text()]
+    """A name at a glance, section by section."""
+    parts: list = [Text.assemble((what.call, "bold"), f"  {what.summary}"), Text()]
+    if what.signature:
+        parts += [Prose(what.signature), Text()]
+    if what.mathematics:
+        parts += [Prose(what.mathematics), Text()]
+    if any(row.pytorch or row.optax for row in what.defaults):
+        parts += [defaults(what), Text()]
     if what.memory:
         sizes = ", ".join(f"{size:g} for a {kind} one" for kind, size in what.memory.items())
         kept = ", ".join(f"{name} ({dtype})" for name, dtype in what.slots.items()) or "nothing"
-        parts += [
-            Text.assemble(("Memory", "bold"), f"  bytes a parameter: {sizes}; {kept}"),
-            Text(),
-        ]
+        memory = f"  bytes a parameter: {sizes}; {kept}"
+        parts += [Text.assemble(("Memory", "bold"), memory), Text()]
     if what.paper:
         parts += [Text.assemble(("Cite", "bold"), f"  {what.paper.short}: {what.paper.title}")]
-        parts += [Padding(Text(what.paper.bibtex(), style="dim"), (0, 0, 0, 2), expand=False)]
+        parts += [Prose(what.paper.bibtex())]
     return Group(*parts)
 
 
-def defaults(what: Shown) -> Table:
+def defaults(what: Shown) -> Sheet:
     """The defaults beside PyTorch's and optax's, differences in colour."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("argument")
-    table.add_column("funcopt", style="bold")
-    columns = ["optax"] if what.pytorch is None else [what.pytorch, "optax"]
-    for name in columns:
-        table.add_column(name)
+    names = ["optax"] if what.pytorch is None else [what.pytorch, "optax"]
+    rows = []
     for row in what.defaults:
         theirs = [row.optax] if what.pytorch is None else [row.pytorch, row.optax]
-        cells = [
+        rows.append([row.argument, Text(row.funcopt, style="bold"), *(
             Text("-", style="dim")
             if other is None
             else Text(f"{other} ≠", style="yellow")
             if row.differs(other)
             else Text(other)
             for other in theirs
-        ]
-        table.add_row(row.argument, row.funcopt, *cells)
-    return table
+        )])  # fmt: skip
+    return Sheet(
+        heads=["argument", "funcopt", *names],
+        rows=rows,
+        styles=[None] * len(rows),
+        left=frozenset({"argument", "funcopt", *names}),
+        key="argument",
+    )
 
 
-def range_test(test: RangeTest) -> Table:
+def range_test(test: RangeTest) -> Sheet:
     """One row for each convention, the one that is followed in bold."""
-    table = Table(box=None, pad_edge=False, title=test.headline())
-    table.title_justify, table.title_style = "left", "bold"
-    table.add_column("convention")
-    for name in ("rate", "over seeds (min–max)", "decades from it"):
-        table.add_column(name, justify="right")
+    rows, styles = [], []
     for name, rate in test.by_convention.items():
         runs = test.suggestions[name]
         ends = f"{np.nanmin(runs):.2g}–{np.nanmax(runs):.2g}"
         apart = f"{math.log10(rate / (test.suggestion or rate)):+.1f}"
-        followed = name == test.convention
-        table.add_row(name, f"{rate:.2g}", ends, apart, style="bold" if followed else None)
-    table.caption, table.caption_justify = Text("\n".join(range_notes(test))), "left"
-    return table
+        rows.append([name, f"{rate:.2g}", ends, apart])
+        styles.append("bold" if name == test.convention else None)
+    return Sheet(
+        heads=["convention", "rate", "over seeds (min–max)", "decades from it"],
+        rows=rows,
+        styles=styles,
+        left=frozenset({"convention"}),
+        key="convention",
+        title=test.headline(),
+        notes=range_notes(test),
+    )
 
 
 def range_notes(test: RangeTest) -> list[str]:
@@ -251,12 +263,9 @@ def range_notes(test: RangeTest) -> list[str]:
     return notes
 
 
-def swept(what: Swept, most: int = 10) -> Table:
+def swept(what: Swept, most: int = 10) -> Sheet:
     """The best settings, one row each; `!` marks a value at the edge of what was tried."""
-    table = Table(box=None, pad_edge=False, title=what.headline())
-    table.title_justify, table.title_style = "left", "bold"
-    for name in ("", *what.names, what.scored.replace(" ", NARROW), "accuracy"):
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for place, point in enumerate(what.order[:most], start=1):
         mark = what.edges if place == 1 else {}
         settings = (
@@ -267,9 +276,16 @@ def swept(what: Swept, most: int = 10) -> Table:
         shown = digits(loss, 3) if math.isfinite(loss) else "diverged"
         accuracy = float(np.median(what.accuracy[:, point]))
         score = f"{accuracy:.1%}" if math.isfinite(accuracy) else "-"
-        table.add_row(str(place), *settings, shown, score, style="bold" if place == 1 else None)
-    table.caption, table.caption_justify = Text("\n".join(swept_notes(what))), "left"
-    return table
+        rows.append([str(place), *settings, shown, score])
+    return Sheet(
+        heads=["#", *what.names, what.scored, "accuracy"],
+        rows=rows,
+        styles=["bold", *[None] * len(rows[1:])],
+        left=frozenset(),
+        key="#",
+        title=what.headline(),
+        notes=swept_notes(what),
+    )
 
 
 def swept_notes(what: Swept) -> list[str]:
@@ -287,37 +303,45 @@ def swept_notes(what: Swept) -> list[str]:
     return notes
 
 
-def schedule_curves(what: ScheduleCurves, width: int = 32) -> Table:
+def schedule_curves(what: ScheduleCurves, points: int = 32) -> Sheet:
     """One row for each schedule: its shape, and its rate along the run."""
-    table = Table(box=None, pad_edge=False)
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
-    table.add_column("schedule", style="bold", overflow="fold")
-    table.add_column(f"rate over {plural(what.steps, 'step')}", no_wrap=True)
-    for share in shares:
-        table.add_column(f"{share:.0%}", justify="right", no_wrap=True)
     top = max(float(what.rates.max()), np.finfo(np.float32).tiny)
-    chosen = np.linspace(0, what.steps, min(width, what.steps + 1)).round().astype(int)
-    for place, label in enumerate(what.labels):
-        heights = np.clip(np.round(what.rates[place, chosen] / top * 7), 0, 7).astype(int)
-        line = "".join(BLOCKS[height] for height in heights)
-        numbers = (f"{what.at(share)[place]:.3g}" for share in shares)
-        table.add_row(Text(label), line, *numbers)
-    return table
+    chosen = np.linspace(0, what.steps, min(points, what.steps + 1)).round().astype(int)
+    heights = np.clip(np.round(what.rates[:, chosen] / top * 7), 0, 7).astype(int)
+    shape = f"rate over {plural(what.steps, 'step')}"
+    return Sheet(
+        heads=["schedule", shape, *(f"{share:.0%}" for share in shares)],
+        rows=[
+            [
+                label,
+                "".join(BLOCKS[height] for height in heights[place]),
+                *(f"{what.at(share)[place]:.3g}" for share in shares),
+            ]
+            for place, label in enumerate(what.labels)
+        ],
+        styles=[None] * len(what.labels),
+        left=frozenset({"schedule", shape}),
+        key="schedule",
+    )
 
 
 def rescue(what: Rescue) -> Group:
     """One row for each treatment, the untreated first; then depths, where there are any."""
-    table = Table(box=None, pad_edge=False, collapse_padding=True)
     scored = any(np.isfinite(run.accuracy).any() for run in what.runs)
-    table.add_column("treatment", no_wrap=True)
     accuracy = ["accu-\nracy"] if scored else []
-    for name in ("rate", "success", what.step_name.replace(" ", "\n", 1), "median\nloss",
-                 "worst\nloss", *accuracy, "steps\nclipped", "steps\nrefused"):  # fmt: skip
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in what.runs:
-        style = "bold green" if run is what.best else "red" if run in what.untreated else None
-        table.add_row(*rescue_row(run, scored), style=style)
-    parts = [Text(what.headline(), style="bold"), Text(), table]
+    colours = {id(run): "red" for run in what.untreated}
+    if what.rescued:
+        colours[id(what.best)] = "bold green"
+    table = Sheet(
+        heads=["treatment", "rate", "success", what.step_name.replace(" ", "\n", 1),
+               "median\nloss", "worst\nloss", *accuracy, "steps\nclipped", "steps\nskipped"],
+        rows=[rescue_row(run, scored) for run in what.runs],
+        styles=[colours.get(id(run)) for run in what.runs],
+        left=frozenset({"treatment"}),
+        key="treatment",
+    )  # fmt: skip
+    parts: list = [Text(what.headline(), style="bold"), Text(), table]
     if what.depths:
         parts += [Text(), by_depth(what.depths)]
     notes = [Text(note) for note in what.notes()]
@@ -345,16 +369,22 @@ def percentage(flags: np.ndarray) -> str:
     return "" if share == 0 else f"{share:.0%}" if share >= 0.01 else "<1%"
 
 
-def by_depth(depths: tuple[Depths, ...]) -> Table:
+def by_depth(depths: tuple[Depths, ...]) -> Sheet:
     """Runs that succeed, and the median accuracy, at every depth."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("success (accuracy), layers:", no_wrap=True)
-    for depth in depths[0].depths:
-        table.add_column(str(depth), justify="right", no_wrap=True)
-    for each in depths:
-        cells = (
-            f"{run.score.replace(' of ', '/')} ({100 * np.median(run.accuracy):.0f}%)"
-            for run in each.runs
-        )
-        table.add_row(each.name, *cells)
-    return table
+    key = "success (accuracy), layers:"
+    return Sheet(
+        heads=[key, *map(str, depths[0].depths)],
+        rows=[
+            [
+                each.name,
+                *(
+                    f"{run.score.replace(' of ', '/')} ({100 * np.median(run.accuracy):.0f}%)"
+                    for run in each.runs
+                ),
+            ]
+            for each in depths
+        ],
+        styles=[None] * len(depths),
+        left=frozenset({key}),
+        key=key,
+    )

@@ -8,7 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .told import told
 
+
+@told
 @dataclass(frozen=True)
 class Task:
     """A problem to minimise, with what is needed to judge the result.
@@ -33,6 +36,10 @@ class Task:
     optimum: float | None = None
     scored: str = "test loss"
     settings: dict[str, float] = field(default_factory=dict)
+
+    def headline(self) -> str:
+        """Its name and what it is."""
+        return f"{self.name}, {self.summary}"
 
 
 def keyed(loss: Callable[..., jax.Array]) -> Callable[[Any, Any, jax.Array], jax.Array]:

@@ -4,9 +4,8 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,12 +16,13 @@ from .catalogue import catalogue
 from .compare import demo_plan, execute, plan
 from .comparison import Comparison, Plan, finite, plural
 from .find_lr import find_lr
+from .folder import HOME, Folder, folder
 from .rescue import prepared
 from .rescued import Rescue
 from .schedule_curves import schedule_curves
 from .show import show
 from .tasks import get_task
-from .watch import machine, watching
+from .watch import machine, telling, waiting, watching
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
 
@@ -31,7 +31,7 @@ class Output(Protocol):
     """Where the result of an experiment goes."""
 
     @property
-    def out(self) -> Path: ...
+    def out(self) -> Path | None: ...
     @property
     def quiet(self) -> bool: ...
     @property
@@ -41,7 +41,9 @@ class Output(Protocol):
 def run_demo(options: Any) -> int:
     seeds = counted(options.seed, options.seeds)
     return experiment(
-        options, lambda: demo_plan(seeds=seeds(), steps=options.steps, quick=options.quick)
+        options,
+        "demo",
+        lambda: demo_plan(seeds=seeds(), steps=options.steps, quick=options.quick),
     )
 
 
@@ -49,6 +51,7 @@ def run_compare(options: Any) -> int:
     seeds = counted(options.seed, options.seeds)
     return experiment(
         options,
+        f"compare-{options.task}",
         lambda: plan(
             options.optimizers,
             task=options.task,
@@ -63,11 +66,6 @@ def run_compare(options: Any) -> int:
 def run_health(options: Any) -> int:
     seeds = counted(options.seed, options.seeds)
     screen = console(stderr=options.json)
-
-    def report(line: str) -> None:
-        if not options.quiet:
-            screen.print(line, markup=False, highlight=False, soft_wrap=True)
-
     try:
         start = prepared(
             options.task,
@@ -79,34 +77,33 @@ def run_health(options: Any) -> int:
         )
     except (ValueError, TypeError) as error:
         return refuse(str(error))
-    try:
-        probe(options.out)
-    except OSError as error:
-        return refuse(f"--out: cannot write to {options.out}: {error.strerror or error}.")
-    report(f"{start.description()} on {machine()}")
-    found = start(report)
-    files = found.save(options.out) if found.runs else []
-    tell_rescue(found, files, screen, options)
-    return INTERRUPTED if found.interrupted else DONE
+
+    def train(place: Folder) -> int:
+        begin(screen, options, start.description())
+        with telling(screen, quiet=options.quiet) as report:
+            found = start(report)
+        files = found.save(place.path) if found.runs else []
+        tell_rescue(found, files, place, screen, options)
+        return INTERRUPTED if found.interrupted else DONE
+
+    return written(options, f"health-{options.task}", train)
 
 
-def tell_rescue(found: Rescue, files: list[Path], screen: Console, options: Output) -> None:
+def tell_rescue(
+    found: Rescue, files: list[Path], place: Folder, screen: Console, options: Output
+) -> None:
     """Print the answer, the table and where the picture is, as the options ask for it."""
     if options.json:
         print_json(found.summary() | {"files": [str(file) for file in files]})
     if options.quiet:
         if not options.json:
-            screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
+            say(screen, found.headline())
     else:
         screen.print()
         screen.print(found.table())
         screen.print()
     if files:
-        picture, *others = files
-        lines = [f"picture: {picture}"]
-        if not options.quiet:
-            lines.append(f"beside it: {', '.join(file.name for file in others)}")
-        screen.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        where(screen, "picture", files, place, quiet=options.quiet)
 
 
 def run_list(options: Any) -> int:
@@ -132,20 +129,25 @@ def run_show(options: Any) -> int:
 
 def run_lr(options: Any) -> int:
     seeds = counted(options.seed, options.seeds)
+    what = f"{options.optimizer} on {options.task}"
 
     def find():
-        task = get_task(options.task)
-        return find_lr(
-            task.loss,
-            task.init,
-            task.sample,
-            options.optimizer,
-            lr_min=options.lr_min,
-            lr_max=options.lr_max,
-            steps=options.steps,
-            seeds=seeds(),
-            convention=options.convention,
-        )
+        task, runs = get_task(options.task), seeds()
+        screen = console(stderr=options.json)
+        many = f"{plural(options.steps, 'step')} x {plural(len(runs), 'seed')}"
+        with waiting(screen, f"{what}: {many}", quiet=options.quiet):
+            found = find_lr(
+                task.loss,
+                task.init,
+                task.sample,
+                options.optimizer,
+                lr_min=options.lr_min,
+                lr_max=options.lr_max,
+                steps=options.steps,
+                seeds=runs,
+                convention=options.convention,
+            )
+        return replace(found, what=what)
 
     def facts(found):
         return finite({
@@ -158,7 +160,7 @@ def run_lr(options: Any) -> int:
             "disagreement_decades": found.disagreement,
         })  # fmt: skip
 
-    return picture(options, "lr", find, facts)
+    return picture(options, "lr", find, facts, name=f"lr-{options.task}")
 
 
 def run_schedule(options: Any) -> int:
@@ -178,55 +180,77 @@ def run_schedule(options: Any) -> int:
 
 
 def picture(
-    options: Output, name: str, make: Callable[[], Any], facts: Callable[[Any], dict[str, Any]]
+    options: Output,
+    stem: str,
+    make: Callable[[], Any],
+    facts: Callable[[Any], dict[str, Any]],
+    name: str = "",
 ) -> int:
-    """Make a record, print it, and write its picture and its numbers."""
+    """Make a record, print it, and write its picture and its numbers as `stem` into a folder."""
     try:
         found = make()
     except (ValueError, TypeError) as error:
         return refuse(str(error))
-    try:
-        probe(options.out)
-    except OSError as error:
-        return refuse(f"--out: cannot write to {options.out}: {error.strerror or error}.")
-    from . import plots
 
-    files = [options.out / f"{name}.png", found.to_csv(options.out / f"{name}.csv")]
-    plots.write(found.plot().figure, files[0])
-    if options.json:
-        print_json(facts(found) | {"files": [str(file) for file in files]})
+    def draw(place: Folder) -> int:
+        from . import plots
+
+        files = [place.path / f"{stem}.png", found.to_csv(place.path / f"{stem}.csv")]
+        plots.write(found.plot().figure, files[0])
+        if options.json:
+            print_json(facts(found) | {"files": [str(file) for file in files]})
+            return DONE
+        screen = console()
+        if options.quiet:
+            say(screen, found.headline())
+        else:
+            screen.print(found.table())
+            screen.print()
+        where(screen, "picture", files, place, quiet=options.quiet)
         return DONE
-    screen = console()
-    if not options.quiet:
-        screen.print(found.table())
-        screen.print()
-    elif hasattr(found, "headline"):
-        screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
-    screen.print(f"picture: {files[0]}", markup=False, highlight=False, soft_wrap=True)
-    return DONE
+
+    return written(options, name or stem, draw)
 
 
-def experiment(options: Output, make_plan: Callable[[], Plan]) -> int:
+def experiment(options: Output, name: str, make_plan: Callable[[], Plan]) -> int:
     """Check, train, print the ranking, write the files."""
     try:
         chosen = make_plan()
     except (ValueError, TypeError) as error:
         return refuse(str(error))
-    try:
-        probe(options.out)
-    except OSError as error:
-        return refuse(f"--out: cannot write to {options.out}: {error.strerror or error}.")
     screen = console(stderr=options.json)
+
+    def train(place: Folder) -> int:
+        begin(screen, options, chosen.description())
+        with watching(screen, quiet=options.quiet) as watcher:
+            found = execute(chosen, progress=watcher)
+        files = found.save(place.path) if found.sweeps else []
+        tell(found, files, place, screen, options)
+        return INTERRUPTED if found.interrupted else DONE
+
+    return written(options, name, train)
+
+
+def written(options: Output, name: str, work: Callable[[Folder], int]) -> int:
+    """Do `work` with a folder that can be written."""
+    with contextlib.ExitStack() as stack:
+        try:
+            place = stack.enter_context(folder(options.out, name))
+        except OSError as error:
+            out = options.out or HOME
+            return refuse(f"--out: cannot write to {out}: {error.strerror or error}.")
+        return work(place)
+
+
+def begin(screen: Console, options: Output, description: str) -> None:
+    """Say what is done, before it is."""
     if not options.quiet:
-        screen.print(f"{chosen.description()} on {machine()}", markup=False, highlight=False)
-    with watching(screen, quiet=options.quiet) as watcher:
-        found = execute(chosen, progress=watcher)
-    files = found.save(options.out) if found.sweeps else []
-    tell(found, files, screen, options)
-    return INTERRUPTED if found.interrupted else DONE
+        say(screen, f"{description} on {machine()}")
 
 
-def tell(found: Comparison, files: list[Path], screen: Console, options: Output) -> None:
+def tell(
+    found: Comparison, files: list[Path], place: Folder, screen: Console, options: Output
+) -> None:
     """Print the outcome as the options ask for it."""
     if options.json:
         print_json(finite(found.summary()) | {"files": [str(file) for file in files]})
@@ -236,17 +260,27 @@ def tell(found: Comparison, files: list[Path], screen: Console, options: Output)
         screen.print(f"Interrupted: {done} of {of} finished.", style="bold yellow")
     if options.quiet:
         if not options.json:
-            screen.print(found.headline(), markup=False, highlight=False, soft_wrap=True)
+            say(screen, found.headline())
     elif found.sweeps:
         screen.print()
-        screen.print(found.table(screen.width))
+        screen.print(found.table())
         screen.print()
     if files:
-        report, *others = files
-        lines = [f"report: {report}"]
-        if not options.quiet:
-            lines.append(f"beside it: {', '.join(file.name for file in others)}")
-        screen.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        where(screen, "report", files, place, quiet=options.quiet)
+
+
+def where(screen: Console, kind: str, files: list[Path], place: Folder, *, quiet: bool) -> None:
+    """Say where the files are, the first of them by its path."""
+    first, *others = files
+    say(screen, f"{kind}: {first}")
+    if not quiet:
+        say(screen, f"beside it: {', '.join(file.name for file in others)}")
+    if place.note:
+        say(screen, f"This {place.note}.")
+
+
+def say(screen: Console, line: str) -> None:
+    screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(first: int, count: int) -> Callable[[], range]:
@@ -261,13 +295,6 @@ def counted(first: int, count: int) -> Callable[[], range]:
         return range(first, first + count)
 
     return seeds
-
-
-def probe(folder: Path) -> None:
-    """Make the folder and write to it, so that a long run does not end in an error."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
 
 
 def console(*, stderr: bool = False) -> Console:

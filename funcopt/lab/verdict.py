@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .sweep import Sweep
+from .told import told
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Spread:
     high: float
 
 
+@told
 @dataclass(frozen=True)
 class Verdict:
     """One row of a ranking; `best_rate` is None when every learning rate diverged.
@@ -39,6 +41,14 @@ class Verdict:
     state_bytes: float
     compile_seconds: float
     run_seconds: float
+
+    def headline(self) -> str:
+        """Its row of the ranking in a few words."""
+        if self.best_rate is None:
+            return f"{self.label}: every run diverged"
+        loss = self.loss
+        spread = f"{loss.median:.3g} ({loss.low:.3g} to {loss.high:.3g})"
+        return f"{self.label}: loss {spread} at {self.best_rate:.2g}"
 
 
 def final_losses(sweep: Sweep) -> np.ndarray:

@@ -1,43 +1,17 @@
-"""Watch a comparison on the terminal: a live bar, or plain lines where there is none."""
+"""Watch an experiment on the terminal: a live bar, or plain lines where there is none."""
 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .comparison import digits
-from .sweep import Sweep
+from .progress import Event, Stage, Watcher
 from .tables import rate
 from .verdict import judge
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a comparison reports: optimizer `index` of `total` is at `step` of `steps`.
-
-    The first event of an optimizer comes before it is compiled and has `step` None; the last has
-    the finished `sweep`.
-    """
-
-    label: str
-    index: int
-    total: int
-    step: int | None
-    steps: int
-    sweep: Sweep | None = None
-    target: float = 0.0
-
-    @property
-    def fraction(self) -> float:
-        """The share of the whole comparison that is done."""
-        here = 1.0 if self.sweep is not None else (self.step or 0) / self.steps
-        return (self.index + here) / self.total
-
-
-Watcher = Callable[[Event], None]
 
 
 @contextlib.contextmanager
@@ -88,21 +62,61 @@ class Lines:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-@contextlib.contextmanager
-def bar(console: Console) -> Iterator[Watcher]:
-    """One live bar for the whole comparison, finished optimizers scroll by above it."""
-    progress = Progress(
+def live(console: Console, *more: Any) -> Progress:
+    """A bar that goes away when it is done."""
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.percentage:3.0f}%"),
+        *more,
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left"),
         console=console,
         transient=True,
         expand=True,
     )
-    with progress:
+
+
+def with_share(console: Console) -> Progress:
+    """A bar that knows how much is done."""
+    left = TimeRemainingColumn(), TextColumn("left")
+    return live(console, TextColumn("{task.percentage:3.0f}%"), *left)
+
+
+@contextlib.contextmanager
+def waiting(console: Console, what: str, *, quiet: bool = False) -> Iterator[None]:
+    """A bar that only moves, for what is one program; nothing where there is no terminal."""
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with live(console) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
+@contextlib.contextmanager
+def telling(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Stage], None]]:
+    """What takes the stages of a rescue: nothing, a line for each that is done, and a bar."""
+
+    def say(stage: Stage) -> None:
+        if stage.done and not quiet:
+            console.print(stage.done, markup=False, highlight=False, soft_wrap=True)
+
+    if quiet or not console.is_terminal:
+        yield say
+        return
+    with with_share(console) as progress:
+        task = progress.add_task("starting", total=1.0)
+
+        def show(stage: Stage) -> None:
+            progress.update(task, completed=stage.share, description=stage.doing)
+            say(stage)
+
+        yield show
+
+
+@contextlib.contextmanager
+def bar(console: Console) -> Iterator[Watcher]:
+    """One live bar for the whole comparison, finished optimizers scroll by above it."""
+    with with_share(console) as progress:
         task = progress.add_task("starting", total=1.0)
 
         def watcher(event: Event) -> None:
