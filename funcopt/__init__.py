@@ -234,6 +234,7 @@ __all__ = [
     "dowg",
     "eval_params",
     "exponential_decay",
+    "flush",
     "global_norm",
     "guard",
     "health",

@@ -144,7 +144,7 @@ def test_the_median_over_seeds_forgives_one_bad_seed():
     assert found.suggestion == pytest.approx(answers(curve()).suggestion)
     assert [bool(why) for why in found.reasons] == [False, True, False]
     assert answers([curve(), bad, bad]).suggestion is None
-    assert "1 of 3 seeds gave no answer" in str(found.table().caption)
+    assert "1 of 3 seeds gave no answer" in str(found.table().notes)
 
 
 def test_scaling_the_loss_changes_no_answer():

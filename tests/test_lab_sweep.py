@@ -161,7 +161,7 @@ def test_the_record_can_be_drawn_printed_and_written(tmp_path):
         assert len(found.table().rows) == len(found.points)
         lines = found.to_csv(tmp_path / "sweep.csv").read_text().splitlines()
         assert len(lines) == 1 + len(found.points) * len(found.seeds)
-    assert "2 of 4 runs diverged" in str(one.table().caption)
+    assert "2 of 4 runs diverged" in str(one.table().notes)
 
 
 @pytest.mark.parametrize(
