@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import wraps
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +73,7 @@ class Value:
         """The arguments of the call, defaults included, in the order of the signature."""
         return dict(zip(self._call.parameters, self._call.arguments(self._numbers), strict=True))
 
-    def replace(self, **changes: Any) -> Any:
+    def replace(self, **changes: Any) -> Self:
         """The same call with some arguments changed.
 
         >>> import funcopt

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.core
@@ -19,6 +19,8 @@ from .partition import path_name, path_names, some
 from .rule import Rule
 
 P = ParamSpec("P")
+Tree = TypeVar("Tree")
+State = TypeVar("State")
 
 
 class _Pair:
@@ -60,6 +62,15 @@ class GradientTransformation(Value, optax.GradientTransformationExtraArgs):
     """
 
     _pair: _Pair
+
+    if TYPE_CHECKING:
+        # For a type checker: parameters may be of any class that is a pytree, and gradients and
+        # states come back as what they were.
+        def init(self, params: Any) -> Any: ...  # pyright: ignore[reportIncompatibleVariableOverride]
+
+        def update(  # pyright: ignore[reportIncompatibleVariableOverride]
+            self, updates: Tree, state: State, params: Any = None, **extra_args: Any
+        ) -> tuple[Tree, State]: ...
 
     def __new__(cls, call: Call, numbers: tuple):
         pair = _Pair(call, numbers)
@@ -205,7 +216,7 @@ def identity():
     return _Chain(())
 
 
-def apply_updates(params: Params, updates: Updates) -> Params:
+def apply_updates(params: Tree, updates: Any) -> Tree:
     """`params + updates`, each in its parameter's dtype.
 
     Where the update is None the parameter stays, so that parameters may be a whole Equinox model;
@@ -266,11 +277,11 @@ def _add(param: Array, update: Array) -> Array:
 
 def step(
     tx: optax.GradientTransformation,
-    grads: Updates,
-    state: OptState,
-    params: Params,
+    grads: Any,
+    state: State,
+    params: Tree,
     **extra_args: Any,
-) -> tuple[Params, OptState]:
+) -> tuple[Tree, State]:
     """One optimization step: `tx.update` and `apply_updates` in one.
 
     >>> import funcopt
@@ -279,12 +290,12 @@ def step(
     >>> params
     {'w': Array(0.5, dtype=float32)}
     """
-    tx = optax.with_extra_args_support(tx)
-    updates, state = tx.update(grads, state, params, **extra_args)
-    return apply_updates(params, updates), state
+    update: Any = optax.with_extra_args_support(tx).update
+    updates, new_state = update(grads, state, params, **extra_args)
+    return apply_updates(params, updates), new_state
 
 
-def metrics(state: OptState) -> dict[str, Float[Array, ""]]:
+def metrics(state: Any) -> dict[str, Float[Array, ""]]:
     """What the states say about themselves: learning rate, norms, clip ratio, ...
 
     Works on any nesting of states, funcopt's and optax's, inside and outside of `jit`. Where a
@@ -319,7 +330,7 @@ class Report(NamedTuple):
     number: Any
 
 
-def reports(state: OptState) -> list[Report]:
+def reports(state: Any) -> list[Report]:
     """Every number that a state below `state` tells."""
     return list(_reports(state, "", ()))
 
@@ -365,7 +376,7 @@ def _named(found: list[Report]) -> dict[str, Any]:
     return names
 
 
-def rates(state: OptState) -> dict[str, Any]:
+def rates(state: Any) -> dict[str, Any]:
     """The learning rates that a state reports, by the names that `metrics` gives them."""
     found = reports(state)
     named = _named(found)
@@ -374,7 +385,7 @@ def rates(state: OptState) -> dict[str, Any]:
     }
 
 
-def current_lr(state: OptState) -> Float[Array, ""]:
+def current_lr(state: Any) -> Float[Array, ""]:
     """The learning rate in force: of the last update, before that of the first one to come.
 
     The groups of a `partition` may share one. Inside of `jit` nobody knows whether they do: what

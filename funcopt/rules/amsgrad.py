@@ -9,7 +9,7 @@
 Reddi, Kale & Kumar, 2018, Algorithm 2 (https://arxiv.org/abs/1904.09237), which has no eps.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -21,7 +21,8 @@ from ..storage import Storage, with_slot
 from ..transformation import transformation
 from ..value import Choice, DecayRate, DType, NonNegative, Rate
 
-Variant = Annotated[str, Choice(("optax", "pytorch", "paper"))]
+VariantName = Literal["optax", "pytorch", "paper"]
+Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 class AmsgradSlots(NamedTuple):

@@ -13,7 +13,7 @@ PyTorch keeps; "dozat" is the form of optax. The third is the one of Choi et al.
 """
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
@@ -29,7 +29,8 @@ from ..value import Choice, DecayRate, DType, NonNegative, Rate
 from .decay import Decay
 from .moment_slots import Moments, zero_moments
 
-Variant = Annotated[str, Choice(("dozat", "pytorch", "init2winit"))]
+VariantName = Literal["dozat", "pytorch", "init2winit"]
+Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 @rule(acts_on="element", slots=Moments)

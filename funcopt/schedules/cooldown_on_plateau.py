@@ -1,7 +1,7 @@
 """A cooldown that a plateau triggers."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -11,6 +11,9 @@ from .feedback import Mode, number
 from .on_plateau import Plateau, PlateauState
 from .schedule import Listening, schedule
 from .steps import elapsed, share
+
+ShapeName = Literal["1-sqrt", "linear"]
+Shape = Annotated[ShapeName, Choice(get_args(ShapeName))]
 
 
 class CooldownState(NamedTuple):
@@ -44,7 +47,7 @@ def cooldown_on_plateau(
     cooldown_steps: Span,
     patience: Offset = 10,
     *,
-    shape: Annotated[str, Choice(("1-sqrt", "linear"))] = "1-sqrt",
+    shape: Shape = "1-sqrt",
     end_scale: NonNegativeConstant = 0.0,
     mode: Mode = "min",
     rtol: NonNegativeConstant = 1e-4,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import jax.numpy as jnp
 import numpy as np
@@ -26,6 +26,11 @@ from .curves import CURVES, above, through
 from .progress import cosine_weight
 from .schedule import schedule
 from .steps import cycled, elapsed, is_whole, most, reached, real, remaining, share, since
+
+ModeName = Literal["triangular", "triangular2", "exp_range"]
+Mode = Annotated[ModeName, Choice(get_args(ModeName))]
+ShapeName = Literal["cosine", "linear"]
+Shape = Annotated[ShapeName, Choice(get_args(ShapeName))]
 
 Share = Annotated[Any, Within(0, 1, schedule=False)]
 """A part of the run: in [0, 1]."""
@@ -193,7 +198,7 @@ def cyclic_schedule(
     peak_value: Constant,
     up_steps: Span = 2000,
     down_steps: OptionalSpan = None,
-    mode: Annotated[str, Choice(("triangular", "triangular2", "exp_range"))] = "triangular",
+    mode: Mode = "triangular",
     gamma: Positive = 1.0,
 ):
     """Triangles: up from a low value to a high one in a line, and down again, for ever.
@@ -354,7 +359,7 @@ def onecycle_schedule(
     peak_value: Constant,
     total_steps: Annotated[Any, NumberOfSteps(2, between=True)],
     pct_start: Share = 0.3,
-    shape: Annotated[str, Choice(("cosine", "linear"))] = "cosine",
+    shape: Shape = "cosine",
     three_phase: Flag = False,
     div_factor: Positive = 25.0,
     final_div_factor: Positive = 1e4,

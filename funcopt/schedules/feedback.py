@@ -11,14 +11,15 @@ has been heard at all is a field of its own.
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..value import MOST_STEPS, Choice, Number, Within
 
-Mode = Annotated[str, Choice(("min", "max"))]
+ModeName = Literal["min", "max"]
+Mode = Annotated[ModeName, Choice(get_args(ModeName))]
 Factor = Annotated[Number, Within(0, 1, "()", schedule=False)]
 Growth = Annotated[Number, Within(1, math.inf, "[)", schedule=False)]
 

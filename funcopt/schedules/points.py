@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 
@@ -11,6 +11,11 @@ from ..value import Choice, Constant, NumberOfSteps, Positive, Span, Within
 from .curves import through
 from .schedule import schedule
 from .steps import cycled, reached, real
+
+ShapeName = Literal["linear", "cosine", "exponential"]
+Shape = Annotated[ShapeName, Choice(get_args(ShapeName))]
+InterpolationName = Literal["linear", "cosine"]
+Interpolation = Annotated[InterpolationName, Choice(get_args(InterpolationName))]
 
 _STEP = NumberOfSteps(0, between=True)
 
@@ -49,7 +54,7 @@ def schedule_from_points(
         dict[int, float],
         ByStep(Within(-np.inf, np.inf, "()", schedule=False), "value, with one entry at least"),
     ],
-    shape: Annotated[str, Choice(("linear", "cosine", "exponential"))] = "linear",
+    shape: Shape = "linear",
 ):
     """Through the given values at the given steps; constant before the first and after the last.
 
@@ -73,7 +78,7 @@ def schedule_from_points(
 
 @schedule
 def piecewise_interpolate_schedule(
-    interpolate_type: Annotated[str, Choice(("linear", "cosine"))],
+    interpolate_type: Interpolation,
     init_value: Constant,
     boundaries_and_scales: Annotated[
         dict[int, float] | None,

@@ -1,6 +1,6 @@
 """Schedules that hold their value, or decay without knowing when the run will end."""
 
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import jax.numpy as jnp
 
@@ -10,7 +10,8 @@ from .progress import line
 from .schedule import schedule
 from .steps import elapsed, reached, real, remaining, share
 
-Cooldown = Annotated[str, Choice(("linear", "cosine", "1-sqrt", "exponential"))]
+CooldownName = Literal["linear", "cosine", "1-sqrt", "exponential"]
+Cooldown = Annotated[CooldownName, Choice(get_args(CooldownName))]
 
 
 def _rise(step, warmup_steps, init_value, peak_value):

@@ -1,7 +1,7 @@
 """Warm-ups: how a schedule begins."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ from .schedule import Listening, Schedule, part_at
 from .schedule import schedule as as_value
 from .steps import elapsed, reached, remaining, since
 
-Rise = Annotated[str, Choice(("linear", "exponential", "cosine"))]
+RiseName = Literal["linear", "exponential", "cosine"]
+Rise = Annotated[RiseName, Choice(get_args(RiseName))]
 
 
 @dataclass(frozen=True)

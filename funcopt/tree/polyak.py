@@ -9,7 +9,7 @@ their 1/c is `scaling`. With the positive part of f(x) − f*, SPS₊: Garrigos,
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -21,7 +21,8 @@ from ..value import Choice, NonNegative, Rate, Real
 from .tree_math import ratio, square_norm
 from .turn import Start, Turn, loss_value
 
-Variant = Annotated[str, Choice(("sps", "sps+"))]
+VariantName = Literal["sps", "sps+"]
+Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 class PolyakState(NamedTuple):

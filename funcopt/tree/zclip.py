@@ -14,7 +14,7 @@ of zeros every later gradient would be cut to zero.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -29,7 +29,8 @@ from .clip_state import clip_metrics, nothing_clipped
 from .norm import global_norm
 from .turn import Start, Turn
 
-ClipOption = Annotated[str, Choice(("adaptive_scaling", "mean", "percentile"))]
+ClipOptionName = Literal["adaptive_scaling", "mean", "percentile"]
+ClipOption = Annotated[ClipOptionName, Choice(get_args(ClipOptionName))]
 
 
 class ZClipState(NamedTuple):

@@ -11,7 +11,7 @@ and 8; u is the gradient for SGD, Adam's direction for Adam.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,8 @@ from ..tree.tree_math import norm, ratio, vdot
 from ..tree.turn import Start, Turn
 from ..value import Base, Choice, NonNegativeConstant
 
-Variant = Annotated[str, Choice(("multiplicative", "additive"))]
+VariantName = Literal["multiplicative", "additive"]
+Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 class HypergradientSlots(NamedTuple):

@@ -18,7 +18,7 @@ m = 1e-6, and in h has x + base update for x, against the paper.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,8 @@ from ..tree.turn import Start, Turn
 from ..value import Base, Choice, NonNegative, Positive, Within
 
 Count = Annotated[int, Within(1, 7, schedule=False, integer=True)]
-Variant = Annotated[str, Choice(("clipped", "pytorch"))]
+VariantName = Literal["clipped", "pytorch"]
+Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 class MechanicSlots(NamedTuple):
