@@ -32,7 +32,7 @@ def checked_mask(where: str, mask: Any) -> Any:
 
 
 Mask = Annotated[
-    bool | str | Sequence[str] | Callable[..., Any] | Params | None,
+    bool | str | Sequence[str] | Callable[..., Any] | Any | None,
     checked_mask,
 ]
 """Which parameters: None or True for all, or a regular expression that is searched in the path
@@ -49,7 +49,7 @@ def path_name(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/").removesuffix("/value")
 
 
-def path_names(tree: Params) -> list[str]:
+def path_names(tree: Any) -> list[str]:
     return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 

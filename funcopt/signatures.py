@@ -77,7 +77,7 @@ def named(annotation: Any, aliases: Mapping[str, Any]) -> Any:
 
 def without_modules(annotation: Any) -> str:
     text = MODULES.sub("", inspect.formatannotation(annotation))
-    return text.replace("NoneType", "None")
+    return text.replace("NoneType", "None").replace("~", "")
 
 
 def members(union: Any) -> str:

@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import PyTree
-from optax import OptState, Params
+from optax import Params
 
 from ..partition import path_name, path_names, some
 
 
-def state_shardings(
-    tx: optax.GradientTransformation, params: Params, param_shardings: PyTree
-) -> OptState:
+def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardings: PyTree) -> Any:
     """The shardings of `tx.init(params)`: each slot as its parameter, all else on every device.
 
     The result has the structure of the state, with a sharding in place of each array. It is what

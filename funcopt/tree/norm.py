@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
-from optax import Updates
 
 from ..math.dtypes import common_dtype
 from ..math.moments import abs_sq
@@ -33,7 +32,7 @@ class _Known(NamedTuple):
 _KNOWN: ContextVar[_Known | None] = ContextVar("_KNOWN", default=None)
 
 
-def global_norm(tree: Updates) -> Float[Array, ""]:
+def global_norm(tree: Any) -> Float[Array, ""]:
     """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
 
     It is finite wherever the norm itself fits the type, infinite or NaN where an element is, and

@@ -1,14 +1,15 @@
 """The parameters to evaluate with, where they are not those that are trained."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import optax
-from optax import OptState, Params
+
+Tree = TypeVar("Tree")
 
 
-def eval_params(tx: optax.GradientTransformation, state: OptState, params: Params) -> Params:
+def eval_params(tx: optax.GradientTransformation, state: Any, params: Tree) -> Tree:
     """The parameters to evaluate, validate and serve with.
 
     Schedule-free methods and DoG train one sequence and answer with an average of it. This finds

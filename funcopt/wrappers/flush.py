@@ -5,16 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from optax import OptState, Params
 
 from ..partition import path_names
-from ..transformation import apply_updates
+from ..transformation import State, Tree, apply_updates
 from .accumulate import AccumulateState
 
 
 def flush(
-    tx: optax.GradientTransformation, state: OptState, params: Params, **extra_args: Any
-) -> tuple[Params, OptState]:
+    tx: optax.GradientTransformation, state: State, params: Tree, **extra_args: Any
+) -> tuple[Tree, State]:
     """Make the step of the micro-batches that `accumulate` still waits with.
 
     For the end of an epoch, or of training, in the middle of a round. Nothing moves but what lies
@@ -45,7 +44,7 @@ def flush(
         return params, state
 
     zeros = jax.tree.map(lambda x: jnp.zeros_like(x) if _moves(x) else None, params)
-    update = optax.with_extra_args_support(tx).update
+    update: Any = optax.with_extra_args_support(tx).update
     updates, new = update(zeros, state, params, **{"flush": True, "weight": 0.0, **extra_args})
     names = iter(path_names(updates))
     updates = jax.tree.map(lambda u: u if next(names) in waiting else None, updates)

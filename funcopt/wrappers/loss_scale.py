@@ -138,7 +138,7 @@ def refuse_loss_scale(outer: str, inner: OptState) -> None:
         )
 
 
-def current_loss_scale(state: OptState) -> Float[Array, ""]:
+def current_loss_scale(state: Any) -> Float[Array, ""]:
     """The scale that the next loss is to be multiplied by.
 
     Raises:
@@ -158,7 +158,7 @@ def current_loss_scale(state: OptState) -> Float[Array, ""]:
     return found[0]
 
 
-def scale_loss(loss: ArrayLike, state: OptState) -> Float[Array, ""]:
+def scale_loss(loss: ArrayLike, state: Any) -> Float[Array, ""]:
     """The loss to differentiate, in float32 or wider: `loss` times the current scale.
 
     >>> import funcopt

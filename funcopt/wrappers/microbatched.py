@@ -7,20 +7,20 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
-from optax import Params, Updates
 
 from ..math.dtypes import common_dtype
 from ..math.varying import varying_along, varying_axes
+from ..transformation import Tree
 from ..tree.norm import square_sum
 from .accumulate import running_mean, share_of
 
 
 def microbatched(
-    value_and_grad: Callable[..., tuple[Any, Updates]],
-    params: Params,
+    value_and_grad: Callable[..., tuple[Any, Tree]],
+    params: Any,
     batches: Any,
     weights: ArrayLike | None = None,
-) -> tuple[Any, Updates]:
+) -> tuple[Any, Tree]:
     """The mean loss and gradient over micro-batches, one after the other in a `lax.scan`.
 
     Where all micro-batches of a step are at hand, this needs no wrapper: the optimizer runs once.

@@ -143,7 +143,7 @@ def _of(label: str, labels: list[str], leaves: list[Any]) -> list[Any]:
 
 
 @transformation
-def partition(transforms: Transforms, param_labels: Params | Callable[..., Any] | None = None):
+def partition(transforms: Transforms, param_labels: Any | Callable[..., Any] | None = None):
     """Give each group of parameters a transformation of its own.
 
     Args:

@@ -1,0 +1,62 @@
+"""A program for a type checker: what is right passes, and each line marked `error` does not.
+
+`tests/test_types.py` runs pyright on it. Nothing runs it.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+
+import funcopt
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Dense:
+    kernel: jax.Array
+    bias: jax.Array
+
+
+class Pair(NamedTuple):
+    first: Dense
+    second: jax.Array
+
+
+class Model(eqx.Module):
+    dense: Dense
+
+
+def trained(dense: Dense, pair: Pair, model: Model, by_name: dict[str, jax.Array]) -> jax.Array:
+    tx = funcopt.guard(funcopt.adam(1e-3))
+    state = tx.init(dense)
+    dense, state = funcopt.step(tx, dense, state, dense, value=1.0)
+    updates, state = tx.update(dense, state, dense)
+    dense = funcopt.apply_updates(dense, updates)
+    pair, _ = funcopt.step(tx, pair, tx.init(pair), pair)
+    model, _ = funcopt.step(tx, model, tx.init(model), model)
+    by_name, other = funcopt.step(optax.sgd(0.1), by_name, tx.init(by_name), by_name)
+    average = funcopt.eval_params(tx, state, dense)
+    scalars = funcopt.metrics(state), funcopt.current_lr(state), funcopt.global_norm(pair)
+    del updates, other, scalars
+    first = pair.first.kernel + model.dense.kernel + by_name["kernel"] + average.bias
+    return first + dense.kernell  # error
+
+
+def made() -> list[funcopt.GradientTransformation]:
+    mistyped = [
+        funcopt.amsgrad(1e-3, variant="pytroch"),  # error
+        funcopt.adam(funcopt.cyclic_schedule(0.1, 1.0, mode="triangle")),  # error
+        funcopt.sgd(0.1 * funcopt.on_plateau(mode="minimum")),  # error
+        funcopt.adam("fast"),  # error
+        funcopt.adam(1e-3, b3=0.9),  # error
+    ]
+    rate = funcopt.cosine_decay_schedule(1.0, 10).replace(decay_steps=20)
+    return [*mistyped, funcopt.adam(rate).replace(b1=0.95), funcopt.with_rate(mistyped[0], 0.1)]
+
+
+def ones() -> Dense:
+    return Dense(jnp.ones(2), jnp.ones(2))
