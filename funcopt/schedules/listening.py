@@ -115,6 +115,7 @@ def _name(memory: Any) -> str:
 
 def spoken(numbers: T, states: tuple) -> T:
     """`numbers`, with every schedule that listens as a plain function of the step."""
+    _check_memories(_listeners(numbers), states)
     fill = iter(states)
 
     def function(x: Any) -> Callable | Any:
