@@ -1,7 +1,6 @@
 """The learning rates that a transformation is about to use, known before its step is made."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..lift import Lifted
-from ..schedules.listening import listens
+from ..schedules.listening import listens, spoken
 from ..transformation import GradientTransformation
 from ..value import number_at
 
@@ -41,11 +40,9 @@ def _spoken(body: Any, state: Any) -> Any:
     rate = body.learning_rate
     if not listens(rate):
         return rate
-    # In the order in which the states of schedules lie in `feedback`.
-    numbers = (rate, body.rules) if isinstance(body, Lifted) else vars(body)
-    found = [x for x in jax.tree.leaves(numbers, is_leaf=callable) if listens(x)]
-    heard = [each for x, each in zip(found, state.feedback) if x is rate]  # noqa: B905
-    return partial(rate.at, state=heard[0]) if heard else None
+    if isinstance(body, Lifted):
+        return spoken((rate, body.rules), state.feedback)[0]
+    return spoken(vars(body), state.feedback)["learning_rate"]
 
 
 def _inside(body: Any, state: Any) -> list[tuple[Any, Any]]:
