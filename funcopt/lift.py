@@ -187,11 +187,21 @@ class Lifted:
             )
 
     def _own(self, state: Any) -> LiftedState:
-        """The state, if it is of this transformation, which may be anything if nothing is kept."""
+        """The state, if it is of this transformation, which may be anything if nothing is kept.
+
+        Rules that keep nothing may come and go between the runs of a state: `adamw` goes on from
+        what `adam` has left.
+        """
         expected = tuple(each.slots for each in self.rules)
         found = tuple(map(type, state.slots)) if isinstance(state, LiftedState) else None
         if found == expected:
             return state
+        if found is not None and (state.lr is None) == (self.learning_rate is None):
+            kept = [slots for slots in state.slots if slots._fields]
+            if list(map(type, kept)) == [kind for kind in expected if kind._fields]:
+                fill = iter(kept)
+                slots = tuple(next(fill) if kind._fields else kind() for kind in expected)
+                return LiftedState(state.count, state.lr, slots, state.feedback)
         scheduled = any(map(callable, jax.tree.leaves(self.rules, is_leaf=callable)))
         if self.learning_rate is None and not scheduled and not any(s._fields for s in expected):
             return self.init(())

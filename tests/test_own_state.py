@@ -121,3 +121,28 @@ def test_parameters_of_8_bits_are_named():
     for tx in (funcopt.adam(0.1), funcopt.prodigy()):
         with pytest.raises(TypeError, match="'w' has dtype float8_e4m3fn"):
             tx.init(params)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (funcopt.adam(0.1), funcopt.adamw(0.1, weight_decay=0.5)),
+        (funcopt.adamw(0.1, weight_decay=0.5), funcopt.adam(0.1)),
+        (funcopt.sgd(0.1), funcopt.optimizer(funcopt.Decay(0.5), learning_rate=0.1)),
+    ],
+    ids=str,
+)
+def test_what_keeps_nothing_may_be_switched_on_in_a_run(before, after):
+    _, state = before.update(AB, before.init(AB), AB)
+    _, own = after.update(AB, after.init(AB), AB)
+    updates, state = after.update(AB, state, AB)
+    expected, own = after.update(AB, own, AB)
+    assert jax.tree.structure(state) == jax.tree.structure(own)
+    assert int(state.count) == 2
+    jax.tree.map(np.testing.assert_array_equal, updates, expected)
+
+
+def test_a_direction_is_no_optimizer():
+    tx = funcopt.adam(0.1)
+    with pytest.raises(ValueError, match="The state is not one of this transformation"):
+        tx.update(AB, funcopt.scale_by_adam().init(AB), AB)
