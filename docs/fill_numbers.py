@@ -216,6 +216,35 @@ def torch_schedulers() -> str:
     return f"{table(head, rows)}\nFrozen with {frozen['made_with']}.\n"
 
 
+def torch_optimizers() -> str:
+    """PyTorch's optimizers, and what has their frozen trajectories."""
+    import funcopt
+
+    frozen = json.loads((ROOT / "tests" / "golden" / "torch.json").read_text())
+    rows = {}
+    for case in frozen["cases"]:
+        ours, settings = case["funcopt"], case["settings"]
+        rate = ours["kwargs"]["learning_rate"]
+        if case["problem"] == "quadratic" or (
+            "lr_decay" not in settings and isinstance(rate, dict)
+        ):
+            continue  # the same settings once more, or a rate that a scheduler has moved
+        if isinstance(rate, dict):
+            rate = getattr(funcopt, rate["schedule"])(**rate["kwargs"])
+        hyper = {**ours["kwargs"], "learning_rate": rate}
+        tx = repr(getattr(funcopt, ours["factory"])(**hyper)).replace("learning_rate=", "", 1)
+        if decay := ours.get("chain_weight_decay"):
+            tx = f"chain(add_decayed_weights({decay}), {tx})"
+        if decay := ours.get("decoupled_weight_decay"):
+            scale = getattr(funcopt, f"scale_by_{ours['factory']}")
+            del hyper["learning_rate"]
+            tx = f"chain({scale(**hyper)!r}, add_decayed_weights({decay}), descend({rate}))"
+        words = [f"{name}={tuple(x) if isinstance(x, list) else x}" for name, x in settings.items()]
+        rows[case["name"]] = [f"`torch.optim.{case['optimizer']}({', '.join(words)})`", f"`{tx}`"]
+    head = ["PyTorch", "funcopt"]
+    return f"{table(head, rows.values())}\nFrozen with {frozen['made_with']}.\n"
+
+
 def guarded_step() -> str:
     """What a guard, a monitor and an accumulation cost, from benchmarks/guarded_step.py."""
     report = json.loads((RESULTS / "guarded_step.json").read_text())
@@ -421,6 +450,7 @@ REGIONS = {
     "sweep": sweep,
     "schedules": schedules,
     "torch_schedulers": torch_schedulers,
+    "torch_optimizers": torch_optimizers,
 }
 
 

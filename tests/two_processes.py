@@ -1,6 +1,6 @@
 """A training on all devices of one or two processes, which saves itself and goes on from there.
 
-    python -m tests.two_processes train RANK PORT FOLDER    one of two processes, two devices each
+    python -m tests.two_processes train RANK PORT FOLDER    one of two processes, a device each
     python -m tests.two_processes resume FOLDER             one process, eight devices
 
 `train` never ends: it is there to be killed. It writes a file when the checkpoint is complete.
@@ -88,7 +88,7 @@ class Training:
             ]
             data = (jax.make_array_from_process_local_data(self.rows, part) for part in mine)
             params, state = self.step(at["params"], at["state"], *data)
-            at = {"params": params, "state": state}
+            at = jax.block_until_ready({"params": params, "state": state})
             yield number, at
 
     def target(self):
@@ -101,12 +101,12 @@ class Training:
 
 
 def train(rank, port, folder):
-    jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_num_cpu_devices", 1)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=rank)
     import orbax.checkpoint as ocp
 
-    assert (jax.process_count(), jax.device_count()) == (2, 4)
+    assert (jax.process_count(), jax.device_count()) == (2, 2)
     training = Training()
     with ocp.CheckpointManager(folder / "checkpoints") as manager:
         for number, at in training.steps(training.start(), itertools.count()):
