@@ -198,20 +198,24 @@ def mechanized_sgd(
     eps: Any = 1e-8,
     s_init: Any = 1e-6,
     num_betas: int = 6,
+    axis_name: Any = None,
     storage: Any = None,
 ) -> Any:
     base = funcopt.sgd(learning_rate)
-    return funcopt.mechanize(base, weight_decay, eps, s_init, num_betas, storage=storage)
+    return funcopt.mechanize(
+        base, weight_decay, eps, s_init, num_betas, axis_name=axis_name, storage=storage
+    )
 
 
 def hypergradient_sgd(
     learning_rate: Any,
     hyper_rate: Any = 0.02,
     variant: str = "multiplicative",
+    axis_name: Any = None,
     storage: Any = None,
 ) -> Any:
     return funcopt.hypergradient(
-        funcopt.identity(), learning_rate, hyper_rate, variant, storage=storage
+        funcopt.identity(), learning_rate, hyper_rate, variant, axis_name=axis_name, storage=storage
     )
 
 

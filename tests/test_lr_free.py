@@ -660,3 +660,10 @@ def test_it_works(row):
     (last, state), _ = jax.lax.scan(body, (params, tx.init(params)), length=1000)
     above = float(loss(funcopt.eval_params(tx, state, last))) - row.floor
     assert above < 0.05 * float(loss(params))
+
+
+@pytest.mark.parametrize("make", [funcopt.dog, funcopt.dowg, funcopt.prodigy])
+def test_a_mask_that_fits_nothing_is_refused_without_decay_too(make):
+    tx, params = make(mask="kernle"), {"kernel": jnp.ones(2)}
+    with pytest.raises(ValueError, match="'kernle' matches no parameter"):
+        tx.update(params, tx.init(params), params)

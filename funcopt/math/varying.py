@@ -8,7 +8,8 @@ With `check_vma=False`, and under `vmap` and `pmap`, types do not say it: there 
 as varying along every axis that is named.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from typing import Any
 
 import jax
@@ -26,10 +27,13 @@ def varying_axes(*xs: Any) -> frozenset[str]:
 
 
 def _varying(x: Any) -> frozenset[str]:
+    if not isinstance(x, jax.Array | jax.ShapeDtypeStruct):
+        return frozenset()
     aval = x if isinstance(x, jax.ShapeDtypeStruct) else jax.typeof(x)
     # jax 0.10 keeps the set in a field of `manual_axis_type`.
     kept = getattr(aval, "manual_axis_type", None)
-    return getattr(aval, "vma", frozenset()) if kept is None else kept.varying
+    told = getattr(aval, "vma", None) if kept is None else kept.varying
+    return told or frozenset()
 
 
 def varying_like(x: Array, *likes: Any) -> Array:
@@ -75,13 +79,15 @@ def sum_across(x: Array, axis_name: AxisNames) -> Array:
 
 
 def max_across(x: Array, axis_name: AxisNames) -> Array:
+    """The largest on any device: JAX knows no derivative of it, here it is a constant."""
     axes = axes_of(x, axis_name)
-    return jax.lax.pmax(x, axes) if axes else x
+    return jax.lax.pmax(jax.lax.stop_gradient(x), axes) if axes else x
 
 
 def min_across(x: Array, axis_name: AxisNames) -> Array:
+    """The smallest on any device, a constant as in `max_across`."""
     axes = axes_of(x, axis_name)
-    return jax.lax.pmin(x, axes) if axes else x
+    return jax.lax.pmin(jax.lax.stop_gradient(x), axes) if axes else x
 
 
 def mean_across(x: Array, axis_name: AxisNames) -> Array:
@@ -95,14 +101,28 @@ def parts(x: Array, axis_name: AxisNames) -> int:
     return jax.lax.psum(1, axes) if axes else 1
 
 
-def norm_across(norm: Float[Array, "*n"], axis_name: AxisNames) -> Float[Array, "*n"]:
-    """The norm of what is spread over devices, of which `norm` is that of the part on this one."""
-    axes = axes_of(norm, axis_name)
+def norm_across(part: Float[Array, "*n"], axis_name: AxisNames) -> Float[Array, "*n"]:
+    """The norm of what is spread over devices, of which `part` is that of the part on this one."""
+    axes = axes_of(part, axis_name)
     if not axes:
-        return norm
-    fixed = jax.lax.stop_gradient(norm)
+        return part
+    fixed = jax.lax.stop_gradient(part)
     largest = jax.lax.pmax(fixed, axes)
     usable = jnp.isfinite(largest) & (largest > 0)
     unit = jnp.where(usable, largest, 1)
-    whole = unit * root(jax.lax.psum((norm / unit) ** 2, axes))
+    whole = unit * root(jax.lax.psum((part / unit) ** 2, axes))
     return jnp.where(usable, whole, jax.lax.psum(fixed, axes))
+
+
+def total_across(numbers: Sequence[Array], axis_name: AxisNames) -> Array:
+    """The sum of some numbers, of which those that vary are first summed over devices."""
+    groups = [[numbers[i] for i in group] for group in grouped_by_axes(numbers, axis_name)]
+    return reduce(jax.lax.add, [sum_across(reduce(jax.lax.add, x), axis_name) for x in groups])
+
+
+def grouped_by_axes(xs: Sequence[Array], axis_name: AxisNames) -> list[list[int]]:
+    """The places of the arrays that vary along the same of the axes `axis_name`, together."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, x in enumerate(xs):
+        groups.setdefault(axes_of(x, axis_name), []).append(i)
+    return list(groups.values())

@@ -7,29 +7,34 @@ outputs come first; JAX's layers keep them last, (in, out) and (height, width, i
 gains, of one axis, stay as they are.
 """
 
+from dataclasses import field
+
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ..math.varying import mean_across
 from ..optimizer import lift
 from ..rule import Clock, Rule, rule
 from ..transformation import transformation
-from ..value import Axes
+from ..value import Axes, AxisName
 
 
 @rule(acts_on="array")
 class Centralize(Rule):
     axis: Axes = None
+    axis_name: AxisName = field(default=None, metadata={"static": True})
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param, clock  # a mean asks for nothing
         if grad.ndim <= 1:
             return grad, slots
         axis = tuple(range(grad.ndim - 1)) if self.axis is None else self.axis
-        return grad - jnp.mean(grad, axis=axis, keepdims=True), slots
+        mean = mean_across(jnp.mean(grad, axis=axis, keepdims=True), self.axis_name)
+        return grad - mean, slots
 
 
 @transformation
-def centralize(axis: Axes = None):
+def centralize(axis: Axes = None, *, axis_name: AxisName = None):
     """Subtract from each output's gradient its mean.
 
     u = g − mean(g), along all axes but that of the outputs
@@ -38,6 +43,10 @@ def centralize(axis: Axes = None):
         axis: along which axes to take the mean. None: all but the last, which is right for JAX's
             layouts, (in, out) and (height, width, in, out). optax takes all but the first, which
             is right for PyTorch's.
+        axis_name: the axes of `jax.shard_map` over which gradients are sharded by hand along axes
+            that the mean is taken of, as in `global_norm`: FSDP's, where it splits inputs. A mesh
+            axis that splits outputs stays out. None: each device subtracts the mean of what it
+            holds, and no type tells.
 
     Arrays of one axis or none stay as they are. The mean is taken in float32 or wider.
 
@@ -50,4 +59,4 @@ def centralize(axis: Axes = None):
 
     Source: https://arxiv.org/abs/2004.01461, eq. 1.
     """
-    return lift(Centralize(axis))
+    return lift(Centralize(axis, axis_name))

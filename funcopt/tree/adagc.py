@@ -23,8 +23,9 @@ from optax import Params, Updates
 
 from ..math.moments import ema
 from ..math.norm import norm, shortening
+from ..math.varying import AxisNames, norm_across
 from ..transformation import transformation
-from ..value import DecayRate, NonNegative, Offset, Threshold
+from ..value import AxisName, DecayRate, NonNegative, Offset, Threshold
 from .clip_state import clip_metrics, nothing_clipped
 from .turn import Start, Turn
 
@@ -49,15 +50,16 @@ class _AdaGC:
     decay: Any
     warmup: int
     max_norm: Any
+    axis_name: AxisNames
 
-    static: ClassVar = ("warmup",)
+    static: ClassVar = ("warmup", "axis_name")
 
     def init(self, params: Params) -> AdaGCState:
         _, start = Start.of(self, params)
         return AdaGCState(
             start.count,
-            **nothing_clipped(),
-            gamma=jnp.zeros(len(start.arrays), start.real),
+            **nothing_clipped(start),
+            gamma=start.line(),
             feedback=start.feedback,
         )
 
@@ -86,7 +88,8 @@ class _AdaGC:
         if not now.leaves:
             return updates, now.renew()
         gamma = state.gamma.astype(now.real)
-        norms = jnp.stack([norm(g).astype(now.real) for g in now.grads])
+        norms = [norm_across(norm(g).astype(now.real), self.axis_name) for g in now.grads]
+        norms = jnp.stack(norms)
         total = norm(norms)
         begun, warm = gamma > 0, now.clock.t <= self.warmup
 
@@ -112,6 +115,8 @@ def clip_by_ema(
     decay: DecayRate = 0.98,
     warmup: Offset = 100,
     max_norm: Threshold = 1.0,
+    *,
+    axis_name: AxisName = None,
 ):
     """AdaGC: shorten each leaf that is longer than it has been on average.
 
@@ -123,6 +128,8 @@ def clip_by_ema(
         decay: of the averages, in [0, 1), or a schedule.
         warmup: for how many steps all leaves are clipped together, at least 0.
         max_norm: the bound of the global norm until then, at least 0, or a schedule.
+        axis_name: the axes of `jax.shard_map` over which leaves are sharded by hand, as in
+            `global_norm`. None: each device goes by the norms of what it holds.
 
     Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
     `clipped` (the fraction of leaves), see `funcopt.metrics`. Norms that are zero or not finite
@@ -138,4 +145,4 @@ def clip_by_ema(
 
     Source: https://arxiv.org/abs/2502.11034, Algorithm 1.
     """
-    return _AdaGC(factor, decay, warmup, max_norm)
+    return _AdaGC(factor, decay, warmup, max_norm, axis_name)

@@ -13,12 +13,13 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..math.norm import Axes, norm
+from ..math.norm import Axes
+from ..math.varying import AxisNames
 from ..record import record
 from ..transformation import transformation
 from ..value import Axes as AxesArgument
-from ..value import NonNegative, Threshold
-from .unit_clip import LayerAxis, Measured, UnitClip, all_but
+from ..value import AxisName, NonNegative, Threshold
+from .unit_clip import LayerAxis, Measured, UnitClip, all_but, unit_norm
 
 
 @record
@@ -26,9 +27,10 @@ class _Agc:
     clipping: Any
     eps: Any
     axis: Any = field(metadata={"static": True})
+    axis_name: AxisNames = field(metadata={"static": True})
 
     needs_params = True
-    static: ClassVar = ("axis",)
+    static: ClassVar = ("axis", "axis_name")
 
     def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
         ndim = len(shape)
@@ -43,7 +45,8 @@ class _Agc:
 
     def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
         assert param is not None
-        return Measured(norm(grad, axes), self.clipping * jnp.maximum(norm(param, axes), self.eps))
+        moved, there = (unit_norm(x, axes, self.axis_name) for x in (grad, param))
+        return Measured(moved, self.clipping * jnp.maximum(there, self.eps))
 
 
 @transformation
@@ -53,6 +56,7 @@ def adaptive_grad_clip(
     axis: AxesArgument = None,
     *,
     layer_axis: LayerAxis = None,
+    axis_name: AxisName = None,
 ):
     """Shorten each unit's update to at most `clipping` times the norm of its weights.
 
@@ -68,6 +72,9 @@ def adaptive_grad_clip(
             where there are three, `axis=0` here.
         layer_axis: where layers are stacked in one leaf, as in `clip_by_block_rms`; only where
             `axis` is None.
+        axis_name: the axes of `jax.shard_map` over which every unit is spread, as in `global_norm`.
+            A leaf that is sharded along the axis of its units holds whole ones: those mesh axes
+            stay out. None: each device takes what it holds for the whole.
 
     Raises:
         ValueError: `update` was called without parameters.
@@ -90,4 +97,4 @@ def adaptive_grad_clip(
             f"adaptive_grad_clip: axis={axis!r} tells the units already, layer_axis={layer_axis!r} "
             "has nothing to add. Leave one of them out."
         )
-    return UnitClip(_Agc(clipping, eps, axis), layer_axis)
+    return UnitClip(_Agc(clipping, eps, axis, axis_name), layer_axis)

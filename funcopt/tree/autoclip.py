@@ -13,7 +13,7 @@ norms beyond the ends count as the ends. A norm that is zero or not finite enter
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -21,8 +21,9 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.norm import shortening
+from ..math.varying import AxisNames
 from ..transformation import transformation
-from ..value import ClosedDecayRate, Within
+from ..value import AxisName, ClosedDecayRate, Within
 from .clip_state import clip_metrics, nothing_clipped, reported
 from .norm import global_norm
 from .turn import Start, Turn
@@ -61,15 +62,18 @@ class AutoClipState(NamedTuple):
 class _AutoClip:
     q: Any
     decay: Any
+    axis_name: AxisNames
+
+    static: ClassVar = ("axis_name",)
 
     def init(self, params: Params) -> AutoClipState:
         _, start = Start.of(self, params)
         return AutoClipState(
             start.count,
-            **nothing_clipped(),
-            threshold=jnp.array(NO_THRESHOLD, jnp.float32),
-            weights=jnp.zeros(BINS, start.real),
-            places=jnp.zeros(BINS, start.real),
+            **nothing_clipped(start),
+            threshold=start.learnt(NO_THRESHOLD),
+            weights=start.varying(jnp.zeros(BINS, start.real)),
+            places=start.varying(jnp.zeros(BINS, start.real)),
             feedback=start.feedback,
         )
 
@@ -90,7 +94,7 @@ class _AutoClip:
             metric=metric, gate=gate,
         )  # fmt: skip
         state = now.state
-        n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
+        n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
         enters = jnp.isfinite(n) & (n > 0)
         known = jnp.where(enters, n, 1)
         index = jnp.floor((jnp.log(known) - math.log(LOWEST)) / WIDTH)
@@ -137,7 +141,9 @@ def percentile(
 
 
 @transformation
-def clip_by_percentile(q: Percentile = 10.0, decay: ClosedDecayRate = 1.0):
+def clip_by_percentile(
+    q: Percentile = 10.0, decay: ClosedDecayRate = 1.0, *, axis_name: AxisName = None
+):
     """AutoClip: shorten updates whose global norm is above a percentile of the norms so far.
 
     u = min(1, c / ‖g‖) g, where c is the `q`-th percentile of all norms, this one included
@@ -146,6 +152,8 @@ def clip_by_percentile(q: Percentile = 10.0, decay: ClosedDecayRate = 1.0):
         q: from 0 to 100, or a schedule; with 10, nine of ten steps are clipped.
         decay: what earlier norms count for in each later step, in [0, 1], or a schedule; 1 never
             forgets.
+        axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
+            `global_norm`. None: each device goes by the norm of what it holds.
 
     Its state reports `grad_norm` (before the clip), `clip_ratio`, `clipped` (0 or 1) and
     `clip_threshold`, see `funcopt.metrics`. c is within a factor of 1.075 of the exact percentile
@@ -161,4 +169,4 @@ def clip_by_percentile(q: Percentile = 10.0, decay: ClosedDecayRate = 1.0):
 
     Source: https://arxiv.org/abs/2007.14469, Algorithm 1.
     """
-    return _AutoClip(q, decay)
+    return _AutoClip(q, decay, axis_name)

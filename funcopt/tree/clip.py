@@ -4,7 +4,8 @@ u = min(max(g, −max_delta), max_delta)      for each element, real and imagina
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -14,32 +15,37 @@ from optax import Params, Updates
 
 from ..math.moments import abs_sq
 from ..math.norm import root, shortening, within
+from ..math.varying import AxisNames, max_across, norm_across
 from ..transformation import transformation
-from ..value import Threshold
+from ..value import AxisName, Threshold
 from .clip_state import ClipState, nothing_clipped, own, together
 from .turn import Start, Turn
 
 
 # Leaves of the same shape share a trace, as in `lift`.
-@jax.jit
+@partial(jax.jit, static_argnames="axis_name")
 def _clipped(
-    grad: Array, max_delta: Any
+    grad: Array, max_delta: Any, axis_name: AxisNames
 ) -> tuple[Array, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """The clipped leaf, its norm, the ratio of its largest element, and whether the clip acted."""
     parts = [grad.real, grad.imag] if jnp.iscomplexobj(grad) else [grad]
     largest = [jnp.max(jnp.abs(x), initial=0) for x in parts]
-    ratio = shortening(jnp.max(jnp.stack(largest)), max_delta)
-    size = root(jnp.sum(abs_sq(grad)))
+    largest = max_across(jnp.max(jnp.stack(largest)), axis_name)
+    ratio = shortening(largest, max_delta)
+    size = norm_across(root(jnp.sum(abs_sq(grad))), axis_name)
     return within(grad, max_delta), size, ratio, (ratio < 1).astype(ratio.dtype)
 
 
 @dataclass(frozen=True)
 class _Clip:
     max_delta: Any
+    axis_name: AxisNames
+
+    static: ClassVar = ("axis_name",)
 
     def init(self, params: Params) -> ClipState:
         _, start = Start.of(self, params)
-        return ClipState(start.count, **nothing_clipped(), feedback=start.feedback)
+        return ClipState(start.count, **nothing_clipped(start), feedback=start.feedback)
 
     def update(
         self,
@@ -66,14 +72,14 @@ class _Clip:
             gate=gate,
         )
         if not now.leaves:
-            return updates, now.renew(**nothing_clipped())
-        done = [_clipped(g, h.max_delta) for g in now.grads]
+            return updates, now.renew()
+        done = [_clipped(g, h.max_delta, self.axis_name) for g in now.grads]
         steps, norms, ratios, counts = map(list, zip(*done, strict=True))
         return now.leave(steps), now.renew(**together(norms, ratios, counts, of=len(steps)))
 
 
 @transformation
-def clip(max_delta: Threshold):
+def clip(max_delta: Threshold, *, axis_name: AxisName = None):
     """Cut every element off at ± `max_delta` (real and imaginary part apart).
 
     Unlike `clip_by_global_norm` it changes the direction of the update. The rule `funcopt.Clip`
@@ -81,6 +87,8 @@ def clip(max_delta: Threshold):
 
     Args:
         max_delta: at least 0, or a schedule; infinity only measures.
+        axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
+            `global_norm`: what is reported is of all shards. None: of those on this device.
 
     Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (of the largest
     element) and `clipped` (the fraction of leaves in which it acted), see `funcopt.metrics`.
@@ -93,4 +101,4 @@ def clip(max_delta: Threshold):
     >>> float(state.clip_ratio), float(state.clipped)
     (0.25, 1.0)
     """
-    return _Clip(max_delta)
+    return _Clip(max_delta, axis_name)

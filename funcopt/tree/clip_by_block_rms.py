@@ -7,35 +7,41 @@ layer of a leaf in which layers are stacked.
 """
 
 import math
-from typing import Any
+from dataclasses import field
+from typing import Any, ClassVar
 
 from jaxtyping import Array
 
-from ..math.norm import Axes, norm
+from ..math.norm import Axes
+from ..math.varying import AxisNames, parts
 from ..record import record
 from ..transformation import transformation
-from ..value import Threshold
-from .unit_clip import LayerAxis, Measured, UnitClip, all_but
+from ..value import AxisName, Threshold
+from .unit_clip import LayerAxis, Measured, UnitClip, all_but, unit_norm
 
 
 @record
 class _Rms:
     threshold: Any
+    axis_name: AxisNames = field(metadata={"static": True})
 
     needs_params = False
+    static: ClassVar = ("axis_name",)
 
     def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
         return all_but(len(shape), layer)
 
     def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
         del param  # the bound is the same for all blocks
-        length = norm(grad, axes)
-        numbers = max(grad.size // max(length.size, 1), 1)
+        length = unit_norm(grad, axes, self.axis_name)
+        numbers = max(grad.size // max(length.size, 1), 1) * parts(grad, self.axis_name)
         return Measured(length, self.threshold * math.sqrt(numbers))
 
 
 @transformation
-def clip_by_block_rms(threshold: Threshold, *, layer_axis: LayerAxis = None):
+def clip_by_block_rms(
+    threshold: Threshold, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
+):
     """Shorten each block whose root mean square is above `threshold`.
 
     u = g / max(1, RMS(g) / threshold)
@@ -45,6 +51,8 @@ def clip_by_block_rms(threshold: Threshold, *, layer_axis: LayerAxis = None):
         layer_axis: where layers are stacked in one leaf, so that each is a block of its own: the
             axis in all leaves of two axes or more, or a dict of axes by patterns that are searched
             in the path, such as `{"blocks/": 0}`. None: every leaf is one block, as in optax.
+        axis_name: the axes of `jax.shard_map` over which every block is spread, as in
+            `global_norm`. None: each device takes what it holds for the whole.
 
     Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
     `clipped` (the fraction of blocks), see `funcopt.metrics`.
@@ -58,11 +66,13 @@ def clip_by_block_rms(threshold: Threshold, *, layer_axis: LayerAxis = None):
 
     Source: https://arxiv.org/abs/1804.04235, section 6.
     """
-    return UnitClip(_Rms(threshold), layer_axis)
+    return UnitClip(_Rms(threshold, axis_name), layer_axis)
 
 
 @transformation
-def clip_update_rms(threshold: Threshold = 1.0, *, layer_axis: LayerAxis = None):
+def clip_update_rms(
+    threshold: Threshold = 1.0, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
+):
     """Hold the root mean square of each leaf's update at `threshold` or below.
 
     It is `clip_by_block_rms` where it is needed most: after a rule that divides by the root of a
@@ -72,7 +82,7 @@ def clip_update_rms(threshold: Threshold = 1.0, *, layer_axis: LayerAxis = None)
 
     Args:
         threshold: at least 0, or a schedule; infinity only measures.
-        layer_axis: as in `clip_by_block_rms`.
+        layer_axis, axis_name: as in `clip_by_block_rms`.
 
     >>> import funcopt
     >>> funcopt.chain(funcopt.scale_by_rms(), funcopt.clip_update_rms(), funcopt.descend(1e-3))
@@ -80,4 +90,4 @@ def clip_update_rms(threshold: Threshold = 1.0, *, layer_axis: LayerAxis = None)
 
     Source: https://arxiv.org/abs/1804.04235, section 6; https://arxiv.org/abs/2304.13013.
     """
-    return UnitClip(_Rms(threshold), layer_axis)
+    return UnitClip(_Rms(threshold, axis_name), layer_axis)

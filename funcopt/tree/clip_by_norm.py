@@ -6,22 +6,26 @@ As by the global norm (https://arxiv.org/abs/1211.5063, Algorithm 1), but a leaf
 gradients does not shorten the others.
 """
 
-from typing import Any
+from dataclasses import field
+from typing import Any, ClassVar
 
 from jaxtyping import Array
 
-from ..math.norm import Axes, norm
+from ..math.norm import Axes
+from ..math.varying import AxisNames
 from ..record import record
 from ..transformation import transformation
-from ..value import Threshold
-from .unit_clip import Measured, UnitClip
+from ..value import AxisName, Threshold
+from .unit_clip import Measured, UnitClip, unit_norm
 
 
 @record
 class _Norm:
     max_norm: Any
+    axis_name: AxisNames = field(metadata={"static": True})
 
     needs_params = False
+    static: ClassVar = ("axis_name",)
 
     def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
         del shape, layer  # a leaf is one unit
@@ -29,17 +33,19 @@ class _Norm:
 
     def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
         del param  # the bound is the same for all leaves
-        return Measured(norm(grad, axes), self.max_norm)
+        return Measured(unit_norm(grad, axes, self.axis_name), self.max_norm)
 
 
 @transformation
-def clip_by_norm(max_norm: Threshold):
+def clip_by_norm(max_norm: Threshold, *, axis_name: AxisName = None):
     """Shorten each leaf whose norm is above `max_norm`; its direction stays.
 
     u = min(1, max_norm / ‖g‖) g
 
     Args:
         max_norm: at least 0, or a schedule; infinity only measures.
+        axis_name: the axes of `jax.shard_map` over which leaves are sharded by hand, as in
+            `global_norm`. None: each device clips by the norm of what it holds.
 
     Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
     `clipped` (the fraction of leaves), see `funcopt.metrics`.
@@ -55,4 +61,4 @@ def clip_by_norm(max_norm: Threshold):
 
     Source: https://arxiv.org/abs/1211.5063, for each leaf.
     """
-    return UnitClip(_Norm(max_norm))
+    return UnitClip(_Norm(max_norm, axis_name))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from ..math.norm import norm
-from .turn import Turn
+from .turn import Start, Turn
 
 S = TypeVar("S", bound=tuple)
 
@@ -73,7 +73,7 @@ def together(
     }
 
 
-def nothing_clipped() -> dict[str, Array]:
+def nothing_clipped(start: Start) -> dict[str, Array]:
     """The report before the first update, in buffers of its own."""
     values = {"grad_norm": 0.0, "clip_ratio": 1.0, "clipped": 0.0}
-    return {name: jnp.array(x, jnp.float32) for name, x in values.items()}
+    return {name: start.learnt(x) for name, x in values.items()}

@@ -21,11 +21,12 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq
+from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Accumulator, Exact
 from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import DecayRate, NonNegative, Positive, Rate
+from ..value import AxisName, DecayRate, NonNegative, Positive, Rate
 from .estimate import GrowthRate, raised, towards
 from .tree_math import Column, abs_sum, axpy, ratio
 from .turn import Start, Turn
@@ -63,18 +64,19 @@ class _DAdaptAdagrad:
     weight_decay: Any
     growth_rate: Any
     mask: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("mask", "storage")
+    static: ClassVar = ("mask", "axis_name", "storage")
 
     def init(self, params: Params) -> DAdaptAdagradState:
         h, start = Start.of(self, params)
-        d = start.scalar(h.estim_lr0)
+        d = start.learnt(h.estim_lr0)
         return DAdaptAdagradState(
             count=start.count,
-            lr=(d * h.learning_rate).astype(jnp.float32),
+            lr=start.learnt(d * h.learning_rate),
             d=d,
-            numerator=start.scalar(0.0),
+            numerator=start.learnt(0.0),
             **start.slots(
                 DAdaptAdagradSlots,
                 self.storage,
@@ -102,7 +104,8 @@ class _DAdaptAdagrad:
             slots=DAdaptAdagradSlots, value=value, metric=metric, gate=gate,
         )  # fmt: skip
         state = now.state
-        x, x0, real = now.params, now.column(state.init_params), now.real
+        x, x0 = now.params, now.column(state.init_params)
+        real, axis = now.real, self.axis_name
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
 
         lr = state.d * h.learning_rate
@@ -112,8 +115,8 @@ class _DAdaptAdagrad:
         )
         root = [jnp.sqrt(each) + h.eps for each in now.column(state.sum_of_squares)]
         s = now.column(state.grad_sum)
-        n = state.numerator + lr**2 * _over(g, root, real)
-        d_hat = ratio(_over(s, root, real) - n, abs_sum(s, real))
+        n = state.numerator + lr**2 * _over(g, root, real, axis)
+        d_hat = ratio(_over(s, root, real, axis) - n, abs_sum(s, real, axis))
         # A step of rate 0 proves nothing.
         d_hat = jnp.where(lr > 0, d_hat, state.d)
         d = raised(state.d, d_hat, h.growth_rate)
@@ -123,9 +126,10 @@ class _DAdaptAdagrad:
         return now.leave(towards(x, x0, s, h.momentum)), state
 
 
-def _over(xs: Column, roots: Column, real: Any) -> Float[Array, ""]:
+def _over(xs: Column, roots: Column, real: Any, axis_name: AxisNames) -> Float[Array, ""]:
     """Σ |x|² / root."""
-    return abs_sum([abs_sq(x) / root for x, root in zip(xs, roots, strict=True)], real)
+    squares = [abs_sq(x) / root for x, root in zip(xs, roots, strict=True)]
+    return abs_sum(squares, real, axis_name)
 
 
 @transformation
@@ -139,6 +143,7 @@ def dadapt_adagrad(
     *,
     mask: Mask = None,
     growth_rate: GrowthRate = math.inf,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """AdaGrad with D-Adaptation: it estimates its own rate.
@@ -153,6 +158,8 @@ def dadapt_adagrad(
         weight_decay: times the parameter, added to the gradient (L2, as the authors do).
         mask: which parameters decay, as in `add_decayed_weights`.
         growth_rate: at least 1, the most by which d grows in one step.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how slots are kept between steps, see `funcopt.storage`; sums and the starting
             point are kept in full.
 
@@ -173,5 +180,5 @@ def dadapt_adagrad(
     check_slots(storage, [DAdaptAdagradSlots])
     return _DAdaptAdagrad(
         learning_rate, momentum, initial_accumulator_value, eps, estim_lr0, weight_decay,
-        growth_rate, mask, storage,
+        growth_rate, mask, axis_name, storage,
     )  # fmt: skip

@@ -21,11 +21,12 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema
+from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Accumulator, Exact, Signed
 from ..storage import check_slots
 from ..transformation import transformation
-from ..value import Flag, NonNegative, Positive, Rate
+from ..value import AxisName, Flag, NonNegative, Positive, Rate
 from .estimate import Betas, GrowthRate, WideStorage, bias_correction, raised
 from .tree_math import abs_sum, ratio, vdot
 from .turn import Start, Turn
@@ -64,18 +65,19 @@ class _DAdaptAdamw:
     growth_rate: Any
     mask: Any
     bias_correction: bool
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("mask", "bias_correction", "storage")
+    static: ClassVar = ("mask", "bias_correction", "axis_name", "storage")
 
     def init(self, params: Params) -> DAdaptAdamState:
         h, start = Start.of(self, params)
-        d = start.scalar(h.estim_lr0)
+        d = start.learnt(h.estim_lr0)
         return DAdaptAdamState(
             count=start.count,
-            lr=(d * h.learning_rate).astype(jnp.float32),
+            lr=start.learnt(d * h.learning_rate),
             d=d,
-            numerator=start.scalar(0.0),
+            numerator=start.learnt(0.0),
             **start.slots(
                 DAdaptAdamSlots,
                 self.storage,
@@ -110,19 +112,20 @@ class _DAdaptAdamw:
             gate=gate,
         )
         state = now.state
-        g, v, s, real = now.grads, now.column(state.nu), now.column(state.grad_sum), now.real
+        g, v, s = now.grads, now.column(state.nu), now.column(state.grad_sum)
+        real, axis = now.real, self.axis_name
         root_b2 = h.b2**0.5
         fresh = (1 - h.b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits
 
         corrected = bias_correction(h.b1, h.b2, now.clock.t, real) if self.bias_correction else 1.0
         lr = state.d * h.learning_rate * corrected
         scaled = [a / (jnp.sqrt(b) + h.eps) for a, b in zip(s, v, strict=True)]
-        n = root_b2 * state.numerator + fresh * lr * vdot(g, scaled, real)
+        n = root_b2 * state.numerator + fresh * lr * vdot(g, scaled, real, axis)
         m = [ema(a, lr * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(b), h.b2) for a, b in zip(v, g, strict=True)]
         s = [root_b2 * a + fresh * lr * b for a, b in zip(s, g, strict=True)]
         state = now.renew(mu=m, nu=v, grad_sum=s)
-        d_hat = ratio(n, fresh * abs_sum(now.column(state.grad_sum), real))
+        d_hat = ratio(n, fresh * abs_sum(now.column(state.grad_sum), real, axis))
         d = raised(state.d, d_hat, h.growth_rate)
 
         decay = now.decay(h.weight_decay, self.mask)
@@ -143,6 +146,7 @@ def dadapt_adamw(
     mask: Mask = None,
     bias_correction: Flag = False,
     growth_rate: GrowthRate = math.inf,
+    axis_name: AxisName = None,
     storage: WideStorage = None,
 ):
     """AdamW with D-Adaptation: it estimates its own rate. `prodigy` is faster at it.
@@ -159,6 +163,8 @@ def dadapt_adamw(
             authors do only when asked.
         growth_rate: at least 1, the most by which d grows in one step; 1.02 is suggested where
             training is unstable.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how slots are kept between steps, see `funcopt.storage`: `"bfloat16"` is for the
             mean of gradients, sums and squares are kept in full. float16 does not reach down
             to the first steps and is refused.
@@ -190,5 +196,6 @@ def dadapt_adamw(
         growth_rate,
         mask,
         bias_correction,
+        axis_name,
         storage,
     )

@@ -19,11 +19,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
+from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Exact
 from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import DecayRate, NonNegative, Positive, Rate
+from ..value import AxisName, DecayRate, NonNegative, Positive, Rate
 from .estimate import GrowthRate, raised, towards
 from .tree_math import axpy, norm, ratio, vdot
 from .turn import Start, Turn
@@ -58,18 +59,19 @@ class _DAdaptSgd:
     weight_decay: Any
     growth_rate: Any
     mask: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("mask", "storage")
+    static: ClassVar = ("mask", "axis_name", "storage")
 
     def init(self, params: Params) -> DAdaptSgdState:
         h, start = Start.of(self, params)
         return DAdaptSgdState(
             count=start.count,
-            lr=jnp.zeros([], jnp.float32),
-            d=start.scalar(h.estim_lr0),
-            grad_norm=start.scalar(0.0),
-            numerator=start.scalar(0.0),
+            lr=start.learnt(0.0),
+            d=start.learnt(h.estim_lr0),
+            grad_norm=start.learnt(0.0),
+            numerator=start.learnt(0.0),
             **start.slots(
                 DAdaptSgdSlots,
                 self.storage,
@@ -103,20 +105,16 @@ class _DAdaptSgd:
             gate=gate,
         )
         state = now.state
-        x, x0, s, real = (
-            now.params,
-            now.column(state.init_params),
-            now.column(state.grad_sum),
-            now.real,
-        )
+        x, x0, s = now.params, now.column(state.init_params), now.column(state.grad_sum)
+        real, axis = now.real, self.axis_name
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
 
-        g0 = jnp.where(state.grad_norm > 0, state.grad_norm, norm(now.grads, real))
+        g0 = jnp.where(state.grad_norm > 0, state.grad_norm, norm(now.grads, real, axis))
         lr = ratio(state.d * h.learning_rate, g0)
-        n = state.numerator + lr * vdot(g, s, real)
+        n = state.numerator + lr * vdot(g, s, real, axis)
         state = now.renew(grad_sum=axpy(lr, g, s))
         s = now.column(state.grad_sum)
-        d = raised(state.d, 2 * ratio(n, norm(s, real)), h.growth_rate)
+        d = raised(state.d, 2 * ratio(n, norm(s, real, axis)), h.growth_rate)
 
         state = now.renew(state, lr=lr, d=d, grad_norm=g0, numerator=n)
         return now.leave(towards(x, x0, s, h.momentum)), state
@@ -131,6 +129,7 @@ def dadapt_sgd(
     *,
     mask: Mask = None,
     growth_rate: GrowthRate = math.inf,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """SGD with D-Adaptation: it estimates its own rate.
@@ -144,6 +143,8 @@ def dadapt_sgd(
         mask: which parameters decay, as in `add_decayed_weights`.
         growth_rate: at least 1, the most by which d grows in one step; 1.02 is suggested where
             training is unstable.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how slots are kept between steps, see `funcopt.storage`; a sum of gradients and the
             starting point are kept in full.
 
@@ -166,4 +167,6 @@ def dadapt_sgd(
     https://github.com/facebookresearch/dadaptation.
     """
     check_slots(storage, [DAdaptSgdSlots])
-    return _DAdaptSgd(learning_rate, momentum, estim_lr0, weight_decay, growth_rate, mask, storage)
+    return _DAdaptSgd(
+        learning_rate, momentum, estim_lr0, weight_decay, growth_rate, mask, axis_name, storage
+    )

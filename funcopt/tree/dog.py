@@ -20,11 +20,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
+from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Exact
 from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import NonNegative, OptionalNonNegative, Rate, Within
+from ..value import AxisName, NonNegative, OptionalNonNegative, Rate, Within
 from .average import Gamma, averaged, renewed_average
 from .tree_math import axpy, minus, norm, ratio, square_norm
 from .turn import Start, Turn
@@ -81,23 +82,24 @@ class _Dog:
     weight_decay: Any
     mask: Any
     average_gamma: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("init_kind", "mask", "storage")
+    static: ClassVar = ("init_kind", "mask", "axis_name", "storage")
 
     def init(self, params: Params) -> DogState:
         h, start = Start.of(self, params)
         r = {
             "distance": lambda: h.init_size,
-            "heuristic": lambda: h.init_size * (1 + norm(start.wide, start.real)),
+            "heuristic": lambda: h.init_size * (1 + norm(start.wide, start.real, self.axis_name)),
             "learning_rate": lambda: 0.0,
         }[self.init_kind]()
         average = None if self.average_gamma is None else start.copies()
         return DogState(
             count=start.count,
-            lr=jnp.zeros([], jnp.float32),
-            max_dist=start.scalar(r),
-            sum_sq_norm_grads=start.scalar(0.0),
+            lr=start.learnt(0.0),
+            max_dist=start.learnt(r),
+            sum_sq_norm_grads=start.learnt(0.0),
             average_weight=start.scalar(1.0),
             **start.slots(DogSlots, self.storage, init_params=start.copies(), average=average),
             feedback=start.feedback,
@@ -121,10 +123,11 @@ class _Dog:
         )  # fmt: skip
         state = now.state
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-        x, x0, real = now.params, now.column(state.init_params), now.real
+        x, x0 = now.params, now.column(state.init_params)
+        real, axis = now.real, self.axis_name
 
-        r = jnp.maximum(state.max_dist, norm(minus(x, x0), real))
-        G = state.sum_sq_norm_grads + square_norm(g, real)
+        r = jnp.maximum(state.max_dist, norm(minus(x, x0), real, axis))
+        G = state.sum_sq_norm_grads + square_norm(g, real, axis)
         eta = ratio(r, jnp.sqrt(G + h.eps))
         if self.init_kind == "learning_rate":
             eta = jnp.where(r > 0, eta, h.init_size)
@@ -144,6 +147,7 @@ def dog(
     mask: Mask = None,
     *,
     average_gamma: Gamma = 8.0,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """Distance over gradients: SGD that needs no rate.
@@ -162,6 +166,9 @@ def dog(
         mask: which parameters decay, as in `add_decayed_weights`.
         average_gamma: γ of the polynomial-decay average that `funcopt.eval_params` returns; None
             keeps none and saves its memory. The authors call averaging crucial.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
+            With `("heuristic", a)`, `init` looks at all shards too: call it inside of `shard_map`.
         storage: how slots are kept between steps, see `funcopt.storage`; these are kept in full.
 
     Slots: the starting point and the average, in float32 for half-precision parameters. A first
@@ -183,4 +190,6 @@ def dog(
     """
     check_slots(storage, [DogSlots])
     kind, size = init_step
-    return _Dog(learning_rate, kind, size, eps, weight_decay, mask, average_gamma, storage)
+    return _Dog(
+        learning_rate, kind, size, eps, weight_decay, mask, average_gamma, axis_name, storage
+    )

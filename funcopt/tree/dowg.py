@@ -17,11 +17,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
+from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Exact
 from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import OptionalNonNegative, Positive, Rate, Within
+from ..value import AxisName, OptionalNonNegative, Positive, Rate, Within
 from .average import Gamma, averaged, renewed_average
 from .tree_math import axpy, minus, ratio, square_norm
 from .turn import Start, Turn
@@ -64,9 +65,10 @@ class _Dowg:
     weight_decay: Any
     mask: Any
     average_gamma: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("mask", "storage")
+    static: ClassVar = ("mask", "axis_name", "storage")
 
     def init(self, params: Params) -> DowgState:
         h, start = Start.of(self, params)
@@ -74,9 +76,9 @@ class _Dowg:
         average = None if self.average_gamma is None else start.copies()
         return DowgState(
             count=start.count,
-            lr=jnp.zeros([], jnp.float32),
-            estim_sq_dist=start.scalar(first),
-            weighted_sq_norm_grads=start.scalar(0.0),
+            lr=start.learnt(0.0),
+            estim_sq_dist=start.learnt(first),
+            weighted_sq_norm_grads=start.learnt(0.0),
             average_weight=start.scalar(1.0),
             **start.slots(DowgSlots, self.storage, init_params=start.copies(), average=average),
             feedback=start.feedback,
@@ -100,10 +102,11 @@ class _Dowg:
         )  # fmt: skip
         state = now.state
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-        x, x0, real = now.params, now.column(state.init_params), now.real
+        x, x0 = now.params, now.column(state.init_params)
+        real, axis = now.real, self.axis_name
 
-        r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real))
-        v = state.weighted_sq_norm_grads + r2 * square_norm(g, real)
+        r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real, axis))
+        v = state.weighted_sq_norm_grads + r2 * square_norm(g, real, axis)
         lr = h.learning_rate * ratio(r2, jnp.sqrt(v) + h.eps)
 
         average = renewed_average(now, h.average_gamma)
@@ -120,6 +123,7 @@ def dowg(
     mask: Mask = None,
     *,
     average_gamma: Gamma = None,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """Distance over weighted gradients: DoG that trusts later gradients more.
@@ -134,6 +138,8 @@ def dowg(
         mask: which parameters decay, as in `add_decayed_weights`.
         average_gamma: γ of a polynomial-decay average for `funcopt.eval_params`, as in `dog`;
             None keeps none. (The paper's guarantee is for an average that is weighted by r².)
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how slots are kept between steps, see `funcopt.storage`; these are kept in full.
 
     >>> import funcopt, jax.numpy as jnp
@@ -147,4 +153,7 @@ def dowg(
     Source: https://arxiv.org/abs/2305.16284, algorithm 1.
     """
     check_slots(storage, [DowgSlots])
-    return _Dowg(learning_rate, init_estim_sq_dist, eps, weight_decay, mask, average_gamma, storage)
+    return _Dowg(
+        learning_rate, init_estim_sq_dist, eps, weight_decay, mask, average_gamma, axis_name,
+        storage,
+    )  # fmt: skip

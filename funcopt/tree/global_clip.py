@@ -20,10 +20,11 @@ from optax import Params, ScalarOrSchedule, Updates, safe_increment
 
 from ..leaves import gradients_beside
 from ..math.dtypes import common_dtype
+from ..math.varying import AxisNames, named, varying_along, varying_axes
 from ..rule import Clock
 from ..schedules.listening import begin, hear, spoken
 from ..transformation import transformation
-from ..value import Threshold, number_at
+from ..value import AxisName, Threshold, number_at
 from .clip_state import clip_metrics
 from .norm import global_norm
 
@@ -55,10 +56,14 @@ def _shorten(x: Array, ratio: Float[Array, ""], clock: Clock) -> Array:
 @dataclass(frozen=True)
 class _ClipByGlobalNorm:
     max_norm: ScalarOrSchedule
+    axis_name: AxisNames
 
     def init(self, params: Params) -> ClipByGlobalNormState:
-        del params  # one norm for all of them
-        zero, one = jnp.zeros([], jnp.float32), jnp.ones([], jnp.float32)
+        leaves = jax.tree.leaves(params)
+        wide = any(getattr(x, "dtype", None) in (jnp.float64, jnp.complex128) for x in leaves)
+        real = jnp.float64 if wide else jnp.float32
+        varies = varying_axes(*leaves) - set(named(self.axis_name))
+        zero, one = (varying_along(jnp.array(x, real), varies) for x in (0.0, 1.0))
         return ClipByGlobalNormState(jnp.zeros([], jnp.int32), zero, one, begin(self.max_norm))
 
     def update(
@@ -82,7 +87,7 @@ class _ClipByGlobalNorm:
                 "`tx.update(grads, state, params)`."
             )
         leaves, structure = gradients_beside(updates, None, ())
-        norm = global_norm([leaf.grad for leaf in leaves])
+        norm = global_norm([leaf.grad for leaf in leaves], self.axis_name)
         feedback = hear(self.max_norm, state.feedback, value, metric, state.count)
         max_norm = spoken(self.max_norm, feedback)
         bound = number_at("max_norm", max_norm, state.count).astype(norm.dtype)
@@ -92,7 +97,10 @@ class _ClipByGlobalNorm:
 
         clock = Clock(jnp.asarray(safe_increment(state.count)), gate=gate)
         new = ClipByGlobalNormState(
-            clock.t, norm.astype(jnp.float32), ratio.astype(jnp.float32), feedback
+            clock.t,
+            norm.astype(state.grad_norm.dtype),
+            ratio.astype(state.clip_ratio.dtype),
+            feedback,
         )
         state = jax.tree.map(clock.choose, new, state)
         shortened = [_shorten(leaf.grad, ratio, clock) for leaf in leaves]
@@ -100,12 +108,14 @@ class _ClipByGlobalNorm:
 
 
 @transformation
-def clip_by_global_norm(max_norm: Threshold):
+def clip_by_global_norm(max_norm: Threshold, *, axis_name: AxisName = None):
     """Shorten updates whose global norm is above `max_norm`; their direction stays.
 
     Args:
         max_norm: at least 0, or a schedule; infinity only measures. 1.0 is usual for transformers,
             1 to 5 for recurrent networks.
+        axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
+            `global_norm`. None: each device clips by the norm of what it holds.
 
     Its state reports `grad_norm` (before the clip), `clip_ratio` and `clipped` (0 or 1), see
     `funcopt.metrics`. A NaN or an infinity among the updates makes them all NaN or zero, and
@@ -121,4 +131,4 @@ def clip_by_global_norm(max_norm: Threshold):
 
     Source: https://arxiv.org/abs/1211.5063, Algorithm 1.
     """
-    return _ClipByGlobalNorm(max_norm)
+    return _ClipByGlobalNorm(max_norm, axis_name)

@@ -25,10 +25,11 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import ema, seen
+from ..math.varying import AxisNames
 from ..rule import Signed
 from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import DecayRate, Flag, NonNegative, Rate, Real
+from ..value import AxisName, DecayRate, Flag, NonNegative, Rate, Real
 from .loss_model import LossModel, proximal_step
 from .tree_math import square_norm, vdot
 from .turn import Start, Turn, loss_value
@@ -61,18 +62,19 @@ class _Momo:
     weight_decay: Any
     adapt_lower_bound: bool
     bias_correction: bool
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("adapt_lower_bound", "bias_correction", "storage")
+    static: ClassVar = ("adapt_lower_bound", "axis_name", "bias_correction", "storage")
 
     def init(self, params: Params) -> MomoState:
         h, start = Start.of(self, params)
         return MomoState(
             count=start.count,
-            lr=jnp.array(h.learning_rate, jnp.float32),
-            loss_average=start.scalar(0.0),
-            gamma=start.scalar(0.0),
-            lower_bound=start.scalar(h.lower_bound),
+            lr=start.learnt(h.learning_rate),
+            loss_average=start.learnt(0.0),
+            gamma=start.learnt(0.0),
+            lower_bound=start.learnt(h.lower_bound),
             **start.slots(MomoSlots, self.storage, mu=start.zeros()),
             feedback=start.feedback,
         )
@@ -101,8 +103,8 @@ class _Momo:
             gate=gate,
         )
         state = now.state
-        g, x, real = now.grads, now.params, now.real
-        f = loss_value("momo", value, real)
+        g, x, real, axis = now.grads, now.params, now.real, self.axis_name
+        f = loss_value("momo", value, real, axis)
         alpha, decay = h.learning_rate, h.weight_decay
         if self.bias_correction:
             beta, rho = h.beta, seen(h.beta, now.clock.t, real)
@@ -114,8 +116,10 @@ class _Momo:
         state = now.renew(mu=m)
         m = now.column(state.mu)
         mean = ema(state.loss_average, f, beta)
-        gamma = ema(state.gamma, vdot(g, x, real), beta)
-        model = LossModel(alpha, decay, rho, mean, gamma, vdot(m, x, real), square_norm(m, real))
+        gamma = ema(state.gamma, vdot(g, x, real, axis), beta)
+        model = LossModel(
+            alpha, decay, rho, mean, gamma, vdot(m, x, real, axis), square_norm(m, real, axis)
+        )
         bound = state.lower_bound
         if self.adapt_lower_bound:
             bound = model.feasible(bound, h.lower_bound)
@@ -136,6 +140,7 @@ def momo(
     adapt_lower_bound: Flag = False,
     *,
     bias_correction: Flag = False,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """SGD with momentum at a Polyak-like rate. `update` needs the loss as `value=`.
@@ -148,6 +153,9 @@ def momo(
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
         bias_correction: begin averages with zero and correct for it, instead of beginning with
             the first batch.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`, and over which `value` is averaged. None: each device goes by what it
+            holds.
         storage: how the mean is kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -170,5 +178,12 @@ def momo(
     """
     check_slots(storage, [MomoSlots])
     return _Momo(
-        learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound, bias_correction, storage
+        learning_rate,
+        beta,
+        lower_bound,
+        weight_decay,
+        adapt_lower_bound,
+        bias_correction,
+        axis_name,
+        storage,
     )

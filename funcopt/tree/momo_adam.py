@@ -22,10 +22,11 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema, seen
+from ..math.varying import AxisNames
 from ..rules.moment_slots import Moments
 from ..storage import Storage, check_slots
 from ..transformation import transformation
-from ..value import DecayRate, Flag, NonNegative, Positive, Rate, Real
+from ..value import AxisName, DecayRate, Flag, NonNegative, Positive, Rate, Real
 from .loss_model import LossModel, proximal_step
 from .tree_math import Column, abs_sum, vdot
 from .turn import Start, Turn, loss_value
@@ -56,18 +57,19 @@ class _MomoAdam:
     lower_bound: Any
     weight_decay: Any
     adapt_lower_bound: bool
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("adapt_lower_bound", "storage")
+    static: ClassVar = ("adapt_lower_bound", "axis_name", "storage")
 
     def init(self, params: Params) -> MomoAdamState:
         h, start = Start.of(self, params)
         return MomoAdamState(
             count=start.count,
-            lr=jnp.array(h.learning_rate, jnp.float32),
-            loss_average=start.scalar(0.0),
-            gamma=start.scalar(0.0),
-            lower_bound=start.scalar(h.lower_bound),
+            lr=start.learnt(h.learning_rate),
+            loss_average=start.learnt(0.0),
+            gamma=start.learnt(0.0),
+            lower_bound=start.learnt(h.lower_bound),
             **start.slots(Moments, self.storage, mu=start.zeros(), nu=start.zeros(real=True)),
             feedback=start.feedback,
         )
@@ -90,7 +92,8 @@ class _MomoAdam:
         )  # fmt: skip
         state = now.state
         g, x, real, t = now.grads, now.params, now.real, now.clock.t
-        f = loss_value("momo_adam", value, real)
+        axis = self.axis_name
+        f = loss_value("momo_adam", value, real, axis)
         alpha, decay, rho = h.learning_rate, h.weight_decay, seen(h.b1, t, real)
         filled = seen(h.b2, t, real)
 
@@ -102,9 +105,9 @@ class _MomoAdam:
         state = now.renew(mu=m, nu=v)
         m, D = now.column(state.mu), root(now.column(state.nu))
         mean = ema(state.loss_average, f, h.b1)
-        gamma = ema(state.gamma, vdot(g, x, real), h.b1)
-        square = abs_sum([abs_sq(a) / b for a, b in zip(m, D, strict=True)], real)
-        model = LossModel(alpha, decay, rho, mean, gamma, vdot(m, x, real), square)
+        gamma = ema(state.gamma, vdot(g, x, real, axis), h.b1)
+        square = abs_sum([abs_sq(a) / b for a, b in zip(m, D, strict=True)], real, axis)
+        model = LossModel(alpha, decay, rho, mean, gamma, vdot(m, x, real, axis), square)
         bound = state.lower_bound
         if self.adapt_lower_bound:
             bound = model.feasible(bound, h.lower_bound)
@@ -127,6 +130,7 @@ def momo_adam(
     weight_decay: NonNegative = 0.0,
     adapt_lower_bound: Flag = False,
     *,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """Adam at a Polyak-like rate. `update` needs the loss as `value=`.
@@ -139,6 +143,9 @@ def momo_adam(
         lower_bound: a lower bound of the loss; 0 suits most losses.
         weight_decay: λ of (λ/2) ‖x‖² in the norm of the step, taken as a proximal step.
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`, and over which `value` is averaged. None: each device goes by what it
+            holds.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -161,5 +168,13 @@ def momo_adam(
     """
     check_slots(storage, [Moments])
     return _MomoAdam(
-        learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound, storage
+        learning_rate,
+        b1,
+        b2,
+        eps,
+        lower_bound,
+        weight_decay,
+        adapt_lower_bound,
+        axis_name,
+        storage,
     )

@@ -19,9 +19,10 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.norm import root
+from ..math.varying import AxisNames, axes_of
 from ..partition import path_names
 from ..transformation import transformation
-from ..value import NonNegative, Seed
+from ..value import AxisName, NonNegative, Seed
 from .turn import Start, Turn
 
 
@@ -37,9 +38,13 @@ class NoiseState(NamedTuple):
 
 
 # Leaves of the same shape share a trace, as in `lift`.
-@partial(jax.jit, static_argnames="seed")
-def _noisy(grad: Array, std: Array, path: Array, count: Array, seed: int) -> Array:
+@partial(jax.jit, static_argnames="axis_name")
+def _noisy(
+    grad: Array, std: Array, path: Array, count: Array, seed: Any, axis_name: AxisNames
+) -> Array:
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), path), count)
+    for axis in axes_of(grad, axis_name):
+        key = jax.random.fold_in(key, jax.lax.axis_index(axis))
     return grad + std.astype(grad.dtype) * jax.random.normal(key, grad.shape, grad.dtype)
 
 
@@ -47,13 +52,14 @@ def _noisy(grad: Array, std: Array, path: Array, count: Array, seed: int) -> Arr
 class _Noise:
     eta: Any
     gamma: Any
-    key: int
+    key: Any
+    axis_name: AxisNames
 
-    static: ClassVar = ("key",)
+    static: ClassVar = ("key", "axis_name")
 
     def init(self, params: Params) -> NoiseState:
         _, start = Start.of(self, params)
-        return NoiseState(start.count, jnp.zeros([], jnp.float32), start.feedback)
+        return NoiseState(start.count, jnp.zeros([], start.real), start.feedback)
 
     def update(
         self,
@@ -71,25 +77,36 @@ class _Noise:
             self, updates, state, params, kind=NoiseState, needs_params=False, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
+        if jnp.ndim(self.key):
+            raise ValueError(
+                f"add_noise: key has shape {jnp.shape(self.key)}, but one run takes one seed. To "
+                "train with several, map over the transformation: "
+                "`jax.vmap(train, in_axes=(tx.in_axes,))(tx)`."
+            )
+        seed = jnp.asarray(self.key).astype(jnp.int32)
         t = now.clock.t
         std = root(jnp.asarray(h.eta, now.real)) * t.astype(now.real) ** (-h.gamma / 2)
         paths = [jnp.uint32(zlib.crc32(name.encode())) for name in path_names(updates)]
         steps = [
-            _noisy(g, std, path, t, self.key) for g, path in zip(now.grads, paths, strict=True)
+            _noisy(g, std, path, t, seed, self.axis_name)
+            for g, path in zip(now.grads, paths, strict=True)
         ]
         return now.leave(steps), now.renew(noise_std=std)
 
 
 @transformation
-def add_noise(eta: NonNegative, gamma: NonNegative, key: Seed = 0):
+def add_noise(eta: NonNegative, gamma: NonNegative, key: Seed = 0, *, axis_name: AxisName = None):
     """Add Gaussian noise whose variance decays: `eta` / tᵞ at the t-th update.
 
     Args:
         eta: the variance at the first update, at least 0, or a schedule. The paper tries 0.01, 0.3
             and 1.
         gamma: how fast it decays, at least 0, or a schedule; the paper's is 0.55.
-        key: the seed, an integer. Where the steps differ between machines, give the same one to
-            all.
+        key: the seed, an integer from 0 to 2³¹ − 1, or an array of them to map over. Where the
+            steps differ between machines, give the same one to all.
+        axis_name: the axes of `jax.shard_map` over which gradients are sharded by hand, as in
+            `global_norm`: every shard has noise of its own, and a copy the same on all devices.
+            None: each device adds the same, so that shards of one shape get the same noise.
 
     Its state reports `noise_std`, see `funcopt.metrics`, and holds no random key: noise is drawn
     from the seed, the path of the leaf and the count, so a leaf's noise does not change when other
@@ -103,4 +120,4 @@ def add_noise(eta: NonNegative, gamma: NonNegative, key: Seed = 0):
 
     Source: https://arxiv.org/abs/1511.06807, eq. 1.
     """
-    return _Noise(eta, gamma, key)
+    return _Noise(eta, gamma, key, axis_name)

@@ -19,6 +19,8 @@ from jaxtyping import Array, Bool, Float
 
 from ..math.dtypes import common_dtype
 from ..math.moments import abs_sq
+from ..math.varying import grouped_by_axes, norm_across
+from ..value import AxisName
 from .tree_math import root
 
 
@@ -32,11 +34,19 @@ class _Known(NamedTuple):
 _KNOWN: ContextVar[_Known | None] = ContextVar("_KNOWN", default=None)
 
 
-def global_norm(tree: Any) -> Float[Array, ""]:
+def global_norm(tree: Any, axis_name: AxisName = None) -> Float[Array, ""]:
     """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
 
     It is finite wherever the norm itself fits the type, infinite or NaN where an element is, and
     its derivative at zero is zero.
+
+    Args:
+        tree: arrays.
+        axis_name: the axes of `jax.shard_map` over which arrays are sharded by hand; the norm is
+            that of all shards, the same on each device. A leaf is summed over those of them along
+            which it varies by its type: one that all devices hold as a whole counts once. Where
+            types do not tell (`check_vma=False`, `pmap`, `vmap`), every leaf counts as sharded
+            over all of them, so take copies out of the tree there. None: what is on this device.
 
     >>> import funcopt, jax.numpy as jnp
     >>> funcopt.global_norm({"a": jnp.float16(300), "b": jnp.float16(-400)})
@@ -45,7 +55,16 @@ def global_norm(tree: Any) -> Float[Array, ""]:
     Array(5.e+25, dtype=float32)
     """
     leaves = [x for x in jax.tree.leaves(tree) if jnp.size(x)]
-    return norm_of(leaves, square_sums(leaves))
+    sums = square_sums(leaves)
+    if axis_name is None:
+        return norm_of(leaves, sums)
+    if not leaves:
+        return total(sums)
+    norms = []
+    for group in grouped_by_axes(sums, axis_name):
+        part = norm_of([leaves[i] for i in group], [sums[i] for i in group])
+        norms.append(norm_across(part, axis_name))
+    return together(norms)
 
 
 def square_sum(leaves: Sequence[Array]) -> Float[Array, ""]:
@@ -155,6 +174,11 @@ def _scaled_norm(squares: Float[Array, ""], x: Array) -> Float[Array, ""]:
     unit = jnp.where(squares < _least(squares), 1 / large, large)
     unit = jnp.where(_is_exact(squares), 1, unit).astype(wide.real.dtype)
     return unit * root(_square_sum(wide / unit))
+
+
+def together(norms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
+    """The norm of everything of whose parts these are the norms."""
+    return _together(_in_line(norms, common_dtype(jnp.float32, *norms)))
 
 
 def _together(norms: Float[Array, " leaves"]) -> Float[Array, ""]:

@@ -4,15 +4,15 @@ u = scale_factor g / (‖g‖ + eps)      over all elements of all leaves
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
+from ..math.varying import AxisNames
 from ..transformation import transformation
-from ..value import NonNegative, Real
-from .clip_state import nothing_clipped
+from ..value import AxisName, NonNegative, Real
 from .norm import global_norm
 from .tree_math import ratio
 from .turn import Start, Turn
@@ -33,10 +33,13 @@ class NormalizeState(NamedTuple):
 class _Normalize:
     scale_factor: Any
     eps: Any
+    axis_name: AxisNames
+
+    static: ClassVar = ("axis_name",)
 
     def init(self, params: Params) -> NormalizeState:
         _, start = Start.of(self, params)
-        return NormalizeState(start.count, nothing_clipped()["grad_norm"], start.feedback)
+        return NormalizeState(start.count, start.learnt(0.0), start.feedback)
 
     def update(
         self,
@@ -54,7 +57,7 @@ class _Normalize:
             self, updates, state, params, kind=NormalizeState, needs_params=False, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
-        n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
+        n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
         length = n + h.eps
         # In two steps: 1 / length may be beyond the range of floats where g / length is not.
         steps = [h.scale_factor * ratio(g, length) for g in now.grads]
@@ -62,7 +65,9 @@ class _Normalize:
 
 
 @transformation
-def normalize_by_update_norm(scale_factor: Real = 1.0, eps: NonNegative = 1e-6):
+def normalize_by_update_norm(
+    scale_factor: Real = 1.0, eps: NonNegative = 1e-6, *, axis_name: AxisName = None
+):
     """Divide updates by their global norm, so that every step has the same length.
 
     u = scale_factor g / (‖g‖ + eps)
@@ -73,10 +78,12 @@ def normalize_by_update_norm(scale_factor: Real = 1.0, eps: NonNegative = 1e-6):
     Args:
         scale_factor: the length of the step, or a schedule; any finite number.
         eps: added to the norm, at least 0. Zero gradients make no step, with `eps=0` as well.
+        axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
+            `global_norm`. None: each device divides by the norm of what it holds.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.normalize_by_update_norm()
     >>> tx.update(jnp.array([3e5, 4e5]), tx.init(jnp.zeros(2)))[0]
     Array([0.6, 0.8], dtype=float32)
     """
-    return _Normalize(scale_factor, eps)
+    return _Normalize(scale_factor, eps, axis_name)

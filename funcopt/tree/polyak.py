@@ -16,8 +16,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
+from ..math.varying import AxisNames
 from ..transformation import transformation
-from ..value import Choice, NonNegative, Rate, Real
+from ..value import AxisName, Choice, NonNegative, Rate, Real
 from .tree_math import ratio, square_norm
 from .turn import Start, Turn, loss_value
 
@@ -43,12 +44,13 @@ class _Polyak:
     f_min: Any
     eps: Any
     variant: str
+    axis_name: AxisNames
 
-    static: ClassVar = ("variant",)
+    static: ClassVar = ("variant", "axis_name")
 
     def init(self, params: Params) -> PolyakState:
         _, start = Start.of(self, params)
-        return PolyakState(start.count, jnp.zeros([], jnp.float32), start.feedback)
+        return PolyakState(start.count, start.learnt(0.0), start.feedback)
 
     def update(
         self,
@@ -66,12 +68,12 @@ class _Polyak:
             self, updates, state, params, kind=PolyakState, needs_params=False, value=value,
             metric=metric, gate=gate,
         )  # fmt: skip
-        g, real = now.grads, now.real
+        g, real, axis = now.grads, now.real, self.axis_name
 
-        gap = loss_value("polyak_sgd", value, real) - h.f_min
+        gap = loss_value("polyak_sgd", value, real, axis) - h.f_min
         gap = jnp.maximum(gap, 0) if self.variant == "sps+" else gap
         lr = h.scaling * jnp.minimum(
-            ratio(gap, square_norm(g, real) + h.eps), h.max_learning_rate
+            ratio(gap, square_norm(g, real, axis) + h.eps), h.max_learning_rate
         )  # fmt: skip
 
         return now.leave([-lr * each for each in g]), now.renew(lr=lr)
@@ -84,6 +86,8 @@ def polyak_sgd(
     f_min: Real = 0.0,
     eps: NonNegative = 0.0,
     variant: Variant = "sps",
+    *,
+    axis_name: AxisName = None,
 ):
     """SGD with the stochastic Polyak step. `update` needs the loss as `value=`.
 
@@ -96,6 +100,9 @@ def polyak_sgd(
         f_min: a lower bound of the loss, 0 where the model can interpolate the data.
         eps: at least 0, added to the squared norm of the gradient.
         variant: `"sps+"` does not step while the loss is below `f_min`; `"sps"` then climbs.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`, and over which `value` is averaged. None: each device goes by what it
+            holds.
 
     Raises:
         ValueError: `update` was called without `value`, or with one that is no scalar.
@@ -114,4 +121,4 @@ def polyak_sgd(
 
     Source: https://arxiv.org/abs/2002.10542, eq. 3.
     """
-    return _Polyak(max_learning_rate, scaling, f_min, eps, variant)
+    return _Polyak(max_learning_rate, scaling, f_min, eps, variant, axis_name)

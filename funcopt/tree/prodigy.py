@@ -22,11 +22,12 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema
+from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Accumulator, Exact, Signed
 from ..storage import check_slots
 from ..transformation import transformation
-from ..value import Flag, NonNegative, OptionalDecayRate, Positive, Rate
+from ..value import AxisName, Flag, NonNegative, OptionalDecayRate, Positive, Rate
 from .estimate import Betas, GrowthRate, WideStorage, bias_correction, grown
 from .tree_math import abs_sum, axpy, minus, ratio, vdot
 from .turn import Start, Turn
@@ -71,19 +72,20 @@ class _Prodigy:
     mask: Any
     bias_correction: bool
     growth_rate: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("safeguard_warmup", "mask", "bias_correction", "storage")
+    static: ClassVar = ("safeguard_warmup", "mask", "bias_correction", "axis_name", "storage")
 
     def init(self, params: Params) -> ProdigyState:
         h, start = Start.of(self, params)
-        d0 = start.scalar(h.estim_lr0)
+        d0 = start.learnt(h.estim_lr0)
         return ProdigyState(
             count=start.count,
-            lr=(d0 * h.learning_rate).astype(jnp.float32),
+            lr=start.learnt(d0 * h.learning_rate),
             d=d0,
-            d_max=start.scalar(h.estim_lr0),
-            numerator=start.scalar(0.0),
+            d_max=start.learnt(h.estim_lr0),
+            numerator=start.learnt(0.0),
             **start.slots(
                 ProdigySlots,
                 self.storage,
@@ -119,20 +121,21 @@ class _Prodigy:
             gate=gate,
         )
         state = now.state
-        g, x, x0, real = now.grads, now.params, now.column(state.init_params), now.real
+        g, x, x0 = now.grads, now.params, now.column(state.init_params)
+        real, axis = now.real, self.axis_name
         b3 = h.b2**0.5 if h.beta3 is None else h.beta3
         d, d0 = state.d, h.estim_lr0
 
         corrected = bias_correction(h.b1, h.b2, now.clock.t, real) if self.bias_correction else 1.0
         lr = d * h.learning_rate * corrected
         weight = d / d0 * (d if self.safeguard_warmup else lr)
-        r = b3 * state.numerator + d / d0 * lr * vdot(g, minus(x0, x), real)
+        r = b3 * state.numerator + d / d0 * lr * vdot(g, minus(x0, x), real, axis)
         s = [b3 * a + weight * b for a, b in zip(now.column(state.grad_sum), g, strict=True)]
         m = [ema(a, d * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
         v = [ema(a, abs_sq(d * b), h.b2) for a, b in zip(now.column(state.nu), g, strict=True)]
 
         state = now.renew(mu=m, nu=v, grad_sum=s)
-        d_hat = h.estim_lr_coef * ratio(r, abs_sum(now.column(state.grad_sum), real))
+        d_hat = h.estim_lr_coef * ratio(r, abs_sum(now.column(state.grad_sum), real, axis))
         d_max = jnp.maximum(state.d_max, d_hat)
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)
@@ -159,6 +162,7 @@ def prodigy(
     mask: Mask = None,
     bias_correction: Flag = False,
     growth_rate: GrowthRate = math.inf,
+    axis_name: AxisName = None,
     storage: WideStorage = None,
 ):
     """Prodigy: Adam that estimates its own rate d, the distance from the start to the solution.
@@ -179,6 +183,8 @@ def prodigy(
         bias_correction: multiply the rate by Adam's bias correction. optax always does, the
             authors do only when asked.
         growth_rate: at least 1, the most by which d grows in one step, the first rise aside.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how slots are kept between steps, see `funcopt.storage`: `"bfloat16"` is for the
             mean of gradients, sums and the starting point are kept in full. float16 does not
             reach down to the first steps and is refused.
@@ -207,5 +213,5 @@ def prodigy(
     b1, b2 = betas
     return _Prodigy(
         learning_rate, b1, b2, beta3, eps, estim_lr0, estim_lr_coef, weight_decay,
-        safeguard_warmup, mask, bias_correction, growth_rate, storage,
+        safeguard_warmup, mask, bias_correction, growth_rate, axis_name, storage,
     )  # fmt: skip

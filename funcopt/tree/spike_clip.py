@@ -9,6 +9,7 @@ zero until the next reset.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -19,9 +20,10 @@ from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema
 from ..math.norm import norm, root
+from ..math.varying import AxisNames, min_across, norm_across, parts, sum_across
 from ..rules.rmsprop import SquareSlots
 from ..transformation import transformation
-from ..value import DecayRate, Offset, Threshold
+from ..value import AxisName, DecayRate, Offset, Threshold
 from .clip_state import clip_metrics, nothing_clipped, together
 from .turn import Start, Turn
 
@@ -41,9 +43,9 @@ class SpikeState(NamedTuple):
 
 
 # Leaves of the same shape share a trace, as in `lift`.
-@jax.jit
+@partial(jax.jit, static_argnames="axis_name")
 def _clipped(
-    grad: Array, nu: Array, threshold: Any, decay: Any, begun: Array
+    grad: Array, nu: Array, threshold: Any, decay: Any, begun: Array, axis_name: AxisNames
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The clipped leaf, its new ν, its norm, the smallest ratio and the number of spikes."""
     size, limit = jnp.abs(grad), threshold**0.5 * root(nu)
@@ -52,8 +54,9 @@ def _clipped(
     short = jnp.where(spike, grad * ratio, grad)
     square = abs_sq(short)
     new = jnp.where(jnp.isfinite(square), ema(nu, square, decay), nu)
-    count = jnp.sum(spike, dtype=nu.dtype)
-    return short, new, norm(grad), jnp.min(ratio, initial=1), count
+    count = sum_across(jnp.sum(spike, dtype=nu.dtype), axis_name)
+    smallest = min_across(jnp.min(ratio, initial=1), axis_name)
+    return short, new, norm_across(norm(grad), axis_name), smallest, count
 
 
 @dataclass(frozen=True)
@@ -61,13 +64,17 @@ class _Spikes:
     threshold: Any
     decay: Any
     grace: int
+    axis_name: AxisNames
 
-    static: ClassVar = ("grace",)
+    static: ClassVar = ("grace", "axis_name")
 
     def init(self, params: Params) -> SpikeState:
         _, start = Start.of(self, params)
         return SpikeState(
-            start.count, **nothing_clipped(), nu=start.zeros(real=True), feedback=start.feedback
+            start.count,
+            **nothing_clipped(start),
+            nu=start.zeros(real=True),
+            feedback=start.feedback,
         )
 
     def update(
@@ -91,17 +98,23 @@ class _Spikes:
             return updates, now.renew()
         begun = now.clock.t > self.grace
         done = [
-            _clipped(g, nu, h.threshold, h.decay, begun)
+            _clipped(g, nu, h.threshold, h.decay, begun, self.axis_name)
             for g, nu in zip(now.grads, now.column(state.nu), strict=True)
         ]
         steps, nus, norms, ratios, counts = map(list, zip(*done, strict=True))
-        elements = sum(g.size for g in now.grads)
+        elements = sum(g.size * parts(g, self.axis_name) for g in now.grads)
         report = together(norms, ratios, counts, of=elements)
         return now.leave(steps), now.renew(nu=nus, **report)
 
 
 @transformation
-def clip_spikes(threshold: Threshold = 5000.0, decay: DecayRate = 0.999, *, grace: Offset = 20):
+def clip_spikes(
+    threshold: Threshold = 5000.0,
+    decay: DecayRate = 0.999,
+    *,
+    grace: Offset = 20,
+    axis_name: AxisName = None,
+):
     """SPAM's clipping: cut each element off where its square is `threshold` times its mean square.
 
     u = sign(g) √(threshold ν) where |g|² > threshold ν
@@ -110,6 +123,8 @@ def clip_spikes(threshold: Threshold = 5000.0, decay: DecayRate = 0.999, *, grac
         threshold: of |g|² / ν, at least 0, or a schedule; infinity for none.
         decay: of the mean square ν of each element, in [0, 1), or a schedule.
         grace: for how many updates to look only, at least 0.
+        axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
+            `global_norm`: what is reported is of all shards. None: of those on this device.
 
     Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
     `clipped` (the fraction of elements), see `funcopt.metrics`. Only what the clip lets through
@@ -125,4 +140,4 @@ def clip_spikes(threshold: Threshold = 5000.0, decay: DecayRate = 0.999, *, grac
 
     Source: https://arxiv.org/abs/2501.06842, section 3.
     """
-    return _Spikes(threshold, decay, grace)
+    return _Spikes(threshold, decay, grace, axis_name)

@@ -18,12 +18,13 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema, over, unbiased
-from ..math.norm import norm
+from ..math.norm import norm, within
+from ..math.varying import AxisNames, norm_across, parts
 from ..partition import Mask
 from ..rules.moment_slots import Moments
 from ..storage import Storage, check_slots, with_slot
 from ..transformation import transformation
-from ..value import DecayRate, DType, NonNegative, Rate
+from ..value import AxisName, DecayRate, DType, NonNegative, Rate
 from .clip_state import nothing_clipped, reported
 from .turn import Start, Turn
 from .unit_clip import LayerAxis, all_but, layer_axes
@@ -57,6 +58,15 @@ def square(g: Array) -> Array:
     return jnp.minimum(abs_sq(g), float(jnp.finfo(g.dtype).max))
 
 
+def _squarable(g: Array) -> Array:
+    """g, cut off at what has a square: both moments then keep the same of a spike.
+
+    What is not finite goes into both, for all to see.
+    """
+    largest = float(jnp.finfo(g.dtype).max)
+    return jnp.where(jnp.isfinite(g), within(g, (largest / 2) ** 0.5), g)
+
+
 @dataclass(frozen=True)
 class _StableAdamW:
     learning_rate: Any
@@ -66,16 +76,17 @@ class _StableAdamW:
     weight_decay: Any
     mask: Any
     layer_axis: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("mask", "layer_axis", "storage")
+    static: ClassVar = ("mask", "layer_axis", "axis_name", "storage")
 
     def init(self, params: Params) -> StableAdamWState:
         h, start = Start.of(self, params)
-        report, moments = nothing_clipped(), kept_moments(start, self.storage)
+        report, moments = nothing_clipped(start), kept_moments(start, self.storage)
         return StableAdamWState(
             count=start.count,
-            lr=jnp.array(h.learning_rate, jnp.float32),
+            lr=jnp.array(h.learning_rate, start.real),
             update_rms=report["grad_norm"],
             clip_ratio=report["clip_ratio"],
             clipped=report["clipped"],
@@ -103,10 +114,11 @@ class _StableAdamW:
         state = now.state
         g, t, real = now.grads, now.clock.t, now.real
         mu, nu = now.column(state.mu), now.column(state.nu)
+        kept = [_squarable(x) for x in g]
         state = now.renew(
             lr=h.learning_rate,
-            mu=[ema(m, x, h.b1) for m, x in zip(mu, g, strict=True)],
-            nu=[ema(v, square(x), h.b2) for v, x in zip(nu, g, strict=True)],
+            mu=[ema(m, x, h.b1) for m, x in zip(mu, kept, strict=True)],
+            nu=[ema(v, abs_sq(x), h.b2) for v, x in zip(nu, kept, strict=True)],
         )
         if not g:
             return updates, state
@@ -118,7 +130,9 @@ class _StableAdamW:
             spread = jnp.sqrt(unbiased(v, h.b2, t))
             direction = over(unbiased(m, h.b1, t), spread, h.eps)
             length = norm(over(x, jnp.maximum(spread, h.eps)), all_but(x.ndim, layer))
-            r = length / (max(x.size // max(length.size, 1), 1)) ** 0.5
+            length = norm_across(length, self.axis_name)
+            numbers = max(x.size // max(length.size, 1), 1) * parts(x, self.axis_name)
+            r = length / numbers**0.5
             steps.append(-h.learning_rate / jnp.maximum(r, 1) * (direction + d))
             rms.append(r.reshape(-1).astype(real))
         every = jnp.concatenate(rms)
@@ -143,6 +157,7 @@ def stable_adamw(
     mask: Mask = None,
     *,
     layer_axis: LayerAxis = None,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """StableAdamW: AdamW that needs no clipping of gradients.
@@ -159,6 +174,8 @@ def stable_adamw(
         mask: which parameters decay, see `add_decayed_weights`.
         layer_axis: where layers are stacked in one leaf, each of which has an r of its own, as in
             `clip_by_block_rms`.
+        axis_name: the axes of `jax.shard_map` over which every leaf, or layer, is sharded by hand,
+            as in `global_norm`. None: each device takes what it holds for the whole.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -180,4 +197,6 @@ def stable_adamw(
     """
     storage = with_slot(storage, "mu", mu_dtype)
     check_slots(storage, [Moments])
-    return _StableAdamW(learning_rate, b1, b2, eps, weight_decay, mask, layer_axis, storage)
+    return _StableAdamW(
+        learning_rate, b1, b2, eps, weight_decay, mask, layer_axis, axis_name, storage
+    )

@@ -24,15 +24,16 @@ from typing import Any, ClassVar, NamedTuple
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from optax import Params, Updates, safe_increment
 
 from ..math.moments import ema, over_root, seen
 from ..math.norm import norm, norm_below, rms_ema
+from ..math.varying import AxisNames, max_across, norm_across, parts, sum_across
 from ..partition import Mask
 from ..rules.moment_slots import Moments
 from ..storage import Storage, check_slots, with_slot
 from ..transformation import transformation
-from ..value import ClosedDecayRate, DecayRate, DType, NonNegative, OptionalSteps, Rate
+from ..value import AxisName, ClosedDecayRate, DecayRate, DType, NonNegative, OptionalSteps, Rate
 from .clip_state import clip_metrics, nothing_clipped
 from .stable_adamw import kept_moments, square
 from .tree_math import ratio as fraction
@@ -88,21 +89,22 @@ class _StableSpam:
     reset_interval: int | None
     total_steps: int | None
     eta_min: Any
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("mask", "reset_interval", "total_steps", "storage")
+    static: ClassVar = ("mask", "reset_interval", "total_steps", "axis_name", "storage")
 
     def init(self, params: Params) -> StableSpamState:
         h, start = Start.of(self, params)
-        leaves, moments = len(start.arrays), kept_moments(start, self.storage)
+        moments = kept_moments(start, self.storage)
         return StableSpamState(
             count=start.count,
-            lr=jnp.array(h.learning_rate, jnp.float32),
-            **nothing_clipped(),
-            entered=jnp.zeros(leaves, jnp.int32),
-            max_mean=jnp.zeros(leaves, start.real),
-            norm_mean=jnp.zeros(leaves, start.real),
-            norm_rms=jnp.zeros(leaves, start.real),
+            lr=jnp.array(h.learning_rate, start.real),
+            **nothing_clipped(start),
+            entered=start.line().astype(jnp.int32),
+            max_mean=start.line(),
+            norm_mean=start.line(),
+            norm_rms=start.line(),
             mu=moments.mu,
             nu=moments.nu,
             feedback=start.feedback,
@@ -129,15 +131,16 @@ class _StableSpam:
             return updates, now.renew(lr=h.learning_rate)
         t, real = now.clock.t, now.real
         scale = self._scale(h, t, real)
-        calm = [_calmed(h, g, scale, state, i) for i, g in enumerate(now.grads)]
+        calm = [_calmed(h, g, scale, state, i, self.axis_name) for i, g in enumerate(now.grads)]
         fresh, steps = self._since_reset(t)
         b1 = h.b1 * scale
         mu, nu = now.column(state.mu), now.column(state.nu)
+        elements = sum(g.size * parts(g, self.axis_name) for g in now.grads)
         state = now.renew(
             lr=h.learning_rate,
             grad_norm=norm(jnp.stack([leaf.norm for leaf in calm])),
             clip_ratio=jnp.min(jnp.stack([leaf.ratio for leaf in calm])),
-            clipped=sum(leaf.spikes for leaf in calm) / max(sum(g.size for g in now.grads), 1),
+            clipped=sum(leaf.spikes for leaf in calm) / max(elements, 1),
             entered=jnp.stack([leaf.entered for leaf in calm]),
             **{name: jnp.stack([getattr(leaf, name) for leaf in calm]) for name in ADACLIP},
             mu=[ema(fresh(m), leaf.grad, b1) for m, leaf in zip(mu, calm, strict=True)],
@@ -156,8 +159,8 @@ class _StableSpam:
     def _scale(self, h: Any, t: Array, real: Any) -> Any:
         if self.total_steps is None:
             return 1.0
-        length = self.total_steps + 1
-        part = jnp.minimum(t, length).astype(real) / length
+        length = jnp.asarray(self.total_steps, real) + 1
+        part = jnp.minimum(t.astype(real) / length, 1)
         return h.eta_min + (1 - h.eta_min) * (1 + jnp.cos(math.pi * part)) / 2
 
     def _since_reset(self, t: Array) -> tuple[Any, Array]:
@@ -169,13 +172,15 @@ class _StableSpam:
         return (lambda x: jnp.where(into == 0, 0, x)), steps
 
 
-def _calmed(h: Any, g: Array, scale: Any, state: StableSpamState, i: int) -> _Calmed:
+def _calmed(
+    h: Any, g: Array, scale: Any, state: StableSpamState, i: int, axis: AxisNames
+) -> _Calmed:
     real = jnp.finfo(g.dtype).dtype
     kept = [getattr(state, name)[i].astype(real) for name in ADACLIP]
     size = jnp.abs(g)
-    largest = jnp.max(size, initial=0)
+    largest = max_across(jnp.max(size, initial=0), axis)
     finite = jnp.isfinite(largest)
-    entered = state.entered[i] + jnp.where(finite, 1, 0)
+    entered = jnp.where(finite, safe_increment(state.entered[i]), state.entered[i])
     n = jnp.maximum(entered, 1)
 
     max_mean = jnp.where(finite, ema(kept[0], jnp.where(finite, largest, 0), h.gamma3), kept[0])
@@ -184,7 +189,7 @@ def _calmed(h: Any, g: Array, scale: Any, state: StableSpamState, i: int) -> _Ca
     ratio = jnp.where(largest > bound, bound / jnp.where(largest > bound, largest, 1), 1)
     short = jnp.where(spike, g * ratio, g)
 
-    length = norm_below(short, jnp.minimum(largest, bound))
+    length = norm_across(norm_below(short, jnp.minimum(largest, bound)), axis)
     known = jnp.where(finite, length, 0)
     gamma1 = h.gamma1 * scale
     norm_mean = jnp.where(finite, ema(kept[1], known, gamma1), kept[1])
@@ -194,8 +199,8 @@ def _calmed(h: Any, g: Array, scale: Any, state: StableSpamState, i: int) -> _Ca
     grad = fraction(short, length) * fraction(mean, rms + h.eps)
     grad = jnp.where(finite, grad, g)  # what is not finite stays so, for all to see
     return _Calmed(
-        grad, entered, max_mean, norm_mean, norm_rms, norm_below(g, largest),
-        jnp.where(finite, ratio, 1), jnp.sum(spike, dtype=real),
+        grad, entered, max_mean, norm_mean, norm_rms, norm_across(norm_below(g, largest), axis),
+        jnp.where(finite, ratio, 1), sum_across(jnp.sum(spike, dtype=real), axis),
     )  # fmt: skip
 
 
@@ -215,6 +220,7 @@ def stable_spam(
     reset_interval: OptionalSteps = 1000,
     total_steps: OptionalSteps = None,
     eta_min: ClosedDecayRate = 0.5,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """Stable-SPAM: Adam for gradients with spikes, made for training in four bits.
@@ -235,6 +241,8 @@ def stable_spam(
         total_steps: over how many updates `b1` and `gamma1` fall to `eta_min` times themselves;
             None: they stay.
         eta_min: in [0, 1].
+        axis_name: the axes of `jax.shard_map` over which leaves are sharded by hand, as in
+            `global_norm`. None: each device takes what it holds of a leaf for the whole.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -256,5 +264,5 @@ def stable_spam(
     check_slots(storage, [Moments])
     return _StableSpam(
         learning_rate, b1, b2, eps, gamma1, gamma2, gamma3, weight_decay, mask, reset_interval,
-        total_steps, eta_min, storage,
+        total_steps, eta_min, axis_name, storage,
     )  # fmt: skip

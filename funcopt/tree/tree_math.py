@@ -1,35 +1,33 @@
 """Vectors that are lists of arrays: one array for each leaf of a tree."""
 
-from collections.abc import Iterable
-from functools import reduce
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..math.moments import abs_sq
+from ..math.varying import AxisNames, total_across
 
 Column = list[Array]
 """One array for each leaf, all of one precision."""
 
 
-def _sum(numbers: Iterable[Array], real: Any) -> Float[Array, ""]:
-    return reduce(jax.lax.add, numbers, jnp.zeros([], real))
+def _sum(numbers: list[Array], real: Any, axis_name: AxisNames) -> Float[Array, ""]:
+    return total_across([jnp.zeros([], real), *numbers], axis_name)
 
 
-def vdot(xs: Column, ys: Column, real: Any) -> Float[Array, ""]:
+def vdot(xs: Column, ys: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
     """The inner product; of complex arrays, that of their real and imaginary parts."""
 
     def inner(x: Array, y: Array) -> Array:
         product = jnp.conj(x) * y
         return jnp.sum(product.real if jnp.iscomplexobj(product) else product)
 
-    return _sum(map(inner, xs, ys), real)
+    return _sum(list(map(inner, xs, ys)), real, axis_name)
 
 
-def square_norm(xs: Column, real: Any) -> Float[Array, ""]:
-    return _sum((jnp.sum(abs_sq(x)) for x in xs), real)
+def square_norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+    return _sum([jnp.sum(abs_sq(x)) for x in xs], real, axis_name)
 
 
 def root(x: Array) -> Array:
@@ -37,13 +35,13 @@ def root(x: Array) -> Array:
     return jnp.where(x <= 0, 0, jnp.sqrt(jnp.where(x <= 0, 1, x)))
 
 
-def norm(xs: Column, real: Any) -> Float[Array, ""]:
-    return root(square_norm(xs, real))
+def norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+    return root(square_norm(xs, real, axis_name))
 
 
-def abs_sum(xs: Column, real: Any) -> Float[Array, ""]:
+def abs_sum(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
     """The 1-norm."""
-    return _sum((jnp.sum(jnp.abs(x)) for x in xs), real)
+    return _sum([jnp.sum(jnp.abs(x)) for x in xs], real, axis_name)
 
 
 def axpy(a: Any, xs: Column, ys: Column) -> Column:

@@ -5,6 +5,10 @@ be schedules; the names in its `static` are of what is none. Its state is a Name
 `count`, `lr` (the effective rate in force) and `feedback`, and beside them scalars and trees
 shaped like the parameters. `Start` makes the state, a `Turn` is one update.
 
+A record with an `axis_name` sums over all devices; what its state begins with is the same on each.
+Without one it looks at what is on this device, and inside of `shard_map` the types of what it
+learns say so from the start, so that a loop can carry it.
+
 Everything is computed in float32, or wider where a parameter is wider; scalars are kept so too.
 """
 
@@ -20,6 +24,7 @@ from optax import Params, Updates, safe_increment
 from ..leaves import Leaf, gradients_beside, in_full, is_array, parameters
 from ..math.dtypes import common_dtype
 from ..math.moments import zeros_real
+from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
 from ..partition import marked
 from ..rule import Clock, NoSlots
 from ..schedules.listening import begin, hear, spoken
@@ -59,13 +64,14 @@ class Start:
     structure: Any
     real: Any
     feedback: tuple
+    axis_name: AxisNames
 
     @staticmethod
     def of(record: H, params: Params) -> tuple[H, "Start"]:
         arrays, structure = parameters(params)
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
         feedback = begin(_scheduled(record))
-        start = Start(arrays, structure, real, feedback)
+        start = Start(arrays, structure, real, feedback, getattr(record, "axis_name", None))
         return _numbers(record, feedback, jnp.zeros([], jnp.int32), real), start
 
     @property
@@ -73,7 +79,20 @@ class Start:
         return jnp.zeros([], jnp.int32)
 
     def scalar(self, x: ArrayLike) -> Float[Array, ""]:
+        """A number that follows from the count alone."""
         return jnp.array(x, self.real)
+
+    def learnt(self, x: ArrayLike) -> Float[Array, ""]:
+        """A number that follows from gradients or parameters."""
+        return self.varying(self.scalar(x))
+
+    def varying(self, x: Array) -> Array:
+        """What follows from gradients or parameters, of the type that it will have."""
+        return varying_along(x, varying_axes(*self.arrays) - set(named(self.axis_name)))
+
+    def line(self, x: ArrayLike = 0.0) -> Float[Array, " leaves"]:
+        """A number for each leaf."""
+        return self.varying(jnp.full(len(self.arrays), x, self.real))
 
     def tree(self, column: Column) -> Params:
         return jax.tree.unflatten(self.structure, column)
@@ -113,6 +132,7 @@ class Turn:
     clock: Clock
     state: Any
     feedback: tuple
+    axis_name: AxisNames
 
     @staticmethod
     def of(
@@ -159,7 +179,8 @@ class Turn:
         old: tuple = state.feedback  # type: ignore[attr-defined]
         feedback = hear(_scheduled(record), old, value, metric, count)
         clock = Clock(jnp.asarray(safe_increment(count)), gate=gate)
-        turn = Turn(leaves, structure, real, clock, state, feedback)
+        axis_name = getattr(record, "axis_name", None)
+        turn = Turn(leaves, structure, real, clock, state, feedback, axis_name)
         return _numbers(record, feedback, count, real), turn
 
     def _wide(self, x: Any) -> Array:
@@ -185,10 +206,10 @@ class Turn:
     def decay(self, weight_decay: Any, mask: Any) -> Column:
         """`weight_decay` times the parameters that `mask` means, zeros for the others."""
         x = self.params
+        tree = jax.tree.unflatten(self.structure, [leaf.param for leaf in self.leaves])
+        flags = marked(mask, tree)  # a mask that fits nothing is a mistake without decay, too
         if weight_decay is None:
             return [jnp.zeros_like(each) for each in x]
-        tree = jax.tree.unflatten(self.structure, [leaf.param for leaf in self.leaves])
-        flags = marked(mask, tree)
         return [
             weight_decay * each if flag else jnp.zeros_like(each)
             for each, flag in zip(x, flags, strict=True)
@@ -234,8 +255,10 @@ def _in_full(state: S, least: dict[str, Any]) -> S:
     )
 
 
-def loss_value(name: str, value: ArrayLike | None, real: Any) -> Float[Array, ""]:
-    """The loss that an algorithm needs, checked."""
+def loss_value(
+    name: str, value: ArrayLike | None, real: Any, axis_name: AxisNames
+) -> Float[Array, ""]:
+    """The loss that an algorithm needs, checked; its mean where devices differ."""
     if value is None:
         raise ValueError(
             f"{name} needs the loss at which the gradients were taken: call "
@@ -246,4 +269,4 @@ def loss_value(name: str, value: ArrayLike | None, real: Any) -> Float[Array, ""
             f"{name}: value must be a scalar, got an array of shape {jnp.shape(value)}. Give the "
             "mean over the batch."
         )
-    return jnp.asarray(value).astype(real)
+    return mean_across(jnp.asarray(value).astype(real), axis_name)

@@ -2,7 +2,8 @@
 
     u_i = min(1, bound_i / ‖g_i‖) g_i      for every unit i
 
-What the units and their bounds are is a record's to say; here is the report.
+What the units and their bounds are is a record's to say; here is the report. With an `axis_name`
+every unit is spread over devices, and its norm is that of all its parts.
 """
 
 import math
@@ -19,6 +20,7 @@ from optax import Params, Updates
 
 from ..leaves import Leaf
 from ..math.norm import Axes, norm, shortening
+from ..math.varying import AxisNames, norm_across
 from ..partition import marked
 from .clip_state import ClipState, nothing_clipped, own, together
 from .turn import Start, Turn
@@ -50,6 +52,7 @@ class Measure(Protocol):
     """The numbers of a clip, and what it looks at."""
 
     needs_params: bool
+    axis_name: AxisNames
 
     def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
         """What is summed over, such that what is left are the units; None for all axes."""
@@ -77,6 +80,11 @@ def layer_axes(layer_axis: Any, leaves: list[Leaf], structure: Any) -> list[int 
     return found
 
 
+def unit_norm(x: Array, axes: Axes, axis_name: AxisNames) -> Array:
+    """The norm of every unit, of whose parts on other devices `x` may be one."""
+    return norm_across(norm(x, axes), axis_name)
+
+
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames="axes")
 def _clipped(
@@ -102,7 +110,7 @@ class UnitClip:
 
     def init(self, params: Params) -> ClipState:
         _, start = Start.of(self.how, params)
-        return ClipState(start.count, **nothing_clipped(), feedback=start.feedback)
+        return ClipState(start.count, **nothing_clipped(start), feedback=start.feedback)
 
     def update(
         self,
@@ -123,7 +131,7 @@ class UnitClip:
             value=value, metric=metric, gate=gate,
         )  # fmt: skip
         if not now.leaves:
-            return updates, now.renew(**nothing_clipped())
+            return updates, now.renew()
         beside = now.params if needs_params else [None] * len(now.leaves)
         layers = layer_axes(self.layer_axis, now.leaves, now.structure)
         axes = [h.axes(g.shape, layer) for g, layer in zip(now.grads, layers, strict=True)]

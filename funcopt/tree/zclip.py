@@ -23,8 +23,9 @@ from optax import Params, Updates
 
 from ..math.moments import ema
 from ..math.norm import rms_ema, shortening, weighted_rms
+from ..math.varying import AxisNames
 from ..transformation import transformation
-from ..value import Choice, DecayRate, Flag, NonNegative, Positive, Steps, Threshold
+from ..value import AxisName, Choice, DecayRate, Flag, NonNegative, Positive, Steps, Threshold
 from .clip_state import clip_metrics, nothing_clipped
 from .norm import global_norm
 from .turn import Start, Turn
@@ -59,17 +60,18 @@ class _ZClip:
     clip_factor: Any
     clip_option: str
     skip_update_on_spike: bool
+    axis_name: AxisNames
 
-    static: ClassVar = ("warmup", "clip_option", "skip_update_on_spike")
+    static: ClassVar = ("warmup", "clip_option", "skip_update_on_spike", "axis_name")
 
     def init(self, params: Params) -> ZClipState:
         _, start = Start.of(self, params)
         return ZClipState(
             start.count,
-            **nothing_clipped(),
-            mean=start.scalar(0.0),
-            std=start.scalar(0.0),
-            entered=start.count,
+            **nothing_clipped(start),
+            mean=start.learnt(0.0),
+            std=start.learnt(0.0),
+            entered=start.varying(start.count),
             feedback=start.feedback,
         )
 
@@ -90,7 +92,7 @@ class _ZClip:
             metric=metric, gate=gate,
         )  # fmt: skip
         state = now.state
-        n = global_norm([leaf.grad for leaf in now.leaves]).astype(now.real)
+        n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
         mean, std = state.mean.astype(now.real), state.std.astype(now.real)
         known, warm = jnp.isfinite(n) & (n > 0), state.entered < self.warmup
 
@@ -140,6 +142,7 @@ def clip_by_zscore(
     clip_factor: NonNegative = 1.0,
     clip_option: ClipOption = "adaptive_scaling",
     skip_update_on_spike: Flag = False,
+    axis_name: AxisName = None,
 ):
     """ZClip: shorten updates whose global norm stands out from the norms before it.
 
@@ -155,6 +158,8 @@ def clip_by_zscore(
         clip_option: what an outlier is reduced to: `"adaptive_scaling"`, nearer to the mean the
             farther it is out; `"mean"`; or `"percentile"`, mean + z deviations.
         skip_update_on_spike: whether outliers stay out of mean and variance altogether.
+        axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
+            `global_norm`. None: each device goes by the norm of what it holds.
 
     Its state reports `grad_norm` (before the clip), `clip_ratio`, `clipped` (0 or 1), `norm_mean`
     and `norm_std`, see `funcopt.metrics`. Norms that are zero or not finite enter neither mean
@@ -170,4 +175,6 @@ def clip_by_zscore(
 
     Source: https://arxiv.org/abs/2504.02507; https://github.com/bluorion-com/ZClip.
     """
-    return _ZClip(z, decay, warmup, max_norm, eps, clip_factor, clip_option, skip_update_on_spike)
+    return _ZClip(
+        z, decay, warmup, max_norm, eps, clip_factor, clip_option, skip_update_on_spike, axis_name
+    )

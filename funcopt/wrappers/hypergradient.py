@@ -20,12 +20,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
+from ..math.varying import AxisNames
 from ..rule import Signed
 from ..storage import Storage, check_slots
 from ..transformation import chain, transformation
 from ..tree.tree_math import norm, ratio, vdot
 from ..tree.turn import Start, Turn
-from ..value import Base, Choice, NonNegativeConstant
+from ..value import AxisName, Base, Choice, NonNegativeConstant
 
 VariantName = Literal["multiplicative", "additive"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -55,16 +56,17 @@ class _Hypergradient:
     learning_rate: Any
     hyper_rate: Any
     variant: str
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("direction", "variant", "storage")
+    static: ClassVar = ("direction", "variant", "axis_name", "storage")
 
     def init(self, params: Params) -> HypergradientState:
         h, start = Start.of(self, params)
         return HypergradientState(
             count=start.count,
-            lr=jnp.array(h.learning_rate, jnp.float32),
-            alpha=start.scalar(h.learning_rate),
+            lr=start.learnt(h.learning_rate),
+            alpha=start.learnt(h.learning_rate),
             **start.slots(HypergradientSlots, self.storage, last_direction=start.zeros()),
             direction_state=self.direction.init(start.tree(start.wide)),
             feedback=start.feedback,
@@ -86,11 +88,12 @@ class _Hypergradient:
             slots=HypergradientSlots, value=value, metric=metric, gate=gate,
         )  # fmt: skip
         state = now.state
-        g, last, real = now.grads, now.column(state.last_direction), now.real
+        g, last = now.grads, now.column(state.last_direction)
+        real, axis = now.real, self.axis_name
 
-        slope = vdot(g, last, real)
+        slope = vdot(g, last, real, axis)
         if self.variant == "multiplicative":
-            cosine = ratio(slope, norm(g, real) * norm(last, real))
+            cosine = ratio(slope, norm(g, real, axis) * norm(last, real, axis))
             alpha = state.alpha * (1 + h.hyper_rate * cosine)
         else:
             alpha = jnp.maximum(state.alpha + h.hyper_rate * slope, 0)
@@ -116,6 +119,7 @@ def hypergradient(
     hyper_rate: NonNegativeConstant = 0.02,
     variant: Variant = "multiplicative",
     *,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """Let the rate of any direction follow its own gradient.
@@ -129,6 +133,8 @@ def hypergradient(
             the authors use 1e-4 to 1e-3 for SGD, 1e-7 for Adam.
         variant: `"multiplicative"`, which does not depend on the scale of the loss, or
             `"additive"`, where the rate is kept from going below 0, which the authors do not.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how the last direction is kept, see `funcopt.storage`.
 
     Slot: the last direction. `funcopt.current_lr` reads the rate.
@@ -144,4 +150,4 @@ def hypergradient(
     Source: https://arxiv.org/abs/1703.04782, eqs. 5 and 8.
     """
     check_slots(storage, [HypergradientSlots])
-    return _Hypergradient(chain(direction), learning_rate, hyper_rate, variant, storage)
+    return _Hypergradient(chain(direction), learning_rate, hyper_rate, variant, axis_name, storage)

@@ -27,12 +27,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
+from ..math.varying import AxisNames
 from ..rule import Exact
 from ..storage import Storage, check_slots
 from ..transformation import chain, rates, transformation
 from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
-from ..value import Base, Choice, NonNegative, Positive, Within
+from ..value import AxisName, Base, Choice, NonNegative, Positive, Within
 
 Count = Annotated[int, Within(1, 7, schedule=False, integer=True)]
 VariantName = Literal["clipped", "pytorch"]
@@ -71,16 +72,17 @@ class _Mechanic:
     s_init: Any
     num_betas: int
     variant: str
+    axis_name: AxisNames
     storage: Any
 
-    static: ClassVar = ("base", "num_betas", "variant", "storage")
+    static: ClassVar = ("base", "num_betas", "variant", "axis_name", "storage")
 
     def init(self, params: Params) -> MechanicState:
         _, start = Start.of(self, params)
-        r, m, v, s = (jnp.zeros(self.num_betas, start.real) for _ in range(4))
+        r, m, v, s = (start.varying(jnp.zeros(self.num_betas, start.real)) for _ in range(4))
         return MechanicState(
             start.count,
-            jnp.zeros([], jnp.float32),
+            start.learnt(0.0),
             r,
             m if self.variant == "clipped" else m + 1e-6,
             v,
@@ -119,7 +121,8 @@ class _Mechanic:
                 f"its own statistics, got num_betas={self.num_betas}. Go on with num_betas="
                 f"{state.s.size}, or begin again with `tx.init(params)`."
             )
-        g, x, delta, real = now.grads, now.params, now.column(state.delta), now.real
+        g, x, delta = now.grads, now.params, now.column(state.delta)
+        real, axis = now.real, self.axis_name
         betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
 
         given = {"value": value, "metric": metric, "gate": gate}
@@ -132,8 +135,8 @@ class _Mechanic:
         clipped = self.variant == "clipped"
         at = x if clipped else axpy(1, x, way)
         total = jnp.sum(state.s)
-        pull = h.weight_decay * total * norm(g, real) / (norm(at, real) + h.eps)
-        win = vdot(axpy(pull, at, g), delta, real)
+        pull = h.weight_decay * total * norm(g, real, axis) / (norm(at, real, axis) + h.eps)
+        win = vdot(axpy(pull, at, g), delta, real, axis)
         won = jnp.clip(win, -state.m, state.m) if clipped else win
         r = jnp.maximum(betas * state.r + won * state.s, 0)
         m = jnp.maximum(betas * state.m, jnp.abs(win) + (h.eps if clipped else 0))
@@ -158,6 +161,7 @@ def mechanize(
     num_betas: Count = 6,
     variant: Variant = "clipped",
     *,
+    axis_name: AxisName = None,
     storage: Storage = None,
 ):
     """Learn the factor of an optimizer's steps, so that its rate need not be tuned.
@@ -170,6 +174,8 @@ def mechanize(
         s_init: the first factor, an underestimate, above 0.
         num_betas: how many decay rates 0.9, 0.99, ... are run beside each other, 1 to 7.
         variant: `"clipped"`, the algorithm above, or `"pytorch"`, the authors' PyTorch program.
+        axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
+            `global_norm`. None: each device goes by what it holds.
         storage: how this wrapper's slots are kept, see `funcopt.storage`; they are kept in full.
             The base optimizer's have its own `storage`.
 
@@ -194,4 +200,6 @@ def mechanize(
     Source: https://arxiv.org/abs/2306.00144, algorithm 1.
     """
     check_slots(storage, [MechanicSlots])
-    return _Mechanic(chain(base_optimizer), weight_decay, eps, s_init, num_betas, variant, storage)
+    return _Mechanic(
+        chain(base_optimizer), weight_decay, eps, s_init, num_betas, variant, axis_name, storage
+    )

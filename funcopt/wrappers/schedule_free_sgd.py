@@ -82,7 +82,9 @@ def schedule_free_sgd(
 
     Source: https://arxiv.org/abs/2405.15682 and https://github.com/facebookresearch/schedule_free.
     """
-    decay = () if weight_decay is None else (where(mask, Decay(weight_decay)),)
+    decay = ()
+    if weight_decay is not None or mask is not None:  # a mask is looked at without decay, too
+        decay = (where(mask, Decay(0.0 if weight_decay is None else weight_decay)),)
     base = optimizer(*decay, learning_rate=warmed_up(learning_rate, warmup_steps))
     check_slots(storage, [ScheduleFreeSlots])
     return ScheduleFree(chain(base), None, b1, weight_lr_power, state_dtype, storage, mask)
