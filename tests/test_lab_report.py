@@ -3,16 +3,22 @@
 import dataclasses
 import io
 import json
+import re
+import shlex
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.console import Console
 
 import funcopt
+import funcopt_cli.arguments
 from funcopt.lab import Event, catalogue, compare, show
-from funcopt.lab.plots import thinned
+from funcopt.lab.candidates import Candidate
+from funcopt.lab.compare import plan as plan_of
+from funcopt.lab.plots import NARROW, WIDE, draw_all, look, thinned
 from funcopt.lab.report import page
 from funcopt.lab.watch import watching
 
@@ -55,6 +61,7 @@ def test_all_files_are_written(folder):
         "loss_by_rate.svg",
         "report.html",
         "results.csv",
+        "summary.json",
     ]
     assert (folder / "loss_by_rate.png").read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in (folder / "loss_by_rate.svg").read_text()
@@ -91,14 +98,69 @@ def test_the_report_needs_nothing_else(folder):
     assert len(links.loads) > 0
     assert links.tags.isdisjoint({"script", "link", "iframe", "object", "embed"})
     assert "@import" not in text
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 6  # three pictures, for a wide screen and for a phone
 
 
 def test_the_report_says_what_the_comparison_says(found, folder):
     text = (folder / "report.html").read_text()
     assert f"<h1>{found.headline()}</h1>" in text
-    assert all(f"<td>{verdict.label}</td>" in text for verdict in found.verdicts)
-    assert "<td>diverged</td>" in text
+    assert all(f">{verdict.label}</td>" in text for verdict in found.verdicts)
+    assert ">diverged</td>" in text
+
+
+def test_the_report_is_for_every_screen_and_reader(folder):
+    text = (folder / "report.html").read_text()
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) > 0
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert used <= set(ids)
+    assert text.count('<svg role="img" aria-label="') == text.count("<svg")
+    for query in ("prefers-color-scheme: dark", "max-width: 640px", "@media print"):
+        assert query in text
+    cells = re.findall(r"<td([^>]*)>", text)
+    assert cells
+    assert all("data-name=" in attributes for attributes in cells)  # a phone shows names so
+
+
+def test_the_report_says_how_to_repeat_it(folder):
+    plan = plan_of(
+        ["sgd", "sgd(momentum=0.9)"], task="spike", lrs="1e-3:1:4", seeds=[2, 3], steps=7
+    )
+    assert plan.command() == (
+        "funcopt compare sgd 'sgd(momentum=0.9)' --task spike --lrs 0.001:1:4 --seeds 2 --seed 2 "
+        "--steps 7"
+    )
+    again = funcopt_cli.arguments.parse(shlex.split(plan.command())[1:])
+    assert again.optimizers == ("sgd", "sgd(momentum=0.9)")
+    text = (folder / "report.html").read_text()  # of functions, which no command has
+    assert "funcopt.lab.compare({&#x27;good&#x27;, &#x27;wild&#x27;: ...}" in text
+
+
+def test_twelve_optimizers_look_different(found):
+    labels = [f"number {place}" for place in range(12)]
+    plan = dataclasses.replace(
+        found.plan, candidates=tuple(Candidate(label, funcopt.sgd) for label in labels)
+    )
+    many = dataclasses.replace(found, plan=plan)
+    looks = [look(many, label) for label in labels]
+    assert len({each["marker"] for each in looks}) == 12
+    assert len({(each["color"], each["linestyle"]) for each in looks}) == 12
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+def test_titles_and_legends_are_inside_of_the_picture(found, size):
+    for figure in draw_all(found, size).values():
+        FigureCanvasAgg(figure).draw()
+        (ax,) = figure.axes
+        width, height = figure.canvas.get_width_height()
+        legend = [ax.get_legend()] if ax.get_legend() else []
+        notes = [text for text in ax.texts if text.get_text()]
+        for artist in (ax._left_title, *notes, *legend):
+            box = artist.get_window_extent()
+            assert box.x0 >= -1, artist
+            assert box.y0 >= -1, artist
+            assert box.x1 <= width + 1, artist
+            assert box.y1 <= height + 1, artist
 
 
 def test_names_are_escaped_in_the_report(found):

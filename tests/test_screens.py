@@ -1,5 +1,6 @@
 """What is printed fits a narrow screen, hides nothing, and a record prints as its answer."""
 
+import dataclasses
 import io
 import json
 import re
@@ -7,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 import funcopt
@@ -164,6 +167,20 @@ def test_a_folder_in_which_nothing_was_written_goes_away(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), lab.folder.folder(None, "demo"):
         raise KeyboardInterrupt
     assert list(Path("funcopt-out").iterdir()) == []
+
+
+def test_the_picture_of_a_range_test_names_what_it_says(found):
+    named = dataclasses.replace(found, what="sgd on linear_regression")
+    ax = named.plot()
+    FigureCanvasAgg(ax.figure).draw()
+    title = ax._left_title
+    assert title.get_text().startswith("sgd on linear_regression: suggested learning rate")
+    assert title.get_window_extent().x1 <= ax.figure.canvas.get_width_height()[0]
+    drawn = {round(float(line.get_xdata()[0]), 9) for line in ax.get_lines()}
+    assert {round(named.suggestion, 9), round(named.constant, 9)} <= drawn
+    low, high = ax.get_ylim()
+    assert low < np.nanmin(named.smoothed)
+    assert np.nanmax(named.smoothed) < high
 
 
 @pytest.mark.parametrize("terminal", [True, False])

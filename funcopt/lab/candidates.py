@@ -15,10 +15,14 @@ Factory = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One optimizer to train with: `make(learning_rate)` gives the transformation."""
+    """One optimizer to train with: `make(learning_rate)` gives the transformation.
+
+    Where it is `named`, its label is a name or a call that the command line takes.
+    """
 
     label: str
     make: Callable[[Any], Any]
+    named: bool = False
 
 
 def optimizers() -> dict[str, Factory]:
@@ -54,7 +58,7 @@ def parse(call: str) -> Candidate:
         if argument not in allowed:
             raise unknown(f"{name} argument", argument, allowed)
     factory(1e-3, **settings)
-    return Candidate(call.replace(" ", ""), lambda rate: factory(rate, **settings))
+    return Candidate(call.replace(" ", ""), lambda rate: factory(rate, **settings), named=True)
 
 
 def split_call(call: str) -> tuple[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from .candidates import Candidate
 from .sweep import Sweep
-from .tasks import Task
+from .tasks import TASKS, Task
 from .told import told
 from .verdict import Verdict, best_index, judge, steps_to
 
@@ -61,6 +62,22 @@ class Plan:
         ]
         shape = "" if self.schedule == "constant" else f", {self.schedule} schedule"
         return f"{self.task.name}: {' x '.join(parts)}{shape}"
+
+    def command(self) -> str:
+        """The command that does it again; for what only Python can give, the call in Python."""
+        if self.task.name not in TASKS or not all(candidate.named for candidate in self.candidates):
+            names = ", ".join(map(repr, self.labels))
+            return (
+                f"funcopt.lab.compare({{{names}: ...}}, task={self.task.name!r}, "
+                f"lrs={written_rates(self.rates)!r}, seeds={self.seeds.tolist()}, "
+                f"steps={self.steps}, schedule={self.schedule!r})"
+            )
+        words = ["funcopt", "compare", *self.labels, "--task", self.task.name]
+        words += ["--lrs", written_rates(self.rates), "--seeds", str(len(self.seeds))]
+        words += ["--seed", str(self.seeds[0])] if self.seeds[0] else []
+        words += ["--steps", str(self.steps)]
+        words += ["--schedule", self.schedule] if self.schedule != "constant" else []
+        return shlex.join(words)
 
 
 @told
@@ -218,16 +235,31 @@ class Comparison:
         directory.mkdir(parents=True, exist_ok=True)
         config = directory / "config.json"
         config.write_text(json.dumps(self.config(), indent=2) + "\n", encoding="utf-8")
+        answer = directory / "summary.json"
+        answer.write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
         pictures = plots.draw_all(self)
-        written = [self.to_csv(directory / "results.csv"), config]
+        written = [self.to_csv(directory / "results.csv"), config, answer]
         for name, figure in pictures.items():
             for suffix in ("png", "svg"):
                 written.append(directory / f"{name}.{suffix}")
-                plots.write(figure, written[-1])
+                plots.write(figure, written[-1], self.headline())
         page = directory / "report.html"
         drawings = {name: (directory / f"{name}.svg").read_text("utf-8") for name in pictures}
-        page.write_text(report.page(self, drawings), encoding="utf-8")
+        narrow = {name: plots.text(f) for name, f in plots.draw_all(self, plots.NARROW).items()}
+        page.write_text(report.page(self, drawings, narrow), encoding="utf-8")
         return [page, *written]
+
+
+def written_rates(rates: np.ndarray) -> str:
+    """Learning rates as people write them: a range where they are one, else a list.
+
+    >>> written_rates(np.geomspace(1e-4, 1, 17)), written_rates(np.array([0.1, 0.3]))
+    ('0.0001:1:17', '0.1,0.3')
+    """
+    low, high, count = float(rates[0]), float(rates[-1]), len(rates)
+    if count > 2 and np.allclose(rates, np.geomspace(low, high, count), rtol=1e-6, atol=0):
+        return f"{low:.8g}:{high:.8g}:{count}"
+    return ",".join(f"{rate:.8g}" for rate in rates)
 
 
 def digits(number: float, count: int) -> str:

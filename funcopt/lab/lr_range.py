@@ -252,10 +252,12 @@ class RangeTest:
         warning = f"; {self.warning}" if self.warning else ""
         if self.suggestion is None:
             return f"No suggestion: {self.reason}{warning}."
+        low, high = min(self.by_convention.values()), max(self.by_convention.values())
+        what = f"{self.what}: " if self.what else ""
         return (
-            f"suggested learning rate {self.suggestion:.2g} for a schedule that decays, "
-            f"{self.constant:.2g} for a constant rate; by {self.convention}, where the four "
-            f"conventions are {self.disagreement:.1f} decades apart{warning}"
+            f"{what}suggested learning rate {self.suggestion:.2g} for a schedule that decays, "
+            f"{self.constant:.2g} for a constant rate; by {self.convention}, all four conventions "
+            f"lie between {low:.2g} and {high:.2g}{warning}"
         )
 
     def table(self):

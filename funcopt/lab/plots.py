@@ -1,6 +1,8 @@
 """Pictures of what the lab found. matplotlib is imported here and in `rescue_plots`."""
 
+import io
 import math
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +25,7 @@ from .verdict import best_index, final_losses, middle, valley
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow is too pale for lines.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X", "h"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "h", "<", ">", "p", "d", "8", "H", "1", "2"]
 DASHES = ["-", "--", ":"]
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
@@ -52,24 +54,50 @@ def on(ax: Axes | None, draw: Callable[[Axes, T], None], what: T) -> Axes:
     return ax
 
 
-def blank() -> Figure:
-    return Figure(figsize=(8.0, 4.6), layout="constrained")
+WIDE, NARROW = (8.0, 4.6), (4.3, 5.4)  # inches; the latter is read on a phone
 
 
-def draw_all(comparison: Comparison) -> dict[str, Figure]:
+def blank(size: tuple[float, float] = WIDE) -> Figure:
+    return Figure(figsize=size, layout="constrained")
+
+
+def is_narrow(ax: Axes) -> bool:
+    """Whether there is no room beside the axes."""
+    return inches(ax) < 6
+
+
+def inches(ax: Axes) -> float:
+    """How wide the axes are with what belongs to them: a figure, or its part of one."""
+    figure = ax.get_figure()
+    assert figure is not None
+    width = float(figure.get_figure(root=True).get_size_inches()[0])
+    return width if len(figure.axes) == 1 else width * ax.get_position().width
+
+
+def draw_all(comparison: Comparison, size: tuple[float, float] = WIDE) -> dict[str, Figure]:
     """The three pictures of a comparison, by the name of their files."""
     pictures = {"loss_by_rate": valleys, "learning_curves": curves, "forgiveness": forgiveness}
-    figures = {name: blank() for name in pictures}
+    figures = {name: blank(size) for name in pictures}
     for name, draw in pictures.items():
         with matplotlib.rc_context(STYLE):
             draw(figures[name].subplots(), comparison)
     return figures
 
 
-def write(figure: Figure, path: Path) -> None:
+def write(figure: Figure, path: Path, title: str = "") -> None:
+    """Write a picture; `title`, what it says, is kept among its metadata."""
     with matplotlib.rc_context(STYLE):
-        dated = {"Date": None, "Creator": None} if path.suffix == ".svg" else {}
-        figure.savefig(path, dpi=110, metadata=dated)
+        svg = {"Date": None, "Creator": None}
+        metadata = svg if path.suffix == ".svg" else {"Title": title} if title else {}
+        figure.savefig(path, dpi=110, metadata=metadata)
+
+
+def text(figure: Figure) -> str:
+    """A picture as the text of an SVG file."""
+    file = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()
 
 
 def look(comparison: Comparison, label: str) -> dict:
@@ -108,7 +136,7 @@ def valleys(ax: Axes, comparison: Comparison) -> None:
     shape = comparison.plan.schedule
     ax.set_xlabel("learning rate" if shape == "constant" else f"peak learning rate ({shape})")
     headline(ax, *comparison.headline().split("; "), under=comparison.plan.description())
-    legend(ax, comparison)
+    legend(ax)
 
 
 def curves(ax: Axes, comparison: Comparison) -> None:
@@ -131,7 +159,7 @@ def curves(ax: Axes, comparison: Comparison) -> None:
     loss_axis(ax, "training loss")
     ax.set_xlabel("step")
     headline(ax, fastest(comparison), under="each optimizer at its best learning rate")
-    legend(ax, comparison)
+    legend(ax)
 
 
 def thinned(at: np.ndarray, runs: np.ndarray, most: int = 25) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +175,8 @@ def forgiveness(ax: Axes, comparison: Comparison) -> None:
     for place, verdict in enumerate(order):
         color = look(comparison, verdict.label)["color"]
         ax.barh(place, verdict.decades, color=color, height=0.62)
-        text = f" {verdict.decades:.1f} decades: a factor of {factor(10**verdict.decades)}"
-        text = text if verdict.decades > 0 else " none"
+        text = f"  {verdict.decades:.1f}, or × {factor(10**verdict.decades)}"
+        text = text if verdict.decades > 0 else "  none"
         ax.annotate(text, (verdict.decades, place), va="center", fontsize=8.5, color="0.25")
     ax.set_yticks(range(len(order)), [verdict.label for verdict in order])
     ax.set_xlim(0, 1.45 * max(order[-1].decades, 0.1))
@@ -169,9 +197,10 @@ def factor(number: float) -> str:
 
 
 def headline(ax: Axes, title: str, *more: str, under: str) -> None:
-    """The answer as the title, and below it in grey what it is about."""
-    lines = [*more, under]
-    ax.set_title(title, pad=9 + 13 * len(lines))
+    """The answer as the title, and below it in grey what it is about; no line is too long."""
+    room = 72 * inches(ax) - 50  # points from where the title begins
+    lines = [line for text in (*more, under) for line in textwrap.wrap(text, int(room / 5.0))]
+    ax.set_title("\n".join(textwrap.wrap(title, int(room / 6.6))), pad=9 + 13 * len(lines))
     ax.annotate("\n".join(lines), (0, 1), xycoords="axes fraction", xytext=(0, 7),
                 textcoords="offset points", fontsize=9, color="0.35",
                 linespacing=1.35)  # fmt: skip
@@ -180,9 +209,10 @@ def headline(ax: Axes, title: str, *more: str, under: str) -> None:
 def level(ax: Axes, height: float, text: str, *, below: bool = False) -> None:
     """A dashed line across the axes with a small note on it."""
     ax.axhline(height, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    ax.annotate(text, (0.005, height), xycoords=("axes fraction", "data"),
-                xytext=(0, -3 if below else 3), va="top" if below else "bottom",
-                textcoords="offset points", fontsize=8, color="0.4")  # fmt: skip
+    ax.annotate(text, (0.0, height), xycoords=("axes fraction", "data"),
+                xytext=(6, -3 if below else 3), va="top" if below else "bottom",
+                textcoords="offset points", fontsize=8, color="0.35", zorder=6,
+                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5})  # fmt: skip
 
 
 def fastest(comparison: Comparison) -> str:
@@ -205,11 +235,19 @@ def loss_axis(ax: Axes, name: str) -> None:
     ax.set_axisbelow(True)
 
 
-def legend(ax: Axes, comparison: Comparison) -> None:
+def legend(ax: Axes) -> None:
     """The optimizers from best to worst, outside the axes so that no curve is hidden."""
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.0, 0.5),
-              title="best first", alignment="left")  # fmt: skip
+    outside(ax, handles[::-1], labels[::-1], title="best first")
+
+
+def outside(ax: Axes, handles: list, labels: list, *, title: str) -> None:
+    """A legend beside the axes, or below them where there is no room."""
+    wide = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    columns = 2 if max(map(len, labels), default=0) < 20 else 1
+    narrow = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.14), "ncols": columns}
+    ax.legend(handles, labels, title=title, alignment="left",
+              **(narrow if is_narrow(ax) else wide))  # fmt: skip
 
 
 def state_sizes(ax: Axes, catalogue: Catalogue) -> None:
@@ -251,30 +289,57 @@ def response(ax: Axes, name: str) -> None:
 
 
 def range_test(ax: Axes, test: RangeTest) -> None:
-    """Raw losses in grey, smoothed ones in blue, and a line at each suggestion."""
+    """Raw losses in grey, smoothed ones in blue with their median, and the suggestions."""
+    ended = np.where(test.diverged_at < 0, len(test.rates), test.diverged_at)
+    before = np.arange(len(test.rates)) < ended[:, None]
+    shown = np.where(before, test.losses, np.nan)
     for curve in test.losses:
-        ax.plot(test.rates, curve, color="0.8", linewidth=0.8, zorder=1)
+        ax.plot(test.rates, curve, color="0.82", linewidth=0.7, zorder=1)
+    many = len(test.smoothed) > 1
     for curve in test.smoothed:
-        ax.plot(test.rates, curve, color=COLOURS[0], linewidth=1.4, alpha=0.8, zorder=2)
-    for colour, dash, (name, rate) in zip(
-        COLOURS[1:], [*DASHES, "-."], test.by_convention.items(), strict=False
-    ):
-        width = 2.0 if name == test.convention else 1.2
-        label = f"{name} {rate:.2g}"
-        ax.axvline(rate, color=colour, linestyle=dash, linewidth=width, label=label, zorder=3)
-    known = test.smoothed[np.isfinite(test.smoothed)]
-    if known.size:
-        low, high = float(known.min()), float(known.max())
-        room = 0.1 * (high - low) or 0.1 * abs(high) or 0.1
-        ax.set_ylim(low - 2 * room, high + 2 * room)
+        width, alpha = (0.8, 0.45) if many else (2.2, 1.0)
+        ax.plot(test.rates, curve, color=COLOURS[0], linewidth=width, alpha=alpha, zorder=2)
+    if many:
+        ax.plot(test.rates, median_while_most_go_on(test.smoothed), color=COLOURS[0],
+                linewidth=2.2, zorder=3)  # fmt: skip
+    if test.suggestion is not None and test.constant is not None:
+        lines = [
+            (test.suggestion, "-", 2.4, f"{test.suggestion:.2g}, decaying ({test.convention})"),
+            (test.constant, "--", 2.0, f"{test.constant:.2g}, constant"),
+        ]
+        for rate, dash, width, label in lines:
+            ax.axvline(rate, color=COLOURS[1], linestyle=dash, linewidth=width, label=label,
+                       zorder=4)  # fmt: skip
+        others = [each for each in test.by_convention.items() if each[0] != test.convention]
+        for place, (name, rate) in enumerate(others):
+            # Short and of unequal heights, since two of them are often at the same rate.
+            ax.axvline(rate, 0, 0.22 - 0.06 * place, color=COLOURS[2 + place], linewidth=2.0,
+                       marker=MARKERS[place], markevery=[1], label=f"{rate:.2g} by {name}",
+                       zorder=4)  # fmt: skip
+    raw, smoothed = shown[np.isfinite(shown)], test.smoothed[np.isfinite(test.smoothed)]
+    if smoothed.size:
+        # Single batches on the way to the divergence are far above all that is to be read.
+        low = float(min(raw.min(), smoothed.min()))
+        high = float(max(np.quantile(raw, 0.97), smoothed.max()))
+        room = 0.05 * (high - low) or 0.1 * abs(high) or 0.1
+        ax.set_ylim(low - room, high + room)
     ax.set_xscale("log")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("training loss")
-    answer = test.headline().split("; ")
-    headline(ax, answer[0][:1].upper() + answer[0][1:], *answer[1:],
-             under="grey: each batch; blue: smoothed, until the loss diverges")  # fmt: skip
+    answer, *more = test.headline().split("; ")
+    runs = "blue: smoothed" if not many else f"blue: smoothed, {len(test.losses)} seeds and median"
+    headline(ax, answer[:1].upper() + answer[1:] if not test.what else answer, *more,
+             under=f"grey: each batch; {runs}, until the loss diverges")  # fmt: skip
     if test.by_convention:
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="suggestions")
+        outside(ax, *ax.get_legend_handles_labels(), title="suggestions")
+
+
+def median_while_most_go_on(curves: np.ndarray) -> np.ndarray:
+    """The median over seeds, NaN where most have none."""
+    most = 2 * np.isfinite(curves).sum(axis=0) > len(curves)
+    middle = np.full(curves.shape[1], np.nan)
+    middle[most] = np.nanmedian(curves[:, most], axis=0)
+    return middle
 
 
 def swept(ax: Axes, what: Swept) -> None:
@@ -319,4 +384,9 @@ def schedule_curves(ax: Axes, what: ScheduleCurves) -> None:
     ax.set_xlabel("step")
     ax.set_ylabel("learning rate")
     ax.set_ylim(bottom=min(0.0, float(what.rates.min())))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(3, len(what.labels)))
+    peak = f"the highest rate is {float(what.rates.max()):.3g}"
+    one = len(what.labels) == 1
+    title = what.labels[0] if one else f"{len(what.labels)} schedules"
+    headline(ax, f"{title} over {what.steps:,} steps", under=peak)
+    if not one:
+        outside(ax, *ax.get_legend_handles_labels(), title="schedules")

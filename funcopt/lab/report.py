@@ -2,10 +2,11 @@
 
 import importlib.resources
 import json
-import re
+from collections.abc import Mapping
 from html import escape
 from string import Template
 
+from ..svg import inline
 from .comparison import Comparison
 from .tables import footnotes, header, row
 
@@ -26,13 +27,12 @@ READING = (
 )
 
 
-def page(comparison: Comparison, drawings: dict[str, str]) -> str:
-    """The page; `drawings` are the SVG pictures by name."""
+def page(
+    comparison: Comparison, wide: Mapping[str, str], narrow: Mapping[str, str] | None = None
+) -> str:
+    """The page; `wide` are the SVG pictures by name, `narrow` the same for a phone."""
     template = importlib.resources.files("funcopt.lab") / "report.html"
-    pictures = (
-        f'<h2>{escape(CAPTIONS[name])}</h2>\n<div class="card">{inline(svg)}</div>'
-        for name, svg in drawings.items()
-    )
+    pictures = (section(name, wide[name], (narrow or {}).get(name)) for name in wide)
     return Template(template.read_text("utf-8")).substitute(
         title=escape(f"funcopt: {comparison.task.name}"),
         headline=escape(comparison.headline()),
@@ -44,22 +44,37 @@ def page(comparison: Comparison, drawings: dict[str, str]) -> str:
         notes="\n".join(f'<p class="soft">{escape(note)}</p>' for note in footnotes(comparison)),
         pictures="\n".join(pictures),
         reading=escape(READING),
+        command=escape(comparison.plan.command()),
         config=escape(json.dumps(comparison.config(), indent=2)),
     )
 
 
-def inline(svg: str) -> str:
-    """An SVG file as an element of a page: without prologue and without metadata."""
-    svg = svg[svg.index("<svg") :]
-    return re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+def section(name: str, wide: str, narrow: str | None) -> str:
+    """A picture below its question, in the form that fits the screen."""
+    said = CAPTIONS[name]
+    if narrow is None:
+        drawn = f'<div class="card picture">{inline(wide, said)}</div>'
+    else:
+        drawn = "\n".join(
+            f'<div class="card picture {form}">{inline(svg, said)}</div>'
+            for form, svg in (("wide", wide), ("narrow", narrow))
+        )
+    return f"<section>\n<h2>{escape(said)}</h2>\n{drawn}\n</section>"
 
 
 def ranking(comparison: Comparison) -> str:
     """The ranking as an HTML table."""
-    heads = "".join(f"<th>{escape(name)}</th>" for name in header(comparison))
+    names = [escape(name) for name in header(comparison)]
+    heads = "".join(f'<th scope="col">{name}</th>' for name in names)
     lines = []
     for place, verdict in enumerate(comparison.verdicts, start=1):
         cells = (escape(str(cell)) for cell in row(comparison, verdict, place))
-        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        said = (
+            f'<td data-name="{name}" data-place="{place}">{cell}</td>'
+            if name == "optimizer"
+            else f'<td data-name="{name}">{cell}</td>'
+            for name, cell in zip(names, cells, strict=True)
+        )
+        lines.append(f"<tr>{''.join(said)}</tr>")
     rows = "\n".join(lines)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}\n</tbody></table>"
