@@ -245,6 +245,41 @@ def torch_optimizers() -> str:
     return f"{table(head, rows.values())}\nFrozen with {frozen['made_with']}.\n"
 
 
+def reference() -> str:
+    """Every public name in groups, with its arguments and its first line."""
+    from funcopt.lab.catalogue import GROUPS, catalogue, public
+
+    things, lines = public(), []
+    for kind, entries in catalogue().groups.items():
+        rows = [
+            [f"`{called(entry.name, things[entry.name])}`", entry.summary, entry.paper]
+            for entry in entries
+        ]
+        head = ["name", "what it is", "paper"]
+        if not any(entry.paper for entry in entries):
+            head, rows = head[:2], [row[:2] for row in rows]
+        rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+        lines.append(f"## {kind.capitalize()}: {GROUPS[kind]}\n\n{table(head, rows)}")
+    return "\n".join(lines)
+
+
+def called(name: str, thing) -> str:
+    """A name with its arguments and their defaults; of a class the name only."""
+    if not inspect.isfunction(thing):
+        return name
+    parts, seen = [], False
+    for each in inspect.signature(thing).parameters.values():
+        if each.kind is each.KEYWORD_ONLY and not seen:
+            parts.append("*")
+            seen = True
+        star = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        seen = seen or star == "*"
+        said = each.default.__name__ if callable(each.default) else repr(each.default)
+        default = "" if each.default is each.empty else f"={said}"
+        parts.append(f"{star}{each.name}{default}")
+    return f"{name}({', '.join(parts)})"
+
+
 def guarded_step() -> str:
     """What a guard, a monitor and an accumulation cost, from benchmarks/guarded_step.py."""
     report = json.loads((RESULTS / "guarded_step.json").read_text())
@@ -451,6 +486,7 @@ REGIONS = {
     "schedules": schedules,
     "torch_schedulers": torch_schedulers,
     "torch_optimizers": torch_optimizers,
+    "reference": reference,
 }
 
 

@@ -107,6 +107,19 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
+def anchors(page):
+    """What a link may say after `#`: the headings, as GitHub spells them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_headings(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text()):
+        if "://" not in target:
+            assert anchor in anchors(page.parent / target if target else page), target
+
+
 def test_marked_regions_are_up_to_date():
     check = [sys.executable, "docs/fill_numbers.py", "--check"]
     said = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
@@ -129,3 +142,24 @@ def test_named_tests_exist():
     for page in PAGES:
         named = set(re.findall(r"`(test_\w+)`", page.read_text()))
         assert named <= there, f"{page.name} names {sorted(named - there)}"
+
+
+# torch.optim.__all__ and torch.optim.lr_scheduler.__all__ of torch 2.13, the base classes aside.
+PYTORCH = """
+    Adadelta Adafactor Adagrad Adam AdamW Adamax ASGD LBFGS Muon NAdam RAdam RMSprop Rprop SGD
+    SparseAdam swa_utils
+    LambdaLR MultiplicativeLR StepLR MultiStepLR ConstantLR LinearLR ExponentialLR SequentialLR
+    CosineAnnealingLR ChainedScheduler ReduceLROnPlateau CyclicLR CosineAnnealingWarmRestarts
+    OneCycleLR PolynomialLR
+    clip_grad_norm_ clip_grad_value_ GradScaler autocast
+"""
+
+
+def test_everything_of_pytorch_has_a_counterpart_or_a_word():
+    rows = [
+        line.split("|")[1]
+        for line in (ROOT / "docs" / "from_pytorch.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    said = {word for row in rows for word in re.findall(r"\w+", row)}
+    assert set(PYTORCH.split()) - said == set()

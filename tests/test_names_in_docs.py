@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import optax
 import pytest
 
@@ -30,10 +31,11 @@ each_page = pytest.mark.parametrize(
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 SOURCES = [*ROOT.glob("funcopt/**/*.py"), *ROOT.glob("funcopt_cli/*.py")]
-PLACES = (funcopt, funcopt.lab, funcopt.schedules, funcopt.value, optax, optax.contrib, jax)
-# What is not installed here: PyTorch, the words for its objects, and loggers.
+PLACES = (funcopt, funcopt.lab, funcopt.schedules, funcopt.value, optax, optax.contrib, jax, jnp)
+# What is not installed here: PyTorch, the words for its objects, loggers; and
+# what only a call inside of JAX names.
 FOREIGN = {
-    *("torch", "tensorboardX", "wandb"),
+    *("torch", "tensorboardX", "wandb", "check_vma"),
     *("optimizer", "scheduler", "scaler", "model", "clip_grad_norm_", "clip_grad_value_"),
     *("autocast", "DistributedDataParallel", "requires_grad_", "zero_grad", "param_groups"),
     *("state_dict", "load_state_dict", "backward", "alpha", "dampening", "maximize", "foreach"),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import jax
 
@@ -167,6 +167,8 @@ def schedules() -> dict[str, Callable[..., Any]]:
 
 
 def first_line(thing: Any) -> str:
+    if get_origin(thing) is Annotated:  # whose own text is that of typing
+        return f"Marks a slot as {thing.__metadata__[0]}, which says how it may be stored."
     text = getattr(thing, "__doc__", None) or ""
     return inspect.cleandoc(text).split("\n")[0]
 
