@@ -2,9 +2,12 @@
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import optax
 
 import funcopt
 
@@ -84,19 +87,101 @@ def split_call(call: str) -> tuple[str, dict[str, Any]]:
     return tree.func.id, settings
 
 
-def candidates(given: Iterable[str] | Mapping[str, Callable[[Any], Any]]) -> list[Candidate]:
-    """Candidates from names and calls, or from a mapping of labels to functions of the rate."""
+Optimizer = str | Factory | optax.GradientTransformation
+Given = Optimizer | Iterable[Optimizer] | Mapping[str, Optimizer]
+
+
+def candidates(given: Given) -> list[Candidate]:
+    """Candidates from names, calls, functions of the rate and transformations, or a mapping of
+    labels to them; each is made once, to see that it can be.
+    """
     if isinstance(given, Mapping):
-        found = [Candidate(label, make) for label, make in given.items()]
+        found = [labelled(str(label), each) for label, each in given.items()]
     else:
-        found = [parse(call) for call in ([given] if isinstance(given, str) else given)]
+        alone = isinstance(given, str | optax.GradientTransformation) or callable(given)
+        if not alone and not isinstance(given, Iterable):
+            raise TypeError(f"optimizers: {given!r} given, expected {EXPECTED}.")
+        several: Any = [given] if alone else given
+        each_one = list(several)
+        found = [labelled(label, x) for label, x in zip(names(each_one), each_one, strict=True)]
     labels = [candidate.label for candidate in found]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
     if repeated:
-        raise ValueError(f"optimizers: {', '.join(repeated)} given more than once; name each once.")
+        raise ValueError(
+            f"optimizers: {', '.join(repeated)} given more than once; name each once, or give a "
+            "dict with a label of its own for each."
+        )
     if not found:
         raise ValueError("optimizers: none given; name at least one, such as adam.")
     return found
+
+
+EXPECTED = (
+    "a name or a call such as 'sgd(momentum=0.9)', a function of the learning rate such as "
+    "optax.adam, or a transformation of funcopt"
+)
+
+
+def labelled(label: str, given: Any) -> Candidate:
+    """A candidate from one of what may be given, tried out."""
+    if isinstance(given, str):
+        return Candidate(label, parse(given).make)
+    make = factory(f"optimizers: {label!r}", given)
+    try:
+        made = make(1e-3)
+    except Exception as error:
+        error.add_note(f"This came from the optimizer {label!r}, called with a rate of 0.001.")
+        raise
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(
+            f"optimizers: {label!r} returned {made!r} for a learning rate, expected a gradient "
+            "transformation."
+        )
+    return Candidate(label, make)
+
+
+def factory(where: str, given: Any) -> Callable[[Any], Any]:
+    """A function of the learning rate, from one or from a transformation whose rate is replaced."""
+    if isinstance(given, funcopt.GradientTransformation):
+        funcopt.with_rate(given, 1e-3, keep_ratios=True)
+        return lambda rate: funcopt.with_rate(given, rate, keep_ratios=True)
+    if isinstance(given, optax.GradientTransformation) or not callable(given):
+        raise TypeError(
+            f"{where}: {given!r} given, whose learning rate cannot be replaced; expected a "
+            "transformation of funcopt, or a function of the rate such as lambda rate: "
+            "optax.adam(rate)."
+        )
+    return given
+
+
+def names(given: Sequence[Any]) -> list[str]:
+    """The labels of a list: calls without their rate, functions by their name.
+
+    Where two have the same name, the package of one that is not funcopt's stands before it.
+
+    >>> names([optax.adam, "adam", funcopt.sgd(0.1, momentum=0.9)])
+    ['optax.adam', 'adam', 'sgd(momentum=0.9)']
+    """
+    short = [name(each) for each in given]
+    found = []
+    for each, own in zip(given, short, strict=True):
+        package = str(getattr(each, "__module__", "")).split(".")[0]
+        foreign = callable(each) and package not in ("funcopt", "__main__", "")
+        found.append(f"{package}.{own}" if foreign and short.count(own) > 1 else own)
+    return found
+
+
+SENTINEL = 0.123456789
+
+
+def name(given: Any) -> str:
+    """What one optimizer is called."""
+    if isinstance(given, str):
+        return given.replace(" ", "")
+    if isinstance(given, funcopt.GradientTransformation):
+        told = repr(funcopt.with_rate(given, SENTINEL, keep_ratios=True))
+        return re.sub(rf"learning_rate={SENTINEL}(, )?", "", told).replace("()", "")
+    return str(getattr(given, "__name__", type(given).__name__))
 
 
 def constant(rate, steps: int):

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,13 +10,14 @@ import numpy as np
 
 import funcopt
 
-from .candidates import SCHEDULES, candidates
+from .candidates import SCHEDULES, Given, candidates
 from .comparison import Comparison, Plan
 from .grid import parse_rates, parse_seeds
 from .names import look_up
 from .progress import Event, Watcher
+from .ready import ready
 from .sweep import bench, sweep
-from .tasks import Task, get_task
+from .task import Task
 
 LRS = "1e-4:1:17"  # quarter decades
 DEMO = (
@@ -32,7 +33,7 @@ DEMO = (
 
 
 def compare(
-    optimizers: Iterable[str] | Mapping[str, Callable[[Any], Any]],
+    optimizers: Given,
     *,
     task: str | Task = "digits",
     lrs: str | Sequence[float] = LRS,
@@ -49,9 +50,11 @@ def compare(
     sees the same batches. A run has diverged when a loss is not finite, or when it ends twice as
     bad as both guessing and its own start; it counts as infinitely bad.
 
-    - `optimizers`: names and calls (`"adam"`, `"sgd(momentum=0.9)"`), or a mapping of labels to
-      functions `learning_rate -> transformation`, where the rate may be a schedule.
-    - `task`: a name in `funcopt.lab.TASKS`, or a `Task`.
+    - `optimizers`: names and calls (`"adam"`, `"sgd(momentum=0.9)"`), functions
+      `learning_rate -> transformation` (`optax.adam`), where the rate may be a schedule, and
+      funcopt's transformations, whose rate is replaced as by `funcopt.with_rate`; or a mapping of
+      labels to any of these.
+    - `task`: a name in `funcopt.lab.TASKS`, or a `Task`, which is checked first.
     - `lrs`: `"low:high:count"` (evenly spaced logarithms), `"0.1,0.2"`, or a sequence; positive.
     - `seeds`: how many, counted from 0, or the seeds themselves.
     - `schedule`: how the rate moves over the steps: `"constant"` (as None), `"linear"`,
@@ -60,7 +63,8 @@ def compare(
     - `progress`: called with an `Event` now and then.
 
     A `KeyboardInterrupt` ends the comparison early; the record holds what was done until then
-    and its `interrupted` is true. Raises `ValueError` for names that do not exist.
+    and its `interrupted` is true. Raises `ValueError` for names that do not exist, and `TypeError`
+    for what is no optimizer, before anything is compiled.
 
     >>> found = compare(["sgd", "adam"], task="linear_regression", lrs="0.01,0.1", steps=100)
     >>> [verdict.label for verdict in found.verdicts]
@@ -71,7 +75,7 @@ def compare(
 
 
 def plan(
-    optimizers: Iterable[str] | Mapping[str, Callable[[Any], Any]],
+    optimizers: Given,
     *,
     task: str | Task = "digits",
     lrs: str | Sequence[float] = LRS,
@@ -85,7 +89,7 @@ def plan(
     name = schedule or "constant"
     look_up("schedule", name, SCHEDULES)
     return Plan(
-        task=get_task(task) if isinstance(task, str) else task,
+        task=ready(task),
         candidates=tuple(candidates(optimizers)),
         rates=parse_rates(lrs),
         seeds=parse_seeds(seeds),

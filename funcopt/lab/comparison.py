@@ -16,7 +16,7 @@ from .candidates import Candidate
 from .sweep import Sweep
 from .tasks import TASKS, Task
 from .told import told
-from .verdict import Verdict, best_index, judge, steps_to
+from .verdict import Verdict, best_index, cap, judge, steps_to, valley
 
 COLUMNS = [
     "optimizer",
@@ -119,6 +119,12 @@ class Comparison:
         """Who cannot be told from the winner: their median is within the winner's range."""
         first, *others = self.verdicts
         return [v for v in others if v.steps == first.steps and v.loss.median <= first.loss.high]
+
+    @functools.cached_property
+    def cap(self) -> float:
+        """The loss above which losses are drawn as if they were there."""
+        found = [valley(sweep) for sweep in self.sweeps]
+        return cap(self.task.chance, np.concatenate([np.zeros(0), *found]))
 
     @property
     def has_accuracy(self) -> bool:

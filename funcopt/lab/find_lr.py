@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import funcopt
 
 from ..given import trained
 from ..rate import nested
 from .batches import batch_at, finite, is_function, stacked
-from .candidates import parse
+from .candidates import factory, parse
 from .grid import parse_seeds
 from .lr_range import CONVENTIONS, DEFAULT, FEWEST, RangeTest, nothing, read, track
 from .names import look_up
@@ -192,17 +191,7 @@ def in_an_update(tx: Any) -> int:
 
 def as_factory(tx: Any) -> Callable[[Any], Any]:
     """A function of the learning rate that makes `tx` with it."""
-    if isinstance(tx, str):
-        return parse(tx).make
-    if isinstance(tx, funcopt.GradientTransformation):
-        funcopt.with_rate(tx, 1e-3, keep_ratios=True)
-        return lambda rate: funcopt.with_rate(tx, rate, keep_ratios=True)
-    if isinstance(tx, optax.GradientTransformation) or not callable(tx):
-        raise TypeError(
-            f"tx: {tx!r} given, whose learning rate cannot be replaced; expected a transformation "
-            "of funcopt, or a function of the rate such as lambda rate: optax.adam(rate)."
-        )
-    return tx
+    return parse(tx).make if isinstance(tx, str) else factory("tx", tx)
 
 
 def check(lr_min: float, lr_max: float, steps: int, smooth: float, stop_factor: float) -> None:

@@ -112,7 +112,7 @@ def look(comparison: Comparison, label: str) -> dict:
 
 def valleys(ax: Axes, comparison: Comparison) -> None:
     """Final loss against learning rate: median line, band over seeds, star at the best."""
-    cap = comparison.task.chance
+    cap = comparison.cap
     first = comparison.verdicts[0]
     for verdict in reversed(comparison.verdicts):
         sweep = comparison.sweep(verdict.label)
@@ -128,7 +128,7 @@ def valleys(ax: Axes, comparison: Comparison) -> None:
             at = (sweep.rates[best], line[best])
             size = 260 if verdict is first else 110
             ax.scatter(*at, s=size, marker="*", color=style["color"], edgecolor="white", zorder=5)
-    level(ax, cap, "guessing: worse runs are drawn here, diverged ones as ×")
+    level(ax, cap, capped(comparison.task.chance))
     if comparison.task.optimum is not None and comparison.task.scored == "training objective":
         level(ax, comparison.task.optimum, f"optimum {comparison.task.optimum:.3g}", below=True)
     ax.set_xscale("log")
@@ -141,7 +141,8 @@ def valleys(ax: Axes, comparison: Comparison) -> None:
 
 def curves(ax: Axes, comparison: Comparison) -> None:
     """Training loss of each optimizer at its best rate: median line, band over seeds."""
-    cap = comparison.task.chance
+    known = comparison.task.chance is not None
+    top = 4 * comparison.cap if known else highest(comparison)
     for verdict in reversed(comparison.verdicts):
         sweep = comparison.sweep(verdict.label)
         runs = comparison.best_curve(sweep)
@@ -149,13 +150,14 @@ def curves(ax: Axes, comparison: Comparison) -> None:
             continue
         at, runs = thinned(sweep.at, np.where(np.isfinite(runs), runs, np.inf))
         style = look(comparison, sweep.label)
-        low, high = (np.minimum(edge, 4 * cap) for edge in (runs.min(0), runs.max(0)))
+        low, high = (np.minimum(edge, top) for edge in (runs.min(0), runs.max(0)))
         ax.fill_between(at, low, high, color=style["color"], alpha=0.08, linewidth=0)
-        line = np.minimum(middle(runs), 4 * cap)
+        line = np.minimum(middle(runs), top)
         label = f"{sweep.label} at {verdict.best_rate:.2g}"
         ax.plot(at, line, label=label, markevery=4, markersize=4, linewidth=1.6, **style)
     target = comparison.task.target
-    level(ax, target, f"target {target:.3g}")
+    if target is not None:
+        level(ax, target, f"target {target:.3g}")
     loss_axis(ax, "training loss")
     ax.set_xlabel("step")
     headline(ax, fastest(comparison), under="each optimizer at its best learning rate")
@@ -215,7 +217,23 @@ def level(ax: Axes, height: float, text: str, *, below: bool = False) -> None:
                 bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5})  # fmt: skip
 
 
+def capped(chance: float | None) -> str:
+    """What the dashed line stands for."""
+    if chance is None:
+        return "diverged runs are drawn here as ×"
+    return "guessing: worse runs are drawn here, diverged ones as ×"
+
+
+def highest(comparison: Comparison) -> float:
+    """The largest finite training loss at the best rates."""
+    curves = [comparison.best_curve(sweep) for sweep in comparison.sweeps]
+    found = [curve[np.isfinite(curve)] for curve in curves if curve is not None]
+    return float(max((each.max() for each in found if each.size), default=1.0))
+
+
 def fastest(comparison: Comparison) -> str:
+    if comparison.task.target is None:
+        return "Training loss over the steps"
     reached = [v for v in comparison.verdicts if v.steps_to_target is not None]
     if not reached:
         return f"No optimizer reaches a training loss of {comparison.task.target:.3g}"
@@ -226,10 +244,11 @@ def fastest(comparison: Comparison) -> str:
 
 
 def loss_axis(ax: Axes, name: str) -> None:
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    if ax.dataLim.y0 > 0:  # a loss that is no positive number has no logarithm
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_ylabel(name)
     ax.grid(axis="y", color="0.92", linewidth=0.7)
     ax.set_axisbelow(True)
@@ -344,14 +363,14 @@ def median_while_most_go_on(curves: np.ndarray) -> np.ndarray:
 
 def swept(ax: Axes, what: Swept) -> None:
     """Loss against the one hyperparameter that was swept, or in colours against the first two."""
-    losses = np.minimum(what.losses, what.chance)
+    losses = np.minimum(what.losses, what.cap)
     lost = ~np.isfinite(what.losses)
     first = what.points[:, 0]
     if len(what.names) == 1:
         order = np.argsort(first)
         ax.plot(first[order], losses[order], color=COLOURS[0], marker="o", markersize=4)
         ax.plot(first[lost], losses[lost], "x", color=COLOURS[1])
-        level(ax, what.chance, "guessing: worse runs are drawn here, diverged ones as ×")
+        level(ax, what.cap, capped(what.chance))
         loss_axis(ax, what.scored)
     else:
         second = what.points[:, 1]

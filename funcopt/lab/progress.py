@@ -20,7 +20,7 @@ class Event:
     step: int | None
     steps: int
     sweep: Sweep | None = None
-    target: float = 0.0
+    target: float | None = None
 
     @property
     def fraction(self) -> float:

@@ -180,6 +180,8 @@ def training(task: Task, make: Make, steps: int) -> Callable[..., Any]:
     and whether it was refused.
     """
 
+    verdict: Any = task.evaluate
+
     def one(seed, rate):
         start, data = jax.random.split(jax.random.key(seed))
         params = task.init(start)
@@ -196,7 +198,7 @@ def training(task: Task, make: Make, steps: int) -> Callable[..., Any]:
             return (params, state), (loss, norm, clipped, refused)
 
         carry, curves = jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))
-        return curves, task.evaluate(carry[0])
+        return curves, verdict(carry[0])
 
     return jax.jit(jax.vmap(one))
 

@@ -145,14 +145,15 @@ def title(ax: Axes, first: str, second: str) -> None:
 def by_rate(ax: Axes, found: Rescue) -> None:
     """The final loss at each rate that was tried, on the seeds for choosing."""
     chosen = [run for run in found.runs if len(run.rates)]
-    cap = 2 * found.task.chance
+    chance: Any = found.task.chance
+    cap = 2 * chance
     for run, colour in zip(chosen, COLOURS, strict=False):
         losses = np.minimum(run.choosing_losses, cap)
         ax.plot(run.rates, losses, "o-", color=colour, label=run.name, markersize=4)
         lost = ~np.isfinite(run.choosing_losses)
         ax.plot(run.rates[lost], losses[lost], "x", color=colour, markersize=9, zorder=5)
-    ax.axhline(found.task.chance, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-    ax.annotate("guessing", (0.99, found.task.chance), xycoords=("axes fraction", "data"),
+    ax.axhline(chance, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+    ax.annotate("guessing", (0.99, chance), xycoords=("axes fraction", "data"),
                 xytext=(0, 3), ha="right", textcoords="offset points", fontsize=8,
                 color="0.4")  # fmt: skip
     ax.set_xscale("log")

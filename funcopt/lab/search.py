@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optax
 
-from .candidates import SCHEDULES, Candidate, constant, optimizers, split_call
+import funcopt
+
+from .candidates import SCHEDULES, Candidate, constant, factory, optimizers, split_call
+from .candidates import name as name_of
 from .comparison import plural
 from .grid import parse_seeds
 from .names import look_up, unknown
 from .progress import Event, Watcher
+from .ready import ready
 from .sweep import Sweep, bench, prepare, train
-from .tasks import Task, get_task
+from .task import Task
 from .told import told
-from .verdict import middle
+from .verdict import cap, middle
 
 Values = str | Sequence[float]
 POINTS = 50  # how often progress is told
@@ -80,7 +85,7 @@ class Swept:
     rounds: int
     kept: dict[str, str]
     scored: str
-    chance: float
+    chance: float | None
     compile_seconds: float
     run_seconds: float
 
@@ -100,6 +105,11 @@ class Swept:
         if not np.isfinite(self.losses).any():
             return None
         return dict(zip(self.names, self.points[self.order[0]].tolist(), strict=True))
+
+    @property
+    def cap(self) -> float:
+        """The loss above which losses are drawn as if they were there."""
+        return cap(self.chance, self.losses)
 
     @property
     def best_loss(self) -> float:
@@ -164,7 +174,7 @@ class Swept:
 
 
 def sweep(
-    optimizer: str | Callable[..., Any],
+    optimizer: str | Callable[..., Any] | optax.GradientTransformation,
     over: Mapping[str, Values] | Values = "1e-4:1:17",
     *,
     task: str | Task = "digits",
@@ -181,8 +191,8 @@ def sweep(
     All settings and seeds are one compiled program, also where it is widened. Every setting of a
     seed starts from the same parameters and sees the same batches.
 
-    - `optimizer`: a name or a call (`"adamw"`, `"sgd(momentum=0.9)"`), or a function of what is
-      swept, by keywords, that returns a transformation.
+    - `optimizer`: a name or a call (`"adamw"`, `"sgd(momentum=0.9)"`), a transformation of
+      funcopt, or a function of what is swept, by keywords, that returns a transformation.
     - `over`: what is swept, `{"learning_rate": "1e-4:1:17", "weight_decay": [1e-4, 1e-2]}`: every
       combination of `low:high:count` (evenly spaced logarithms), comma lists or sequences.
       Without names it is the learning rate.
@@ -219,7 +229,7 @@ def sweep(
         return build(**chosen)
 
     generator = np.random.default_rng(draw)
-    task = get_task(task) if isinstance(task, str) else task
+    task = ready(task)
     shared = bench(task, settle(axes, samples, generator), parse_seeds(seeds), steps)
     done, kept = [], {}
 
@@ -245,8 +255,12 @@ def sweep(
         shared = replace(shared, rates=settle(axes, samples, generator))
 
 
-def builder(optimizer: str | Callable[..., Any]) -> tuple[str, Callable[..., Any]]:
+def builder(
+    optimizer: str | Callable[..., Any] | optax.GradientTransformation,
+) -> tuple[str, Callable[..., Any]]:
     """A label, and a function of keywords that makes the transformation and checks their names."""
+    if isinstance(optimizer, optax.GradientTransformation):
+        return name_of(optimizer), rebuilder(optimizer)
     if isinstance(optimizer, str):
         name, settings = split_call(optimizer)
         factory = look_up("optimizer", name, optimizers())
@@ -273,6 +287,23 @@ def builder(optimizer: str | Callable[..., Any]) -> tuple[str, Callable[..., Any
         return factory(**{**settings, **chosen})
 
     return label, build
+
+
+def rebuilder(tx: optax.GradientTransformation) -> Callable[..., Any]:
+    """A function of keywords that changes them in `tx`, its learning rate wherever it is."""
+    make = factory("optimizer", tx)
+    assert isinstance(tx, funcopt.GradientTransformation)
+    parameters = [*tx.arguments, "learning_rate"]
+
+    def build(**chosen: Any) -> Any:
+        for argument in chosen:
+            if argument not in parameters:
+                raise unknown(f"{tx.factory.__name__} argument", argument, parameters)
+        own = {name: x for name, x in chosen.items() if name != "learning_rate"}
+        changed = make(chosen["learning_rate"]) if "learning_rate" in chosen else tx
+        return changed.replace(**own) if own else changed
+
+    return build
 
 
 def parse_axis(name: str, given: Values, random: bool) -> Axis:

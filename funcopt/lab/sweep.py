@@ -78,7 +78,8 @@ def bench(task: Task, rates: np.ndarray, seeds: np.ndarray, steps: int) -> Bench
         return keys[:, 1], jax.tree.map(repeat, params)
 
     keys, params = jax.jit(start)(jnp.asarray(seeds, jnp.uint32))
-    evaluate = jax.jit(jax.vmap(jax.vmap(task.evaluate)))
+    verdict: Any = task.evaluate
+    evaluate = jax.jit(jax.vmap(jax.vmap(verdict)))
     return Bench(
         task=task,
         rates=rates,
@@ -230,8 +231,12 @@ def train(
     return record, done == shared.steps
 
 
-def diverged(curves, loss, start_loss, chance: float) -> np.ndarray:
-    """Which runs failed: a loss that is not finite, or twice as bad as guessing and starting."""
+def diverged(curves, loss, start_loss, chance: float | None) -> np.ndarray:
+    """Which runs failed: a loss that is not finite, or twice as bad as guessing and starting.
+
+    Twice as bad as a negative loss is as far above it again.
+    """
     finite = np.isfinite(curves).all(axis=-1) & np.isfinite(loss)
     with np.errstate(invalid="ignore"):
-        return ~finite | (loss > 2 * np.maximum(chance, start_loss))
+        worst = np.maximum(start_loss, -np.inf if chance is None else chance)
+        return ~finite | (loss > worst + np.abs(worst))

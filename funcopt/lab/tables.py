@@ -52,7 +52,7 @@ def header(comparison: Comparison) -> list[str]:
         *(["accuracy (min–max)"] if comparison.has_accuracy else []),
         "loss by rate",
         "decades within 2x",
-        f"steps to {comparison.task.target:.3g}",
+        *steps_head(comparison),
         "state B/param",
         "compile s",
         "run s",
@@ -61,7 +61,8 @@ def header(comparison: Comparison) -> list[str]:
 
 def row(comparison: Comparison, verdict: Verdict, place: int) -> list[str | Text]:
     accuracy = [percent(verdict.accuracy)] if comparison.has_accuracy else []
-    steps = "never" if verdict.steps_to_target is None else f"{verdict.steps_to_target:.0f}"
+    reached = "never" if verdict.steps_to_target is None else f"{verdict.steps_to_target:.0f}"
+    steps = [reached] if steps_head(comparison) else []
     return [
         str(place),
         verdict.label,
@@ -70,11 +71,17 @@ def row(comparison: Comparison, verdict: Verdict, place: int) -> list[str | Text
         *accuracy,
         sparkline(comparison, comparison.sweep(verdict.label)),
         f"{verdict.decades:.1f}",
-        steps,
+        *steps,
         f"{verdict.state_bytes:.1f}",
         f"{verdict.compile_seconds:.1f}",
         f"{verdict.run_seconds:.1f}",
     ]
+
+
+def steps_head(comparison: Comparison) -> list[str]:
+    """The head of the column of steps, where there is a target."""
+    target = comparison.task.target
+    return [] if target is None else [f"steps to {target:.3g}"]
 
 
 def rate(verdict: Verdict) -> str:
@@ -104,14 +111,19 @@ def percent(spread: Spread) -> str:
 
 def sparkline(comparison: Comparison, sweep: Sweep) -> Text:
     """The loss at each learning rate, low blocks are good, `×` has diverged, the best is green."""
-    cap = comparison.task.chance
+    cap = comparison.cap
     floor = min((v.loss.median for v in comparison.verdicts), default=cap)
     losses, best = valley(sweep), best_index(sweep)
     depth = math.log(cap / floor) if 0 < floor < cap else 1.0
     text = Text()
     for index, loss in enumerate(losses):
         if math.isfinite(loss):
-            height = 1 + math.log(max(min(loss, cap), floor, 1e-30) / cap) / depth
+            within = max(min(loss, cap), floor)
+            height = (
+                1 + math.log(max(within, 1e-30) / cap) / depth
+                if cap > 0 and floor > 0
+                else (within - floor) / ((cap - floor) or 1.0)
+            )
             block = BLOCKS[int(np.clip(round(height * 7), 0, 7))]
         else:
             block = "×"

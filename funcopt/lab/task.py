@@ -16,23 +16,37 @@ from .told import told
 class Task:
     """A problem to minimise, with what is needed to judge the result.
 
-    - `init(key) -> params`; `sample(key, step) -> batch` (a pure function, so a run needs no
-      memory of its batches); `loss(params, batch)` is minimised;
+    - `init(key) -> params`, or a whole model, of which the floating-point arrays are trained;
+    - `sample(key, step) -> batch`, a pure function, so that a run needs no memory of its batches;
+      or a loader, a list or stacked arrays of batches, which are drawn with replacement;
+    - `loss(params, batch)` is minimised; or `loss(params, batch, key)`, for dropout and noise;
     - `evaluate(params) -> {"loss", "accuracy"}` is the verdict on one set of parameters; what
-      `loss` means there is said by `scored`, and `accuracy` is NaN where there is none;
+      `loss` means there is said by `scored`. Without an accuracy there is none in the tables.
+      None: the loss on 8 batches that no run sees (they are drawn with a key of their own);
     - `chance` is the loss of the best answer that ignores the input, `target` the training loss
-      that counts as solved, `optimum` the smallest training loss where it is known;
+      that counts as solved, `optimum` the smallest training loss; None where it is not known;
     - `settings` are the numbers that define the task.
+
+    >>> from funcopt.lab import compare
+    >>> task = Task(
+    ...     name="mean",
+    ...     summary="the mean of numbers",
+    ...     init=lambda key: jnp.zeros(()),
+    ...     sample=lambda key, step: jax.random.normal(jax.random.fold_in(key, step), (8,)),
+    ...     loss=lambda mean, batch: jnp.mean((batch - mean - 1) ** 2),
+    ... )
+    >>> compare(["adam", "sgd"], task=task, lrs="0.1,0.2", seeds=1, steps=20).verdicts[0].label
+    'sgd'
     """
 
     name: str
     summary: str
     init: Callable[[jax.Array], Any]
-    sample: Callable[[jax.Array, jax.Array], Any]
-    loss: Callable[[Any, Any], jax.Array]
-    evaluate: Callable[[Any], dict[str, jax.Array]]
-    chance: float
-    target: float
+    sample: Callable[[jax.Array, jax.Array], Any] | Any
+    loss: Callable[..., jax.Array]
+    evaluate: Callable[[Any], Any] | None = None
+    chance: float | None = None
+    target: float | None = None
     optimum: float | None = None
     scored: str = "test loss"
     settings: dict[str, float] = field(default_factory=dict)
@@ -48,13 +62,18 @@ def keyed(loss: Callable[..., jax.Array]) -> Callable[[Any, Any, jax.Array], jax
     >>> keyed(lambda params, batch: params * batch)(2, 3, jax.random.key(0))
     6
     """
+    return loss if wants_key(loss) else lambda params, batch, key: loss(params, batch)
+
+
+def wants_key(loss: Callable[..., Any]) -> bool:
+    """Whether a loss is to be called with three arguments."""
     try:
         parameters = inspect.signature(loss).parameters.values()
     except (TypeError, ValueError):  # what is not written in Python may have no signature
-        parameters = ()
+        return False
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     wanted = [each for each in parameters if each.kind in kinds and each.default is each.empty]
-    return loss if len(wanted) == 3 else lambda params, batch, key: loss(params, batch)
+    return len(wanted) == 3
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

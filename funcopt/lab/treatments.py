@@ -236,4 +236,10 @@ def get_case(name: str) -> Case:
     >>> get_case("spike").optimizer
     'adam'
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"rescue: task {name!r} given, expected the name of one of its cases, which have their "
+            f"own criteria and treatments: {', '.join(CASES)}. For a task of your own there are "
+            "funcopt.diagnose_init, funcopt.monitor and funcopt.lab.compare."
+        )
     return look_up("task", name, CASES)

@@ -74,18 +74,19 @@ def best_index(sweep: Sweep) -> int | None:
     return int(np.argmin(losses)) if np.isfinite(losses).any() else None
 
 
-def decades_within(rates: np.ndarray, losses: np.ndarray, chance: float = math.inf) -> float:
+def decades_within(rates: np.ndarray, losses: np.ndarray, chance: float | None = None) -> float:
     """How many decades of learning rate have at most twice the best loss.
 
-    They must also be a tenth better than guessing, whose loss is `chance`: an optimizer that does
-    not train is not forgiving. Between two rates of the grid the logarithm of the loss is a
-    straight line over the logarithm of the rate; next to a diverged rate nothing is counted.
+    They must also be a tenth better than guessing, whose loss is `chance` where it is known: an
+    optimizer that does not train is not forgiving. Between two rates of the grid the logarithm of
+    the loss is a straight line over the logarithm of the rate; next to a diverged rate nothing is
+    counted, and nothing where the best loss is no positive number.
 
     >>> round(decades_within(np.array([0.01, 0.1, 1.0]), np.array([4.0, 1.0, 4.0])), 3)
     1.0
     """
-    limit = min(2 * losses.min(), 0.9 * chance)
-    if not np.isfinite(limit):
+    limit = min(2 * losses.min(), 0.9 * (math.inf if chance is None else chance))
+    if not np.isfinite(limit) or losses.min() <= 0:
         return 0.0
     x, y = np.log10(rates), np.log(np.maximum(losses, np.finfo(np.float64).tiny))
     limit = np.log(limit)
@@ -99,12 +100,28 @@ def decades_within(rates: np.ndarray, losses: np.ndarray, chance: float = math.i
     return float(total)
 
 
-def steps_to(target: float, at: np.ndarray, curves: np.ndarray) -> float | None:
+def cap(chance: float | None, losses: np.ndarray) -> float:
+    """Above what losses are drawn as if they were there: guessing; unknown, the worst that ended.
+
+    >>> cap(None, np.array([1.0, 3.0, np.inf])), cap(2.0, np.array([1.0, 3.0]))
+    (3.0, 2.0)
+    """
+    if chance is not None:
+        return chance
+    finite = losses[np.isfinite(losses)]
+    return float(finite.max()) if finite.size else 1.0
+
+
+def steps_to(target: float | None, at: np.ndarray, curves: np.ndarray) -> float | None:
     """The step at which the median seed's training loss (`curves[seed, point]`) meets `target`.
+
+    None where it never does, or where there is no target.
 
     >>> steps_to(0.5, np.array([10, 20, 30]), np.array([[0.9, 0.4, 0.1], [0.9, 0.8, 0.5]]))
     25.0
     """
+    if target is None:
+        return None
     met = curves <= target
     first = np.where(met.any(axis=1), at[np.argmax(met, axis=1)], np.inf)
     step = float(middle(first))
@@ -115,7 +132,7 @@ def spread(values: np.ndarray) -> Spread:
     return Spread(float(middle(values)), float(values.min()), float(values.max()))
 
 
-def judge(sweep: Sweep, target: float, chance: float = math.inf) -> Verdict:
+def judge(sweep: Sweep, target: float | None = None, chance: float | None = None) -> Verdict:
     """The verdict on one sweep of a task with this `target` and this loss for guessing."""
     losses, best = final_losses(sweep), best_index(sweep)
     column = 0 if best is None else best
