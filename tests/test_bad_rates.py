@@ -56,6 +56,32 @@ def test_nothing_moves(name):
     assert (int(then.nonfinite), bool(then.skipped)) == (1, True)
 
 
+def test_other_schedules_that_are_nan():
+    """An infinite threshold never clips."""
+    nan = funcopt.linear_schedule(0.1, 0.0, 5) * bad
+    for inside, moves in (
+        (funcopt.adamw(0.1, weight_decay=nan), False),
+        (funcopt.adamw(0.1, b1=0.5 + nan), False),
+        (funcopt.chain(funcopt.clip_by_global_norm(nan), funcopt.sgd(0.1)), False),
+        (funcopt.chain(funcopt.clip_by_global_norm(1 + 0 * nan), funcopt.sgd(0.1)), False),
+        (funcopt.chain(funcopt.clip_by_global_norm(lambda t: jnp.inf), funcopt.sgd(0.1)), True),
+    ):
+        tx = funcopt.guard(inside)
+        state = tx.init(PARAMS)
+        for _ in range(3):
+            updates, state = tx.update(GRADS, state, PARAMS)
+        assert bool(updates["w"].any()) is moves
+        assert int(state.nonfinite) == (not moves)
+
+
+def test_a_state_of_other_schedules_is_refused_in_their_words():
+    both = funcopt.on_plateau(), funcopt.on_newbob()
+    plateau, newbob = (funcopt.guard(funcopt.adam(each)) for each in both)
+    for now in (newbob, funcopt.guard(funcopt.adam(funcopt.on_plateau() * funcopt.on_newbob()))):
+        with pytest.raises(ValueError, match="schedule"):
+            now.update(GRADS, plateau.init(PARAMS), PARAMS, value=1.0)
+
+
 def test_rollback_counts_it_as_bad():
     tx = funcopt.rollback(funcopt.adam(bad), patience=2)
     params, state = PARAMS, tx.init(PARAMS)

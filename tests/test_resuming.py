@@ -134,6 +134,34 @@ def test_states_of_other_transformations_inside():
         three.update(ONE, six.init(ONE), ONE)
 
 
+IN_HALF = {
+    "guard": lambda: funcopt.guard(funcopt.adam(0.1)),
+    "accumulate": lambda: funcopt.accumulate(funcopt.adam(0.1), 2),
+    "rollback": lambda: funcopt.rollback(funcopt.guard(funcopt.adam(0.1)), every=1),
+    "loss_scale": lambda: funcopt.loss_scale(funcopt.adam(0.1), init_scale=1.0),
+    "schedule_free": lambda: funcopt.schedule_free_sgd(0.1),
+    "mechanize": lambda: funcopt.mechanize(funcopt.sgd(1.0)),
+    "hypergradient": lambda: funcopt.hypergradient(funcopt.identity()),
+}
+
+
+@pytest.mark.parametrize("name", IN_HALF)
+def test_a_state_that_was_cast_to_half_precision_is_full_after_a_step(name):
+    tx = IN_HALF[name]()
+    state = trained(tx, [1.0, 2.0])[1]
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype == jnp.float32 else x, state)
+    _, after = trained(tx, [1.0, 2.0], half)
+    kept = {x.dtype.name for x in jax.tree.leaves(after)} - {"int32", "bool"}
+    assert kept == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["accumulate", "rollback", "schedule_free", "mechanize"])
+def test_a_state_of_other_shapes_is_refused(name):
+    tx = IN_HALF[name]()
+    with pytest.raises(ValueError, match=r"has shape \(1,\), expected \(2,\)"):
+        tx.update(ONE, tx.init(jnp.ones(1)), ONE)
+
+
 WITH_COUNTS = {
     "guard": funcopt.guard(funcopt.nadam(0.1)),
     "guard, patient": funcopt.guard(funcopt.sgd(0.1), patience=LAST),

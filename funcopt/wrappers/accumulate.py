@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
-from ..leaves import gradients_beside, parameters
+from ..leaves import gradients_beside, in_full, parameters
 from ..math.dtypes import common_dtype
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..math.varying import mean_across
@@ -146,6 +146,7 @@ class _Accumulate:
                 "AccumulateState: `tx.init(params)` makes one, and the order of arguments is "
                 "`tx.update(grads, state, params)`."
             )
+        state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         # Another `every` than the state was made with changes nothing of its structure.
         keeps = not _is_nothing(state.mean) or not self.of_one
         if keeps and _is_nothing(state.mean) and jax.tree.leaves(updates):
@@ -154,7 +155,9 @@ class _Accumulate:
                 f"Go on with every={self.every!r} from "
                 "`tx.init(params)._replace(inner=state.inner)`."
             )
-        leaves, structure = gradients_beside(updates, params, [state.mean] if keeps else [])
+        leaves, structure = gradients_beside(
+            updates, params, [state.mean] if keeps else [], names=["mean"]
+        )
         grads = [leaf.grad for leaf in leaves]
         real = state.weight.dtype
         squares = square_sum([x for x in grads if jnp.size(x)])

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
-from ..leaves import gradients_beside, parameters
+from ..leaves import gradients_beside, in_full, parameters
 from ..math.dtypes import common_dtype
 from ..transformation import apply_updates, gated, reports, transformation, where_open
 from ..tree.norm import square_sums, total
@@ -101,6 +101,7 @@ class _Guard:
                 "`tx.init(params)` makes one, and the order of arguments is "
                 "`tx.update(grads, state, params)`."
             )
+        state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         leaves, _ = gradients_beside(updates, None, ())
         grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
         sums = square_sums(grads)

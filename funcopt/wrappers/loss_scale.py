@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
-from ..leaves import gradients_beside, parameters
+from ..leaves import gradients_beside, in_full, parameters
 from ..math.dtypes import common_dtype
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
@@ -74,6 +74,7 @@ class _LossScale:
                 "`tx.init(params)` makes one, and the order of arguments is "
                 "`tx.update(grads, state, params)`."
             )
+        state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         leaves, structure = gradients_beside(updates, None, ())
         grads = [_unscaled(leaf.grad, state.scale) for leaf in leaves]
         # Squares that overflow would overflow in every second moment too.

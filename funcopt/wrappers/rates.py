@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..lift import Lifted
-from ..schedules.listening import listens, spoken
+from ..schedules.listening import spoken
+from ..schedules.schedule import Schedule
 from ..transformation import GradientTransformation
 from ..value import number_at
 
@@ -16,33 +17,41 @@ from ..value import number_at
 def rates_are_finite(tx: Any, state: Any) -> Bool[Array, ""]:
     """Whether all rates are finite that schedules and arrays in `tx` have for its next step.
 
-    A rate that is a number in Python was checked when it was given. Transformations of optax do not
-    tell theirs.
+    No other scheduled number may be NaN. Numbers of Python were checked when they were given.
+    Transformations of optax do not tell theirs.
     """
-    rates = [jnp.isfinite(x) for x in _rates(tx, state)]
-    return jnp.stack(rates).all() if rates else jnp.ones([], bool)
+    fine = list(_fine(tx, state))
+    return jnp.stack(fine).all() if fine else jnp.ones([], bool)
 
 
-def _rates(tx: Any, state: Any) -> Iterator[Array]:
+def _fine(tx: Any, state: Any) -> Iterator[Array]:
     body = tx
     while isinstance(body, GradientTransformation):
         body = body.body()
-    if hasattr(body, "learning_rate") and hasattr(state, "count"):
-        rate = _spoken(body, state)
-        if callable(rate) or isinstance(rate, jax.Array):
-            yield number_at("learning_rate", rate, state.count)
+    if hasattr(state, "count") and hasattr(state, "feedback"):
+        yield from _fine_numbers(body, state)
     for member, inside in _inside(body, state):
-        yield from _rates(member, inside)
+        yield from _fine(member, inside)
 
 
-def _spoken(body: Any, state: Any) -> Any:
-    """The rate; one that listens to a metric as a function of the step, by what it has heard."""
-    rate = body.learning_rate
-    if not listens(rate):
-        return rate
+def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
+    """For each rate, and each schedule, whether its number at the next step can be computed with.
+
+    What listens to a metric goes by what it has heard so far.
+    """
+    rate = getattr(body, "learning_rate", None)
     if isinstance(body, Lifted):
-        return spoken((rate, body.rules), state.feedback)[0]
-    return spoken(vars(body), state.feedback)["learning_rate"]
+        numbers = (rate, body.rules)
+    else:
+        static = getattr(body, "static", ())
+        numbers = {name: x for name, x in vars(body).items() if name not in static}
+    own = jax.tree.leaves(numbers, is_leaf=callable)
+    there = jax.tree.leaves(spoken(numbers, state.feedback), is_leaf=callable)
+    for x, number in zip(own, there, strict=True):
+        if x is rate and (callable(x) or isinstance(x, jax.Array)):
+            yield jnp.isfinite(number_at("learning_rate", number, state.count))
+        elif isinstance(x, Schedule):
+            yield ~jnp.isnan(number_at("a schedule", number, state.count))
 
 
 def _inside(body: Any, state: Any) -> list[tuple[Any, Any]]:

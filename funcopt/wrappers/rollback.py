@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, parameters
-from ..math.dtypes import common_dtype
+from ..math.dtypes import cast, common_dtype
 from ..math.varying import varying_like
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
@@ -112,10 +112,12 @@ class _Rollback:
                 "rollback needs the parameters: call `tx.update(grads, state, params)`, not "
                 "`tx.update(grads, state)`."
             )
-        _check_snapshot(state)
-        leaves, structure = gradients_beside(updates, params, [state.snapshot_params])
-        there = [leaf.slots[0] for leaf in leaves]
+        old_snapshot = _snapshot(state)
+        leaves, structure = gradients_beside(
+            updates, params, [state.snapshot_params], names=["snapshot_params"]
+        )
         here = [jnp.asarray(leaf.param) for leaf in leaves]
+        there = [cast(leaf.slots[0], x.dtype) for leaf, x in zip(leaves, here, strict=True)]
 
         returning = (state.bad >= self.patience) & (state.age > 0)
         missed = ~everywhere(~_missed(state.landing, here, there), self.axis_name)
@@ -127,7 +129,7 @@ class _Rollback:
 
         there = _chosen(save, here, there)
         inside = jax.tree.structure(state.inner)
-        snapshot = _chosen(save, _nameless(state.inner), state.snapshot_inner)
+        snapshot = _chosen(save, _nameless(state.inner), old_snapshot)
         saved = jax.tree.unflatten(inside, jax.tree.leaves(snapshot))
         before = _chosen(back, saved, state.inner)
         finite = self._finite([leaf.grad for leaf in leaves], value, before)
@@ -197,19 +199,19 @@ def _land_nowhere(here: list[Array], there: list[Array]) -> Bool[Array, ""]:
     return varying_like(jnp.zeros([], bool), *here, *there)
 
 
-def _check_snapshot(state: RollbackState) -> None:
-    """Raise unless the inner state can become the snapshot and the other way round."""
+def _snapshot(state: RollbackState) -> Any:
+    """The snapshot of the inner state, in the types that the inner state has by now."""
     inner = _nameless(state.inner)
-    fits = jax.tree.structure(inner) == jax.tree.structure(state.snapshot_inner) and all(
-        jnp.shape(a) == jnp.shape(b) and jnp.result_type(a) == jnp.result_type(b)
-        for a, b in zip(*map(jax.tree.leaves, (inner, state.snapshot_inner)), strict=True)
-    )
-    if not fits:
+    columns = list(map(jax.tree.leaves, (inner, state.snapshot_inner)))
+    if jax.tree.structure(inner) != jax.tree.structure(state.snapshot_inner) or any(
+        jnp.shape(a) != jnp.shape(b) for a, b in zip(*columns, strict=True)
+    ):
         raise ValueError(
             "rollback: the snapshot is of another transformation than the inner state. Put "
             "rollback around a run with `tx.init(params)._replace(inner=state)`, where tx is made "
             "of the transformation that the state is of."
         )
+    return jax.tree.map(lambda a, b: cast(b, jnp.result_type(a)), inner, state.snapshot_inner)
 
 
 def _guards(node: Any) -> list[GuardState]:
