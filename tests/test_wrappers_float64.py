@@ -23,6 +23,8 @@ FREE = {
     "loss_scale": lambda: funcopt.loss_scale(funcopt.scale_by_adam(eps=0.0), init_scale=1.0),
     "schedule_free": lambda: funcopt.schedule_free_adamw(0.1, warmup_steps=7, eps=0.0),
     "schedule_free_radam": lambda: funcopt.schedule_free_radam(0.1, eps=1e-300),
+    "mechanize": lambda: funcopt.mechanize(funcopt.adam(1.0, eps=0.0), eps=1e-300),
+    "hypergradient": lambda: funcopt.hypergradient(funcopt.scale_by_adam(eps=0.0)),
 }
 """Their steps do not depend on the scale of gradients, or in proportion to it (`trace`)."""
 
