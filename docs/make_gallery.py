@@ -336,7 +336,7 @@ def draw_each() -> None:
             figure = Figure(figsize=(2.4, 1.35), layout="constrained")
             draw(figure.subplots(), entry)
             path = PICTURES / f"{entry.name}.svg"
-            figure.savefig(path, transparent=True, metadata={"Date": None, "Creator": None})
+            figure.savefig(path, facecolor="white", metadata={"Date": None, "Creator": None})
 
 
 def draw_sheet(path: Path, columns: int = 6) -> None:
