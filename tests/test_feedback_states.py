@@ -157,6 +157,11 @@ CHANGES = {
     "one removed": (ADDED, 0.1, "remembers PlateauState of the metric, but no schedule"),
     "another one": (ADDED, 0.1 * funcopt.on_newbob(), "keeps NewBobState .* got PlateauState"),
     "one more": (ADDED, ADDED * funcopt.on_greedy(), "PlateauState and GreedyState .* got Plateau"),
+    "for a metric that rises": (
+        ADDED,
+        0.1 * funcopt.on_plateau(mode="max"),
+        "keeps RisingPlateauState .* got PlateauState",
+    ),
     "behind a warm-up": (ADDED, funcopt.warmup(HALF, 3), "another schedule than warmup"),
 }
 

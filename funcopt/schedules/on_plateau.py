@@ -22,6 +22,12 @@ class PlateauState(NamedTuple):
     judged: Bool[Array, ""]
 
 
+class RisingPlateauState(PlateauState):
+    """In mode "max", where `best` and `sum` are of the negative metric: no state of mode "min"."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Plateau(Listening):
     factor: Any
@@ -34,9 +40,8 @@ class Plateau(Listening):
     window: int
 
     def init(self) -> PlateauState:
-        return PlateauState(
-            number(1), number(0), none(), none(), number(0), none(), number(False, bool)
-        )
+        kind = PlateauState if self.mode == "min" else RisingPlateauState
+        return kind(number(1), number(0), none(), none(), number(0), none(), number(False, bool))
 
     def observe(self, state: PlateauState, value: Float[Array, ""], step: Array) -> PlateauState:
         del step  # a plateau is flat whenever it comes
@@ -55,7 +60,7 @@ class Plateau(Listening):
         bad = jnp.where(better | (state.resting > 0), 0, one_more(state.bad))
         flat = bad > self.patience
         lower = lowered(state.scale, self.factor, self.min_scale)
-        return PlateauState(
+        return state._replace(
             scale=jnp.where(flat, lower, state.scale),
             best=jnp.where(better, value, state.best),
             bad=jnp.where(flat, 0, bad),
