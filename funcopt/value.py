@@ -212,14 +212,19 @@ class NumberOfSteps:
     low: int
     between: bool = False
     optional: bool = False
+    schedule: bool = False
 
     def __str__(self) -> str:
-        kind = "a number of steps" if self.between else "an integer"
-        return f"{kind} from {self.low} on" + (" or None" if self.optional else "")
+        text = "a number of steps" if self.between else "an integer"
+        text += f" from {self.low} on"
+        text += " or a schedule (a function of the step)" if self.schedule else ""
+        return text + (" or None" if self.optional else "")
 
     def __call__(self, where: str, x: Any) -> Any:
         if x is None and self.optional:
             return None
+        if self.schedule and callable(x):
+            return function_of_the_step(where, self, x)
         if not is_number(x):
             raise TypeError(f"{where} must be {self}, got {x!r}.")
         if is_tracer(x):

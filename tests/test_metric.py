@@ -69,3 +69,6 @@ def test_a_metric_that_is_no_scalar_is_named():
     tx = LISTENING["adam"]
     with pytest.raises(ValueError, match=r"metric must be a scalar, got an array of shape \(2,\)"):
         tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=1.0, metric=jnp.zeros(2))
+    for wrong in ("0.1", [1.0], True):
+        with pytest.raises(TypeError, match="metric must be a number, got"):
+            tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=1.0, metric=wrong)

@@ -247,6 +247,10 @@ def test_counts_of_events_are_whole_and_as_many_as_one_likes():
     assert tx == funcopt.guard(funcopt.sgd(0.1), patience=3)
     with pytest.raises(ValueError, match="guard: patience must be an integer from 1 on, got 2"):
         funcopt.guard(funcopt.sgd(0.1), patience=2.5)
+    for every in (1.1 * 1000, NEVER, lambda step: 4):
+        funcopt.accumulate(funcopt.sgd(0.1), every)
+    with pytest.raises(ValueError, match=r"accumulate: every must be an integer .* or a schedule"):
+        funcopt.accumulate(funcopt.sgd(0.1), 2.5)
 
 
 def plain(*step):

@@ -1,4 +1,8 @@
-"""Schedules: values that map a step to a number. Step 0 is the first update."""
+"""Schedules: values that map a step to a number. Step 0 is the first update.
+
+Numbers of steps may be of any size and may be computed: what a rounding error separates from an
+integer is that integer, and what lies between two steps (a tenth of 1,005) is kept as it is.
+"""
 
 from .arithmetic import clipped as clipped
 from .arithmetic import product as product

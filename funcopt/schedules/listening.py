@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..value import is_number
 from .schedule import Listening, Schedule
 from .steps import real
 
@@ -48,6 +49,8 @@ def hear(numbers: Any, states: tuple, value: Any, metric: Any, step: Array) -> t
             "metric=metric)`, or with `value=loss` to let it listen to the loss. Where there is "
             "nothing new to tell, give metric=jnp.nan."
         )
+    if not is_number(heard):
+        raise TypeError(f"{name} must be a number, got {heard!r}.")
     if jnp.ndim(heard):
         raise ValueError(f"{name} must be a scalar, got an array of shape {jnp.shape(heard)}.")
     heard = real(heard)

@@ -28,7 +28,7 @@ from ..math.varying import mean_across
 from ..schedules.listening import listens
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
-from ..value import MOST_STEPS, AxisName, Base, Flag, Within, number_at
+from ..value import AxisName, Base, Flag, NumberOfSteps, number_at
 from .agreement import everywhere, square_sum_across, varying_state
 from .counting import counted
 from .loss_scale import refuse_loss_scale
@@ -40,7 +40,7 @@ def _every(where: str, x: Any) -> Any:
             f"{where} must not listen to a metric, got {x!r}. Give a schedule that is driven by "
             "the step alone."
         )
-    return Within(1, MOST_STEPS, integer=True)(where, x)
+    return NumberOfSteps(1, schedule=True)(where, x)
 
 
 Every = Annotated[Any, _every]
