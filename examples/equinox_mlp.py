@@ -17,8 +17,8 @@ def mean_squared_error(model, x, y):
 @eqx.filter_jit
 def train_step(tx, model, state, x, y):
     loss, grads = mean_squared_error(model, x, y)
-    updates, state = tx.update(grads, state, eqx.filter(model, eqx.is_inexact_array))
-    return eqx.apply_updates(model, updates), state, loss
+    model, state = funcopt.step(tx, grads, state, model)  # the whole model will do here
+    return model, state, loss
 
 
 def main():
