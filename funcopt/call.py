@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import wraps
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .hints import instead_of
 from .signatures import Named, readable
 from .value import Moment, checked_arguments, is_number, is_tracer, signature
 
@@ -83,14 +84,26 @@ class Value:
         factory, parameters = self._call.factory, self._call.parameters
         unknown = set(changes) - set(parameters)
         if unknown:
+            hint = instead_of(sorted(unknown), parameters)
             raise TypeError(
-                f"{factory.__name__} has no argument {', '.join(sorted(unknown))}; "
+                f"{factory.__name__} has no argument {', '.join(sorted(unknown))}{hint}; "
                 f"its arguments are {', '.join(parameters)}."
             )
         arguments = {**self.arguments, **changes}
         variadic = [n for n, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
         positional = [x for name in variadic for x in arguments.pop(name)]
         return factory(*positional, **arguments)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_") or name not in self._call.parameters:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(
+                f"{self._call.factory.__name__}(...) has no attribute {name!r}: its arguments are "
+                f"read by `.arguments[{name!r}]`, and `.replace({name}=...)` is the same with "
+                "another one."
+            )
 
     @property
     def in_axes(self) -> Any:

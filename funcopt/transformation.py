@@ -284,6 +284,9 @@ def step(
 ) -> tuple[Tree, State]:
     """One optimization step: `tx.update` and `apply_updates` in one.
 
+    Gradients point uphill. For a complex parameter `jax.grad` gives the conjugate of that: take
+    `jax.tree.map(jnp.conj, grads)`.
+
     >>> import funcopt
     >>> tx = funcopt.sgd(0.5)
     >>> params, state = funcopt.step(tx, {"w": 1.0}, tx.init({"w": 1.0}), {"w": 1.0})

@@ -16,6 +16,7 @@ import optax
 from jax.typing import DTypeLike
 from optax import ScalarOrSchedule
 
+from .hints import instead_of, instead_of_tree
 from .math.dtypes import dtype_named
 from .record import static_fields
 
@@ -70,7 +71,7 @@ class Within:
         if self.schedule and callable(x):
             return function_of_the_step(where, self, x)
         if not is_number(x):
-            raise TypeError(f"{where} must be {self}, got {x!r}.")
+            raise TypeError(f"{where} must be {self}, got {x!r}.{instead_of_tree(where, x)}")
         if isinstance(x, jax.Array) and _is_half(x.dtype):
             x = self._widened(where, x)
         if is_tracer(x):
@@ -352,6 +353,7 @@ def checked_arguments(function: Callable, args: tuple, kwargs: dict) -> tuple:
         # Python names a missing argument first, also where one was merely misspelt.
         unknown = [name for name in kwargs if name not in expected.parameters]
         problem = f"unknown argument {', '.join(map(repr, unknown))}" if unknown else error
+        problem = f"{problem}{instead_of(unknown, expected.parameters)}"
         names = ", ".join(expected.parameters)
         raise TypeError(f"{function.__name__}: {problem}. Its arguments are {names}.") from None
     bound.apply_defaults()

@@ -107,7 +107,15 @@ def test_records_have_their_class_in_their_structure(name):
     assert [w for w in words if w.endswith("register_dataclass")] == []
 
 
-VALUES = ("funcopt.call", "funcopt.value", "funcopt.math", "funcopt.schedules")
+VALUES = (
+    "funcopt.call",
+    "funcopt.hints",
+    "funcopt.math",
+    "funcopt.record",
+    "funcopt.schedules",
+    "funcopt.signatures",
+    "funcopt.value",
+)
 
 
 @pytest.mark.parametrize(
