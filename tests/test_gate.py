@@ -13,6 +13,7 @@ import pytest
 
 import funcopt
 from tests.catalog import ALL, BLOCKS, ROWS, Row, each
+from tests.runs import FUSED
 
 # Minus zero is what an addition of zero changes. (Subnormal parameters are zero after any addition
 # that XLA does on the CPU.)
@@ -128,7 +129,7 @@ def test_optax_members_of_a_chain_are_gated():
     assert bits(plain) == bits(opened)
 
 
-LEAVES = 4
+LEAVES = 2
 LEAF = (256, 256)
 
 
@@ -145,7 +146,7 @@ class Program(NamedTuple):
 
 
 def compiled(row: Row, gated: bool) -> Program:
-    """A step whose parameters and state are donated."""
+    """A step whose parameters and state are donated, fused as users' are."""
     tx = row.descending()
 
     def step(params, state, grads, gate):
@@ -156,7 +157,7 @@ def compiled(row: Row, gated: bool) -> Program:
     state = jax.eval_shape(tx.init, params)
     gate = jax.ShapeDtypeStruct((), jnp.bool_)
     lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params, gate)
-    program = lowered.compile()
+    program = lowered.compile(FUSED)
     made = re.findall(r" = (.*?) (fusion|copy)\(", program.as_text())
     arrays = ["[256,256]" in shapes for shapes, _ in made]
     return Program(
