@@ -1,11 +1,11 @@
 """Stricter rules than users have: no silent promotion of types or ranks in funcopt's own code."""
 
-import importlib.util
 import itertools
-import mmap
 import os
 import tempfile
 from pathlib import Path
+
+import tests.compiling  # noqa: F401  (it sets XLA_FLAGS, which JAX reads once)
 
 # Before jax is imported: the numbers in the tests are those of the CPU, and several workers
 # would each reserve most of an accelerator's memory.
@@ -19,35 +19,6 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-
-
-# Programs that run for microseconds are compiled in a quarter of the time; only rounding differs.
-# Where that matters a test says so (`tests.runs.optimized`); `XLA_FLAGS= pytest` compiles everything
-# as users do.
-QUICKLY = (
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_parallel_codegen_split_count=1",
-    "--xla_cpu_use_fusion_emitters=false",
-)
-
-
-def known(flag: str) -> bool:
-    """Whether this jaxlib has the flag; one that it does not have would end the process."""
-    name = flag.lstrip("-").split("=")[0].encode()
-    folders = map(Path, importlib.util.find_spec("jaxlib").submodule_search_locations)
-    for library in (path for folder in folders for path in folder.glob("*.*")):
-        if library.suffix in (".so", ".dylib", ".pyd", ".dll") and library.stat().st_size > 0:
-            with (
-                open(library, "rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
-            ):
-                if text.find(name) >= 0:
-                    return True
-    return False
-
-
-if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = " ".join(filter(known, QUICKLY))
 
 import hypothesis
 import jax
@@ -67,6 +38,14 @@ install_import_hook(
 # The first call of a jitted function compiles, which no deadline per example allows for.
 hypothesis.settings.register_profile("funcopt", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("funcopt")
+
+
+def pytest_collection_modifyitems(items):
+    """What compiles the same programs runs in one process: the tests of a row, those of a file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            row = getattr(item, "callspec", None) and item.callspec.params.get("row")
+            item.add_marker(pytest.mark.xdist_group(getattr(row, "name", None) or item.path.name))
 
 
 MAPS = Path("/proc/self/maps")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import optax
 
 import funcopt
 from tests.catalog import Row
+from tests.compiling import CONTRACTED
 
 STEPS = 50
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (3, 4), "block": (2, 3, 2)}
@@ -20,17 +20,6 @@ SHAPES = {"scalar": (), "vector": (7,), "matrix": (3, 4), "block": (2, 3, 2)}
 
 # What steps that need a loss are given, whatever the gradients: exact in float32.
 LOSSES = (2 + np.cos(np.arange(STEPS))).astype(np.float32)
-
-
-def optimized(**level: Any) -> dict[str, Any]:
-    """Compiler options that take back what `conftest.py` asks of XLA for the sake of speed."""
-    return {name: x for name, x in level.items() if name in os.environ.get("XLA_FLAGS", "")}
-
-
-# Products and sums are contracted, as in the programs that users get: float32 rounds once.
-CONTRACTED = optimized(xla_backend_optimization_level=1)
-# The fusions of the programs that users get.
-FUSED = optimized(xla_cpu_use_fusion_emitters=True)
 
 
 class Problem(NamedTuple):
