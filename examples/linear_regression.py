@@ -15,6 +15,7 @@ not reach it the reason, computed from the run. Needs the `lab` extra and scikit
 
 import argparse
 import math
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,23 +119,40 @@ def converged(run, answer):
 
 
 def verdict(run, answer):
-    """Whether the run has arrived, and if not, which of its own numbers kept it from arriving."""
+    """Whether the run has arrived, or in three words why not."""
     if converged(run, answer):
         return "converged"
+    if too_short(run, answer):
+        return "rate too low"
+    return "rate fell too early" if fell_away(run) else "steps shrank"
+
+
+def too_short(run, answer):
+    """Whether steps of the rate's length, all of them taken, do not reach the answer."""
+    moved, budget = abs(run.slopes[-1]), run.rates.sum()
+    return budget < abs(answer) and moved > 0.4 * budget
+
+
+def fell_away(run):
+    return run.rates[-1] < 0.01 * run.rates[0]
+
+
+def reason(run, answer):
+    """Why the run has not arrived, in its own numbers."""
     moved, distance, budget = abs(run.slopes[-1]), abs(answer), run.rates.sum()
     steps = np.abs(np.diff(run.slopes))
     first, last = steps[:10].mean(), steps[-10:].mean()
-    facts = f"not converged: {moved:.3g} of {distance:.3g} covered; "
-    if budget < distance and moved > 0.4 * budget:
+    facts = f"{run.name} covered {moved:.3g} of {distance:.3g}. "
+    if too_short(run, answer):
         return facts + (
-            f"a step is {moved / budget:.2f} of the rate on average, and {EPOCHS:,} rates add up "
-            f"to {budget:.3g} (it takes at least {run.rates[0] * distance / moved:.2g})"
+            f"A step is {moved / budget:.2f} of the rate on average, and {EPOCHS:,} rates add up "
+            f"to {budget:.3g}: raise the rate to {run.rates[0] * distance / moved:.2g} or more."
         )
-    if run.rates[-1] < 0.01 * run.rates[0]:
-        return facts + f"the schedule ended at a rate of {run.rates[-1]:.1g}, too early"
+    if fell_away(run):
+        return facts + f"The schedule ended at a rate of {run.rates[-1]:.1g}, too early."
     more = math.ceil((distance - moved) / last)
     return facts + (
-        f"the steps shrank from {first:.2g} to {last:.2g}, at which it takes {more:,} epochs more"
+        f"Its steps shrank from {first:.2g} to {last:.2g}, at which it takes {more:,} epochs more."
     )
 
 
@@ -146,19 +164,19 @@ def draw(results, path):
             axes.plot(run.slopes, style, color=COLORS[index // 2], label=run.name)
         axes.axhline(answer, color="black", linewidth=0.8)
         axes.annotate(
-            "least squares",
-            (EPOCHS, answer),
-            (0, 3),
+            f"least squares: {answer:.3g}",
+            (0, answer),
+            (2, 3),
             textcoords="offset points",
-            ha="right",
             size=8,
         )
         arrived = sum(converged(run, answer) for run in runs)
         axes.set_title(f"{problem.name}\n{arrived} of {len(runs)} runs arrive", fontsize=10)
         axes.set_xlabel("epoch")
+        axes.set_ylabel("slope")
         axes.margins(y=0.08)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("slope")
+    figure.suptitle("A step is about as long as the rate: where that is too short, none arrives")
     panels[-1].legend(frameon=False, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -175,12 +193,17 @@ def main(arguments=None):
         answer, intercept = least_squares(*problem.train)
         runs = [fit(name, tx, problem) for name, tx in optimizers().items()]
         results.append(Result(problem, answer, runs))
-        print(f"\n{problem.name}: least squares gives {answer:.4f} x + {intercept:.4f}")
+        line = f"{answer:.4f} x {'-' if intercept < 0 else '+'} {abs(intercept):.4f}"
+        print(f"\n{problem.name}: least squares gives {line}")
         print(f"  {'run':<20} {'slope':>8} {'closed form':>12} {'test R2':>8}  verdict")
         for run in runs:
             score = r_squared(run, *problem.test)
             numbers = f"{run.slopes[-1]:>8.4f} {answer:>12.4f} {score:>8.3f}"
             print(f"  {run.name:<20} {numbers}  {verdict(run, answer)}")
+        for run in runs:
+            if not converged(run, answer):
+                print(textwrap.fill(reason(run, answer), 80, initial_indent="  - ",
+                                    subsequent_indent="    "))  # fmt: skip
 
     picture = out / "linear_regression.png"
     draw(results, picture)

@@ -13,8 +13,7 @@ class Demo:
     """Train eight well-known optimizers on handwritten digits and write a report."""
 
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for the report, the pictures and the results, whose files of an earlier run are
-    replaced; None is a new one in funcopt-out."""
+    """The folder to write into, exactly this one; None is a new one in funcopt-out."""
     seeds: int = 3
     """How many seeds; medians and ranges are over them."""
     seed: int = 0
@@ -49,8 +48,7 @@ class Compare:
     steps: int = 300
     """Updates of each run."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for the report, the pictures and the results, whose files of an earlier run are
-    replaced; None is a new one in funcopt-out."""
+    """The folder to write into, exactly this one; None is a new one in funcopt-out."""
     quiet: bool = False
     """Print the answer and where the report is, nothing else."""
     json: bool = False
@@ -79,8 +77,7 @@ class Lr:
     seed: int = 0
     """The first seed; the others count on from it."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for the picture and the numbers, whose files of an earlier run are replaced; None is
-    a new one in funcopt-out."""
+    """The folder to write into, exactly this one; None is a new one in funcopt-out."""
     quiet: bool = False
     """Print the answer and where the picture is, nothing else."""
     json: bool = False
@@ -106,8 +103,7 @@ class Health:
     quick: bool = False
     """A tenth of the steps, half as many learning rates, no other depths."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for the picture and the numbers, whose files of an earlier run are replaced; None is
-    a new one in funcopt-out."""
+    """The folder to write into, exactly this one; None is a new one in funcopt-out."""
     quiet: bool = False
     """Print the answer and where the picture is, nothing else."""
     json: bool = False
@@ -126,8 +122,7 @@ class Schedule:
     peak: float = 1.0
     """The highest rate, where a call does not say it."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None
-    """Folder for the picture and the numbers, whose files of an earlier run are replaced; None is
-    a new one in funcopt-out."""
+    """The folder to write into, exactly this one; None is a new one in funcopt-out."""
     quiet: bool = False
     """Print where the picture is, nothing else."""
     json: bool = False
@@ -165,6 +160,10 @@ COMMANDS = {
 
 def parse(argv: list[str]) -> Any:
     """The command in `argv` as a record; prints help or an error and exits where there is none."""
+    if argv and argv[0] in COMMANDS:  # so that a misspelt option is not looked for elsewhere
+        name, *rest = argv
+        chosen, prog = COMMANDS[name], f"funcopt {name}"
+        return tyro.cli(chosen, args=rest, prog=prog, config=(FlagCreatePairsOff,))
     commands = (
         Annotated[Demo, subcommand("demo")]
         | Annotated[Compare, subcommand("compare")]

@@ -55,8 +55,11 @@ def test_linear_regression(tmp_path, capsys):
             assert f"  {run.name:<20} {run.slopes[-1]:>8.4f} {answer:>12.4f}" in printed
             arrived[problem.name, run.name] = abs(run.slopes[-1] - answer) <= 0.01 * abs(answer)
             says = module["verdict"](run, answer)
-            assert says in printed
-            assert says.startswith("converged") == arrived[problem.name, run.name]
+            assert f"  {says}\n" in printed
+            assert (says == "converged") == arrived[problem.name, run.name]
+    assert max(map(len, printed.splitlines()[:-1])) <= 80
+    assert "+ -" not in printed
+    assert "raise the rate to" in printed
 
     line = "y = 2x + noise"
     assert arrived[line, "AdaGrad 0.1"]

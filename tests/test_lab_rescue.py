@@ -233,3 +233,5 @@ def test_an_interrupted_rescue_keeps_what_is_done(capsys, tmp_path, monkeypatch)
     assert (answer["interrupted"], len(answer["treatments"])) == (True, 1)
     assert all(Path(name).exists() for name in answer["files"])
     assert "Interrupted" in printed.err
+    assert "interrupted after 1 of" in answer["headline"]
+    assert "nothing that was tried" not in answer["headline"]
