@@ -344,8 +344,11 @@ def test_the_text_fits_a_terminal(which, request):
         assert verdict.name in text
         assert "try: " in text
     assert repr(health).startswith("<Health ")
-    assert "<pre>" in health._repr_html_()
-    assert re.sub(r"<[^>]*>", "", health._repr_html_()).count("\n") == text.count("\n")
+    page, picture = health._repr_html_().split("</pre>")
+    assert page.startswith("<pre")
+    assert re.sub(r"<[^>]*>", "", page).count("\n") == text.count("\n")
+    assert picture.startswith('<svg role="img" aria-label="')
+    assert len(repr(health.readings)) < 100
 
 
 def test_the_head_has_the_numbers_of_the_last_step(eventful):

@@ -28,15 +28,18 @@ class Event:
     value: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Over:
     """Numbers of whole steps; a number that is not known is NaN."""
 
     step: np.ndarray
     scalars: Numbers
 
+    def __repr__(self) -> str:
+        return f"<Over {len(self.step)} steps: {', '.join(self.scalars)}>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Readings:
     """Everything that was measured. Rows are layers, from the first to the last.
 
@@ -62,6 +65,9 @@ class Readings:
     last: Over
     events: tuple[Event, ...]
     events_seen: int
+
+    def __repr__(self) -> str:
+        return f"<Readings of {len(self.layers)} layers: {self.records} in {self.steps} steps>"
 
     def now(self, name: str) -> float:
         """A number of the last step, NaN if it is not known."""

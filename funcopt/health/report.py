@@ -53,7 +53,13 @@ class Health:
     def _repr_html_(self) -> str:
         import html
 
-        return f"<pre>{html.escape(str(self))}</pre>"
+        from .. import svg
+
+        text = f'<pre style="overflow-x: auto">{html.escape(str(self))}</pre>'
+        try:
+            return text + svg.drawn(self.plot(), _title(self))
+        except ModuleNotFoundError:  # pictures need the extra `lab`
+            return text
 
     def table(self) -> "Table":
         """A line for each layer, for `rich.print`; layers with a verdict are coloured."""
