@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import funcopt
+from tests import catalog
 
 PARAMS = {"w": jnp.ones(3)}
 RATE = 0.1 * funcopt.on_plateau(0.5, patience=1)
@@ -47,6 +48,20 @@ def test_a_metric_between_evaluations_skips_no_step(name):
     rates = next(x for key, x in said.items() if key.split("/")[-1] == "lr")
     if name not in ("prodigy", "mechanize"):  # they report the rate that they have found
         np.testing.assert_allclose(rates, [0.1] * 10 + [0.05] * 10, rtol=1e-6)
+
+
+ROWS = [row for row in catalog.ALL if row.scheduled or (row.rate and not row.fixed_rate)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_algorithm_hands_the_metric_to_its_schedules(row):
+    """They complain of one that is no scalar: it has reached them."""
+    rate = (row.rate * funcopt.on_plateau(),) if row.rate and not row.fixed_rate else ()
+    heard = {name: low * funcopt.on_plateau() for name, (low, _) in row.scheduled.items()}
+    tx = row.algorithm(*rate, **{**row.kwargs, **heard})
+    given = {"value": jnp.float32(1.0), "metric": jnp.zeros(2)}
+    with pytest.raises(ValueError, match="metric must be a scalar"):
+        jax.eval_shape(lambda p: tx.update(p, tx.init(p), p, **given), PARAMS)
 
 
 def test_a_value_that_is_not_finite_is_a_bad_step_all_the_same():
