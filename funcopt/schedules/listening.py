@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..math.dtypes import cast
 from ..value import is_number
 from .schedule import Listening, Schedule
 from .steps import real
@@ -58,16 +59,15 @@ def hear(numbers: Any, states: tuple, value: Any, metric: Any, step: Array) -> t
     heard = jnp.where(news, heard, 0)
 
     def after(each: Schedule, old: Any) -> Any:
-        old = jax.tree.map(jnp.asarray, old)
         new = each.observe(jax.tree.map(_widened, old), heard, step)
-        return jax.tree.map(lambda n, o: jnp.where(news, n.astype(o.dtype), o), new, old)
+        return jax.tree.map(lambda n, o: jnp.where(news, cast(n, o.dtype), o), new, old)
 
     return tuple(after(each, old) for each, old in zip(listeners, states, strict=True))
 
 
 def _widened(x: Array) -> Array:
     """A number of a state that was made where floats are narrower, as wide as they are here."""
-    return real(x) if jnp.issubdtype(x.dtype, jnp.floating) else x
+    return real(x) if x.dtype == jnp.float32 else x
 
 
 def _check_memories(listeners: list[Schedule], states: Any) -> None:
@@ -92,20 +92,21 @@ def _check_memories(listeners: list[Schedule], states: Any) -> None:
                 f"The state is of another schedule than {each!r}, which keeps {_name(memory)} of "
                 f"the metric: got {_name(state)}. {what_to_do}"
             )
-        found, wanted = (
-            {
-                jax.tree_util.keystr(path, simple=True, separator="/"): jnp.shape(x)
-                for path, x in jax.tree.leaves_with_path(tree)
-            }
-            for tree in (state, memory)
-        )
-        for name, shape in wanted.items():
-            if found[name] != shape:
-                raise ValueError(
-                    f"What the state remembers for {each!r} has another shape: {name} is "
-                    f"{found[name]}, expected {shape}. Is it the state of several runs at once? "
-                    "Then map over it with jax.vmap."
-                )
+        found = list(map(jnp.shape, jax.tree.leaves(state)))
+        wanted = [x.shape for x in jax.tree.leaves(memory)]
+        if found != wanted:
+            names = [
+                jax.tree_util.keystr(path, simple=True, separator="/")
+                for path, _ in jax.tree.leaves_with_path(memory)
+            ]
+            name, has, should = next(
+                row for row in zip(names, found, wanted, strict=True) if row[1] != row[2]
+            )
+            raise ValueError(
+                f"What the state remembers for {each!r} has another shape: {name} is {has}, "
+                f"expected {should}. Is it the state of several runs at once? Then map over it "
+                "with jax.vmap."
+            )
 
 
 def _name(memory: Any) -> str:
