@@ -43,6 +43,22 @@ def test_health_of_a_whole_model():
         funcopt.health(state, MLP.layers[0])
 
 
+def test_filter_jit_compiles_a_rate_that_is_an_array_once():
+    """As quickstart.md says; a Python number is a constant there."""
+    traces = []
+
+    @eqx.filter_jit
+    def train_step(tx, params, state):
+        traces.append(tx)
+        return funcopt.step(tx, params, state, params)
+
+    params = jnp.ones(2)
+    for rate in (0.1, 0.2, 0.3):
+        for tx in (funcopt.adam(jnp.float32(rate)), jax.tree.map(jnp.asarray, funcopt.adam(rate))):
+            train_step(tx, params, tx.init(params))
+    assert len(traces) == 2
+
+
 class Noisy(nnx.Module):
     def __init__(self, rngs):
         self.linear = nnx.Linear(4, 1, rngs=rngs)
