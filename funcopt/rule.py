@@ -1,6 +1,7 @@
 """What a rule is: an algorithm for ONE array, its slots, and the clock it reads."""
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
 
 import jax.numpy as jnp
@@ -18,6 +19,33 @@ Exact = Annotated[Array, "exact"]
 """A slot of which every digit counts: a starting point, or a sum that outgrows its summands."""
 
 S = TypeVar("S", bound=tuple)
+
+
+class Divisor(NamedTuple):
+    """What an algorithm divides by: the root of a second moment v̂ of its gradients.
+
+    Args:
+        squares: of the slots of one parameter, the running mean (or sum) of |g|².
+        decay: of the mean; None where it is the sum of all.
+        eps, eps_root: what is added to the root, and inside of it.
+        corrected: whether the mean is divided by its total weight, 1 − decayᵗ.
+        updates: the number of gradients in the mean after t updates; None where that is t.
+        restarts: after how many updates the mean begins anew; None for never.
+        divided: v̂, of the slots and the total weight, where it is not `squares` over that weight.
+        forgets: whether v̂ can shrink while gradients do.
+        maximum: whether `squares` follows the largest |g|² instead of their mean.
+    """
+
+    squares: Callable[[Any], Array]
+    decay: Any
+    eps: Any = 0.0
+    eps_root: Any = 0.0
+    corrected: bool = False
+    updates: Callable[[Array], Array] | None = None
+    restarts: int | None = None
+    divided: Callable[[Any, Array], Array] | None = None
+    forgets: bool = True
+    maximum: bool = False
 
 
 class NoSlots(NamedTuple):
@@ -78,6 +106,10 @@ class Rule:
     def update(self, grad: Any, slots: Any, param: Any, clock: Clock) -> tuple[Any, Any]:
         """Map an incoming update (for the first rule: the gradient) to an outgoing one."""
         raise NotImplementedError
+
+    def divides_by(self) -> Divisor | None:
+        """The second moment that `update` divides by, so that a monitor can read it."""
+        return None
 
 
 R = TypeVar("R", bound=type)

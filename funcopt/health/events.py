@@ -1,15 +1,15 @@
 """The log of what went wrong, and what is wrong with a step, leaf by leaf."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .layers import Rows
-from .recorder import log2
-from .statistics import ABSENT, tidy
+from .recorder import log2, plus
+from .statistics import absent, tidy
 
 FIRST_EVENTS, LAST_EVENTS = 16, 16
 
@@ -37,9 +37,9 @@ class Ailment(NamedTuple):
     loss: Float[Array, ""]
 
 
-def no_events() -> Events:
+def no_events(dtype: Any) -> Events:
     what = jnp.tile(jnp.array([-1, 0, -1], jnp.int32), (FIRST_EVENTS + LAST_EVENTS, 1))
-    value = jnp.zeros(FIRST_EVENTS + LAST_EVENTS, jnp.float32)
+    value = jnp.zeros(FIRST_EVENTS + LAST_EVENTS, dtype)
     return Events(jnp.zeros([], jnp.int32), what, value)
 
 
@@ -61,7 +61,7 @@ def add_event(events: Events, step: Array, event: Event) -> Events:
     at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
     what = jnp.stack([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
     return Events(
-        events.seen + 1,
+        plus(events.seen, jnp.ones([], bool)),
         jax.lax.dynamic_update_index_in_dim(events.what, what, at, 0),
         jax.lax.dynamic_update_index_in_dim(events.value, tidy(event.value), at, 0),
     )
@@ -77,19 +77,19 @@ def diagnosed(
         mean: the running means, whose first column has the log2 of usual norms.
         ill: what is known about the step as a whole.
     """
-    size = jnp.sqrt(jnp.array(rows.sizes, jnp.float32))
-    usual = jnp.where(mean[:, 0] > ABSENT, mean[:, 0], log2(size))
+    size = jnp.sqrt(jnp.array(rows.sizes, mean.dtype))
+    usual = jnp.where(mean[:, 0] > absent(mean.dtype), mean[:, 0], log2(size))
     # The first that is not finite, or the one whose norm stands out beside its usual one.
     broken = (~ill.finite & ~jnp.isfinite(norms)).astype(jnp.int32)
     all_broken = jnp.sum(broken)
     any_broken = all_broken > 0
-    strange = jnp.where(any_broken, broken.astype(jnp.float32), log2(norms) - usual)
+    strange = jnp.where(any_broken, broken.astype(mean.dtype), log2(norms) - usual)
     worst = _place_of_largest(strange)
     event = Event(jnp.int32(KINDS.index("spike")), worst, ill.norm)
     for name, case, row, number in (
         ("loss", ~jnp.isfinite(ill.loss), jnp.int32(-1), ill.loss),
         ("overflow", ~ill.finite, worst, ill.norm),
-        ("nonfinite", any_broken, worst, all_broken.astype(jnp.float32)),
+        ("nonfinite", any_broken, worst, all_broken.astype(mean.dtype)),
     ):
         found = Event(jnp.int32(KINDS.index(name)), row, number)
         event = jax.tree.map(partial(jnp.where, case), found, event)

@@ -12,6 +12,7 @@ from optax import Params
 from ..given import one_batch, trained
 from ..leaves import gradients_beside
 from ..partition import path_names
+from .placement import gathered
 from .readings import Event, Over, Readings, in_depth
 from .recorder import SCALARS
 from .report import Health, judged
@@ -147,7 +148,7 @@ def _by_example(
             rows.append(jnp.stack([none, flat]))
         return jnp.stack(rows)
 
-    few = jax.tree.map(lambda x: jnp.asarray(x)[:EXAMPLES], batch)
+    few = jax.tree.map(lambda x: gathered(lambda x: x[:EXAMPLES], jnp.asarray(x)), batch)
     none, flat = np.asarray(jax.jit(lambda few: jax.lax.map(shares, few))(few)).mean(0).T
     # Smooth activations underflow to zero, too, where they are flat: beside many elements that
     # are negligible but not zero, zeros of single examples count as flat.

@@ -4,16 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Bool
 
 from ..lift import Lifted
 from ..transformation import GradientTransformation
-from ..wrappers.accumulate import _Accumulate
+from ..wrappers.accumulate import AccumulateState, _Accumulate
 from ..wrappers.guard import _Guard
 
 
 def members(tx: GradientTransformation) -> list[Any]:
-    """The transformations among the arguments of `tx`, or the one that its factory returns."""
+    """The transformations among the arguments of `tx`, or those that its factory makes."""
     body = tx.body()
     if isinstance(body, GradientTransformation):
         return [body]
@@ -21,20 +23,24 @@ def members(tx: GradientTransformation) -> list[Any]:
     def is_transformation(x: Any) -> bool:
         return isinstance(x, optax.GradientTransformation)
 
-    arguments = jax.tree.leaves(tuple(tx.arguments.values()), is_leaf=is_transformation)
-    return [x for x in arguments if is_transformation(x)]
+    for where in (tx.arguments, getattr(body, "__dict__", {})):
+        leaves = jax.tree.leaves(tuple(where.values()), is_leaf=is_transformation)
+        found = [x for x in leaves if is_transformation(x)]
+        if found:
+            return found
+    return []
 
 
-def lifted(tx: Any) -> Iterator[Lifted]:
-    """The chains of rules in `tx`, in the order of their states."""
+def algorithms(tx: Any) -> Iterator[Any]:
+    """What says what it divides by, in the order of states: chains of rules, and other bodies."""
     if not isinstance(tx, GradientTransformation):
         return
     body = tx.body()
-    if isinstance(body, Lifted):
+    if isinstance(body, Lifted) or hasattr(body, "divides_by"):
         yield body
     else:
         for member in members(tx):
-            yield from lifted(member)
+            yield from algorithms(member)
 
 
 def micro_batches(tx: Any) -> int:
@@ -49,6 +55,33 @@ def micro_batches(tx: Any) -> int:
             "it as an integer. Put the monitor inside: accumulate(monitor(tx), every)."
         )
     return own * max(map(micro_batches, members(tx)), default=1)
+
+
+def makes_a_step(tx: Any, state: Any, flush: Any) -> Bool[Array, ""]:
+    """Whether the next update is one that what accumulates passes on."""
+    rounds, states = list(_accumulations(tx)), list(_rounds(state))
+    if len(rounds) != len(states):
+        return jnp.ones([], bool)
+    last = [body._is_last(s, flush) for body, s in zip(rounds, states, strict=True)]
+    return jnp.stack([jnp.ones([], bool), *last]).all()
+
+
+def _accumulations(tx: Any) -> Iterator[_Accumulate]:
+    if not isinstance(tx, GradientTransformation):
+        return
+    body = tx.body()
+    if isinstance(body, _Accumulate):
+        yield body
+    for member in members(tx):
+        yield from _accumulations(member)
+
+
+def _rounds(node: Any) -> Iterator[AccumulateState]:
+    if isinstance(node, AccumulateState):
+        yield node
+    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
+        if child is not node:
+            yield from _rounds(child)
 
 
 def judge_of(tx: Any) -> _Guard | None:

@@ -1,17 +1,20 @@
 """All leaves of a step, measured. Rows that are alike are measured as one table."""
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float16
+from jaxtyping import Array, Float
 
+from ..math.varying import axes_of, max_across, norm_across, parts
 from .layers import Rows
+from .placement import gathered
 from .statistics import Moment, Sample, measure, no_rows, row_norms, sample
 
-Measured = tuple[Float[Array, "rows columns"], Float16[Array, "rows edges"]]
+Measured = tuple[Float[Array, "rows columns"], Float[Array, "rows edges"]]
 
 COARSE = 16
 """Rows are filled up with zeros to the sample's limit, to a 16th of it, or to a 256th and so on."""
@@ -28,6 +31,7 @@ def measured(
     latest: Float[Array, "rows columns"],
     unscale: Float[Array, ""],
     limit: int,
+    axis_name: Any,
 ) -> Measured:
     """The table of all rows, and the shares of their gradients at or above each edge.
 
@@ -38,8 +42,9 @@ def measured(
         latest: the table before.
         unscale: by which gradients are multiplied.
         limit: how many elements of a layer are looked at.
+        axis_name: mapped axes over which parameters may be split.
     """
-    starts, sizes = rows.starts, np.array(rows.sizes, np.float32)
+    starts, sizes = rows.starts, np.array(rows.sizes, latest.dtype)
     alike: dict[Any, list[tuple[int, Sample]]] = {}
     leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
     lengths = _lengths(rows, limit)
@@ -47,17 +52,21 @@ def measured(
         if not layers:
             continue
         length = lengths[i]
-        looked_at = sample(grad, update, jnp.asarray(param), moment, axis, limit, length)
-        kind = jax.tree.structure(looked_at), length, looked_at.grad.dtype
+        look = partial(sample, axis=axis, limit=limit, length=length, dtype=latest.dtype)
+        looked_at = gathered(look, grad, update, jnp.asarray(param), moment)
+        limits = jnp.finfo(param.dtype)
+        precision = limits.nexp, limits.nmant
+        kind = jax.tree.structure(looked_at), length, precision, axes_of(grad, axis_name)
         alike.setdefault(kind, []).append((i, looked_at))
 
-    tables, order = [no_rows()], []
-    for members in alike.values():
+    tables, order = [no_rows(latest.dtype)], []
+    for (_, _, precision, axes), members in alike.items():
         here = [row for i, _ in members for row in range(starts[i], starts[i + 1])]
         table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x for _, x in members))
         last = jnp.concatenate([latest[starts[i] : starts[i + 1]] for i, _ in members])
         whole = jnp.concatenate([norms[starts[i] : starts[i + 1]] for i, _ in members])
-        tables.append(measure(table, whole, last, unscale, jnp.asarray(sizes[here])))
+        size = sizes[here] * parts(table.grad, axes or None)
+        tables.append(measure(table, whole, last, unscale, jnp.asarray(size), precision, axes))
         order += here
     found = [jnp.concatenate(column) for column in zip(*tables, strict=True)]
     if order != sorted(order):
@@ -65,11 +74,28 @@ def measured(
     return found[0], found[1]
 
 
+def norms_across(
+    norms: Float[Array, " leaves"], grads: list[Array], axis_name: Any
+) -> Float[Array, " leaves"]:
+    """The norms of whole gradients, of which `norms` are those of the parts that are here.
+
+    What every device has as a whole is summed over none.
+    """
+    found = jnp.zeros(norms.shape, norms.dtype)
+    split = [axes_of(x, axis_name) for x in grads]
+    for axes in sorted(set(split)):
+        ours = np.array([each == axes for each in split])
+        whole = norm_across(norms, axes) if axes else norms
+        found = jnp.where(ours, max_across(whole, axis_name), found)
+    return found
+
+
 def norms_of_rows(
     rows: Rows,
     grads: list[Array],
     norms: Float[Array, " leaves"],
     last: Float[Array, " rows"],
+    axis_name: Any,
 ) -> Float[Array, " rows"]:
     """The norms of gradients, which those of whole leaves tell but where layers are stacked.
 
@@ -78,13 +104,16 @@ def norms_of_rows(
     Args:
         rows, grads, norms: the leaves, their gradients, and the norms of those.
         last: the norms of the rows before, from which the scale of stacked ones is taken.
+        axis_name: mapped axes over which gradients may be split.
     """
-    found = [jnp.zeros(0, jnp.float32)]
+    found = [jnp.zeros(0, last.dtype)]
     for i, axis in enumerate(rows.axes):
         here = slice(rows.starts[i], rows.starts[i + 1])
-        whole = norms[i : i + 1].astype(jnp.float32)
+        whole = norms[i : i + 1].astype(last.dtype)
         if axis is not None:
-            layers = row_norms(grads[i], last[here], axis)
+            layers = gathered(partial(row_norms, axis=axis), grads[i], last[here])
+            axes = axes_of(grads[i], axis_name)
+            layers = norm_across(layers, axes) if axes else layers
             whole = jnp.where(jnp.isfinite(layers), layers, whole)
         found.append(whole)
     return jnp.concatenate(found)

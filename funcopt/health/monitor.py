@@ -4,60 +4,48 @@ Everything that it learns is in its state, in arrays of a fixed size, so that it
 `scan`, donation and checkpoints and needs no callback. On every step it looks at the sum of
 squares that a clip needs too; on every `every`-th it measures each leaf. Measurements come before
 the step and compute its update for themselves: an update that two things want is written to
-memory, which costs more than all of this (`benchmarks/guarded_step.py`).
+memory, which costs more than all of this (`benchmarks/guarded_step.py`). Outside of `jit`, where it
+is in memory anyway, they come after the step, in one program that is compiled once.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from optax import OptState, Params, Updates
 
-from ..leaves import gradients_beside
-from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
+from ..leaves import gradients_beside, in_full, parameters
+from ..math.dtypes import common_dtype
+from ..math.noise_scale import no_noise
+from ..math.norm import norm as norm_of_array
+from ..math.varying import mean_across
 from ..partition import path_names
 from ..transformation import gated, reports, transformation
 from ..tree.norm import known, norms_of, square_sums, total
-from ..value import Base, Steps, Within
-from ..wrappers.baseline import Judgement, judge, no_baseline
-from .events import Ailment, add_event, diagnosed, no_events, refusal
-from .inside import judge_of, micro_batches
+from ..value import AxisName, Base, Steps, Within, is_tracer
+from ..wrappers.agreement import everywhere
+from ..wrappers.baseline import Baseline, no_baseline
+from .events import no_events
+from .inside import judge_of, makes_a_step, micro_batches
 from .layers import LayerAxis, Rows, rows_of
-from .measurement import measured, norms_of_rows
-from .recorder import (
-    SCALARS,
-    add_mean,
-    add_record,
-    no_run,
-    no_steps,
-    scalars,
-)
+from .measurement import norms_across
+from .placement import beside, local_axes, varying
+from .recorder import log_dtype, no_run, no_steps
 from .second_moment import divisors
 from .state import VERSION, Kept, Memory, MonitorState
-from .statistics import ABSENT, COLUMNS, EDGES, tidy
+from .statistics import COLUMNS, EDGES, absent
+from .step import Came, Done, Numbers, Plan, alone, judged_step, with_measurement, with_step
+from .surges import no_surges
 
-MEAN_DECAY = 0.8
 JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
 
 Elements = Annotated[Any, Within(1, 2**16 - 1, schedule=False, integer=True)]
 Records = Annotated[Any, Within(2, 10_000, schedule=False, integer=True)]
-
-
-class _Step(NamedTuple):
-    """What is known of a step before leaves are measured."""
-
-    norms: Float[Array, " leaves"]
-    norm: Float[Array, ""]
-    z: Float[Array, ""]
-    value: ArrayLike | None
-    unscale: Float[Array, ""]
-    calm: Array
 
 
 @dataclass(frozen=True)
@@ -67,28 +55,18 @@ class _Monitor:
     history: int
     layer_axis: Any
     sample: int
+    axis_name: Any
 
     @property
     def window(self) -> int:
         """How many updates there are for one measurement, at most one for each step inside."""
         return max(self.every, micro_batches(self.inner))
 
-    def _judged(self, state: Any, norm: Array) -> Judgement:
-        """By the baseline and the numbers of the guard, where that is what is inside."""
-        guard = judge_of(self.inner)
-        if guard is None:
-            return judge(state.baseline, norm, **JUDGEMENT)
-        return judge(
-            state.inner.baseline,
-            norm,
-            threshold=guard.spike,
-            patience=guard.patience,
-            decay=guard.decay,
-        )
-
     def init(self, params: Params) -> MonitorState:
         rows = rows_of(path_names(params), jax.tree.leaves(params), self.layer_axis)
-        latest, mean = (jnp.full((rows.total, len(COLUMNS)), ABSENT, jnp.float32) for _ in range(2))
+        arrays, _ = parameters(params)
+        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
+        latest, mean = (jnp.full((rows.total, len(COLUMNS)), absent(real), real) for _ in range(2))
         memory = Memory(
             version=jnp.int32(VERSION),
             every=jnp.int32(self.window),
@@ -96,18 +74,22 @@ class _Monitor:
             latest=latest,
             mean=mean,
             means=jnp.int32(0),
-            above=jnp.zeros((rows.total, len(EDGES)), jnp.float16),
-            run=no_run(self.history, rows.total),
-            last=no_steps(),
-            events=no_events(),
+            above=jnp.zeros((rows.total, len(EDGES)), log_dtype(real)),
+            shrinks=jnp.zeros(rows.total, jnp.int32),
+            run=no_run(self.history, rows.total, real),
+            last=no_steps(real),
+            surges=no_surges(real),
+            events=no_events(real),
             broken=jnp.zeros(rows.total, jnp.int32),
-            noise=no_noise(),
+            noise=no_noise(real),
         )
+        own = memory.kept(), no_baseline(real) if judge_of(self.inner) is None else ()
+        kept, baseline = varying(beside(own, arrays), local_axes(self.axis_name, arrays))
         return MonitorState(
             inner=self.inner.init(params),
             count=jnp.zeros([], jnp.int32),
-            kept=memory.kept(),
-            baseline=no_baseline() if judge_of(self.inner) is None else (),
+            kept=kept,
+            baseline=baseline,
         )
 
     def update(
@@ -121,72 +103,80 @@ class _Monitor:
         micro_norms: ArrayLike | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, MonitorState]:
-        rows, leaves = self._checked(updates, state, params)
-        grads = [jax.lax.stop_gradient(x) for x in leaves]
+        rows, leaves, state = self._checked(updates, state, params)
+        real = state.kept.floats.dtype
+        plan = Plan(self.window, tuple(rows.axes), self.sample, self.axis_name)
         given = {"value": value, "micro_norms": micro_norms}
         extra_args |= {name: x for name, x in given.items() if x is not None}
         counts = jnp.ones([], bool) if gate is None else gate
+        # Of constants JAX makes tracers only where it records a program.
+        recorded = is_tracer(jnp.ones([], bool))
 
-        before = _said(state.inner)
-        due = counts & self._is_due(state, before)
+        due = counts & self._is_due(state, extra_args.get("flush", False))
         squares = square_sums(leaves)
         leaf_norms, whole_norm = norms_of(leaves, squares, due)
-        norms, raw_norm = jax.lax.stop_gradient((leaf_norms, whole_norm))
-        scaled = "loss_scale" in before
-        unscale = 1 / before["loss_scale"] if scaled else jnp.ones([], jnp.float32)
-        norm = raw_norm.astype(jnp.float32) * unscale
-        loss = jnp.float32(0) if value is None else jnp.asarray(value).astype(jnp.float32)
-        finite = jnp.isfinite(total(squares))
-        fine = finite & jnp.isfinite(loss)
-        judged = self._judged(state, jnp.where(fine, norm, jnp.nan))
-        ill = Ailment(finite, judged.outlier, norm, loss)
-        calm = fine & ~ill.spike
-        step = _Step(norms, norm, judged.z, value, unscale, calm)
+        grads = [jax.lax.stop_gradient(x) for x in leaves]
+        came = self._came(rows, grads, state, jax.lax.stop_gradient((leaf_norms, whole_norm)),
+                          jnp.isfinite(total(squares)), value, counts, due)  # fmt: skip
 
         def stepped(updates: Updates, inner: OptState, **passed: Any) -> tuple[Updates, OptState]:
             with known(jax.tree.leaves(updates), squares, whole_norm):
                 return self.inner.update(updates, inner, params, **passed, **extra_args)
 
-        kept = jax.lax.cond(
-            due,
-            lambda: self._measured(rows, grads, state, step, *stepped(updates, state.inner)),
-            lambda: state.kept,
-        )
-        own, coming, passed = self._after(kept.is_there, state.inner, updates, gate)
-        new_updates, inner = stepped(coming, own, **passed)
+        def done(tried: Updates, after: OptState) -> Done:
+            tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
+            moments = divisors(self.inner, state.inner, after, rows.names)
+            return Done([jnp.asarray(x) for x in jax.tree.leaves(tried)], moments, said_of(after))
+
+        def said_of(state: OptState) -> Numbers:
+            return {name: mean_across(x, self.axis_name) for name, x in _said(state).items()}
+
+        baseline, judging = self._judge(state)
+        micro = None if micro_norms is None else _checked_norms(micro_norms, real)
+        if recorded:
+            axes = local_axes(self.axis_name, came, state, value)
+            step = judged_step(came, baseline, judging)
+            kept = jax.lax.cond(
+                due,
+                lambda: varying(
+                    with_measurement(plan, came, state.kept, state.count, step,
+                              done(*stepped(updates, state.inner))), axes,
+                ),
+                lambda: varying(state.kept, axes),
+            )  # fmt: skip
+            own, coming, passed = self._after(kept.is_there, state.inner, updates, gate)
+            new_updates, inner = stepped(coming, own, **passed)
+            kept = with_step(plan, came, kept, state.count, step, baseline, said_of(inner), micro)
+            judged = step.judged.baseline
+        else:
+            passed = {} if gate is None else {"gate": gate}
+            new_updates, inner = stepped(updates, state.inner, **passed)
+            kept, judged = alone(
+                plan, came, state.kept, state.count, baseline, judging, done(new_updates, inner),
+                micro,
+            )  # fmt: skip
 
         def choose(new: Any, old: Any) -> Any:
             return new if gate is None else jnp.where(gate, new, old)
 
-        said = _said(inner)
-        if micro_norms is not None:
-            memory = kept.memory()
-            noise = _noise(memory.noise, norm, micro_norms)
-            said |= {"noise_scale": noise_scale(noise)}
-            kept = memory._replace(noise=jax.tree.map(choose, noise, memory.noise)).kept()
-
-        def logged(kept: Kept) -> Kept:
-            memory = kept.memory()
-            here = norms_of_rows(rows, grads, norms, memory.latest[:, 0] / unscale)
-            broken, event = diagnosed(rows, here, memory.mean, ill)
-            event = jax.tree.map(partial(jnp.where, calm), refusal(norm), event)
-            events = add_event(memory.events, state.count, event)
-            return memory._replace(broken=memory.broken + broken, events=events).kept()
-
-        strange = counts & (~calm | _refused(said))
-        kept = jax.lax.cond(strange, logged, lambda kept: kept, kept)
-
-        row = choose(_row(step, said), kept.step(state.count))
         return new_updates, MonitorState(
             inner=inner,
             count=choose(jnp.asarray(optax.safe_increment(state.count)), state.count),
-            kept=kept.with_step(state.count, row),
-            baseline=jax.tree.map(choose, judged.baseline, state.baseline)
+            kept=kept,
+            baseline=jax.tree.map(choose, judged, state.baseline)
             if judge_of(self.inner) is None
             else (),
         )
 
-    def _is_due(self, state: MonitorState, said: dict[str, Array]) -> Array:
+    def _judge(self, state: Any) -> tuple[Baseline, dict[str, Any]]:
+        """The baseline of norms, and by which numbers it judges: the guard's, if that is inside."""
+        guard = judge_of(self.inner)
+        if guard is None:
+            return state.baseline, dict(JUDGEMENT)
+        numbers = {"threshold": guard.spike, "patience": guard.patience, "decay": guard.decay}
+        return state.inner.baseline, numbers
+
+    def _is_due(self, state: MonitorState, flush: ArrayLike) -> Array:
         """Whether leaves are measured: once for each window, on the micro-batch that makes a step.
 
         A window of 1 is not simplified, so that the measurement stays a branch of its own, whose
@@ -196,7 +186,41 @@ class _Monitor:
         due = state.count % self.window < micro
         if micro == 1:
             return due & (state.count >= 0)
-        return due & (said["micro_step"] + 1 == micro)
+        return due & makes_a_step(self.inner, state.inner, flush)
+
+    def _came(
+        self,
+        rows: Rows,
+        grads: list[Array],
+        state: MonitorState,
+        norms: tuple[Array, Array],
+        finite: Array,
+        value: ArrayLike | None,
+        counts: Array,
+        due: Array,
+    ) -> Came:
+        real = state.kept.floats.dtype
+        each, whole = norms
+        if self.axis_name is not None:
+            each = norms_across(each, grads, self.axis_name)
+            whole = norm_of_array(each)
+        before = _said(state.inner)
+        scaled = "loss_scale" in before
+        unscale = 1 / before["loss_scale"].astype(real) if scaled else jnp.ones([], real)
+        loss = jnp.array(absent(real), real)
+        if value is not None:
+            loss = mean_across(jax.lax.stop_gradient(jnp.asarray(value)), self.axis_name)
+        return Came(
+            params=[jnp.asarray(x) for x in rows.leaves],
+            grads=grads,
+            norms=each,
+            norm=whole.astype(real) * unscale,
+            loss=loss.astype(real),
+            finite=everywhere(finite, self.axis_name),
+            unscale=unscale,
+            counts=counts,
+            due=due,
+        )
 
     def _after(
         self, measured: Array, inner: OptState, updates: Updates, gate: Array | None
@@ -219,39 +243,9 @@ class _Monitor:
             return jax.tree.map(wait, inner), updates, {}
         return inner, jax.tree.map(wait, updates), {}
 
-    def _measured(
-        self,
-        rows: Rows,
-        grads: list[Array],
-        state: MonitorState,
-        step: _Step,
-        tried: Updates,
-        after: OptState,
-    ) -> Kept:
-        """What is kept, with the measurements of this step, of which `tried` is the update."""
-        tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
-        said, memory = _said(after), state.memory
-        moments = divisors(self.inner, state.inner, after, rows.names)
-        updates = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
-        norms = norms_of_rows(rows, grads, step.norms, memory.latest[:, 0] / step.unscale)
-        latest, above = measured(
-            rows, grads, norms, updates, moments, memory.latest, step.unscale, self.sample
-        )
-        latest = tidy(latest)
-        good = step.calm & ~_refused(said)
-        mean = add_mean(memory.mean, latest, memory.means, MEAN_DECAY)
-        number = state.count // self.window
-        return memory._replace(
-            latest=latest,
-            mean=jnp.where(good, mean, memory.mean),
-            means=memory.means + good.astype(jnp.int32),
-            above=above,
-            run=add_record(memory.run, number, state.count, latest, _row(step, said)),
-        ).kept()
-
     def _checked(
         self, updates: Updates, state: Any, params: Params | None
-    ) -> tuple[Rows, list[Array]]:
+    ) -> tuple[Rows, list[Array], MonitorState]:
         if not isinstance(state, MonitorState):
             raise ValueError(
                 f"monitor got a {type(state).__name__} as its state, expected a MonitorState: "
@@ -265,8 +259,17 @@ class _Monitor:
             )
         leaves, _ = gradients_beside(updates, params, ())
         names = path_names(updates)
-        beside = [jax.lax.stop_gradient(jnp.asarray(leaf.param)) for leaf in leaves]
-        rows = rows_of(names, beside, self.layer_axis)
+        params_beside = [jax.lax.stop_gradient(jnp.asarray(leaf.param)) for leaf in leaves]
+        rows = rows_of(names, params_beside, self.layer_axis)
+        state = _whole(state, jnp.finfo(common_dtype(jnp.float32, *params_beside)).dtype)
+        own = beside((state.kept, state.baseline), params_beside)
+        state = state._replace(kept=own[0], baseline=own[1])
+        if isinstance(state.baseline, Baseline) != (judge_of(self.inner) is None):
+            around = "around a guard" if state.baseline == () else "not around a guard"
+            raise ValueError(
+                f"monitor: the state is of a monitor {around}, and this one is not so. Make one "
+                "with `tx.init(params)`, and put the states inside of it in their places."
+            )
         memory = state.memory
         if rows.total != len(memory.latest) or len(names) != len(memory.axes):
             raise ValueError(
@@ -274,12 +277,31 @@ class _Monitor:
                 f"but these gradients are {len(names)} leaves, {rows.total} rows. Make the state "
                 "with `tx.init(params)`."
             )
-        return rows, [jnp.asarray(leaf.grad) for leaf in leaves]
+        return rows, [jnp.asarray(leaf.grad) for leaf in leaves], state
 
 
-def _said(state: OptState) -> dict[str, Array]:
+def _whole(state: MonitorState, real: Any) -> MonitorState:
+    """The state in its own types, also where it was cast, as half-precision checkpoints are."""
+    kept, least = state.kept, jnp.finfo(real).bits
+    wide = jnp.issubdtype(kept.floats.dtype, jnp.floating)
+    if not wide or not jnp.issubdtype(kept.integers.dtype, jnp.integer):
+        raise ValueError(
+            f"monitor: the numbers of the state came as {kept.floats.dtype.name} and "
+            f"{kept.integers.dtype.name}, expected {real.name} and int32. Restore it in the types "
+            "that it was saved with: give `tx.init(params)` as the target."
+        )
+    if 32 <= jnp.finfo(kept.floats.dtype).bits < least:
+        raise ValueError(
+            f"monitor: the state is in {kept.floats.dtype.name}, made for parameters that are no "
+            f"wider, but these are {real.name}. Make one with `tx.init(params)`."
+        )
+    kept = Kept(kept.integers, in_full(kept.floats), kept.halves.astype(log_dtype(real)))
+    return state._replace(kept=kept, baseline=in_full(state.baseline))
+
+
+def _said(state: OptState) -> Numbers:
     """What a state reports, by the last word of each name; clips multiply."""
-    said: dict[str, Array] = {}
+    said: Numbers = {}
     for name, *_, number in reports(state):
         x = jnp.asarray(number, jnp.float32)
         if name == "clip_ratio":
@@ -289,28 +311,14 @@ def _said(state: OptState) -> dict[str, Array]:
     return said
 
 
-def _refused(said: dict[str, Array]) -> Array:
-    return said["skipped"] > 0 if "skipped" in said else jnp.zeros([], bool)
-
-
-def _row(step: _Step, said: dict[str, Array]) -> Array:
-    found = {name: said[name] for name in SCALARS if name in said}
-    found |= {} if step.value is None else {"value": jnp.asarray(step.value)}
-    return scalars(found | {"grad_norm": step.norm, "z": step.z})
-
-
-def _noise(old: Noise, norm: Array, micro_norms: ArrayLike | None) -> Noise:
-    if micro_norms is None:
-        return old
-    micro = jnp.asarray(micro_norms).astype(jnp.float32)
+def _checked_norms(micro_norms: ArrayLike, real: Any) -> Array:
+    micro = jnp.asarray(micro_norms).astype(real)
     if micro.ndim != 1 or micro.size < 2:
         raise ValueError(
             "monitor: micro_norms must be the norms of at least two micro-batch gradients, an "
             f"array of one axis, got shape {micro.shape}."
         )
-    small, big = jnp.mean(micro**2), norm**2
-    news = jnp.isfinite(small) & jnp.isfinite(big)
-    return add_noise_terms(old, small, big, jnp.int32(micro.size), news)
+    return micro
 
 
 @transformation
@@ -321,6 +329,7 @@ def monitor(
     *,
     layer_axis: LayerAxis = None,
     sample: Elements = 1024,
+    axis_name: AxisName = None,
 ):
     """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
 
@@ -338,14 +347,18 @@ def monitor(
             or a dict from patterns, searched in the path, to axes. Each layer gets its own row.
         sample: of leaves with more elements, at most this many are looked at, evenly spaced along
             every axis; below 65,536. Norms of gradients are always exact.
+        axis_name: mapped axes (of `shard_map`) over which parameters are split: what is measured is
+            of whole parameters then, and the same on every device. Without it each device sees
+            its own part.
 
     Extra arguments of `update`: `value`, the loss; `micro_norms`, the norms of the gradients of
     micro-batches whose mean the gradient is, from which the gradient noise scale comes. Where
     inner reports `lr`, `clip_ratio`, `skipped`, `loss_scale` or `noise_scale`, they are recorded,
     and gradients are divided by the loss scale.
 
-    State: arrays of a fixed size, float32 and float16, without NaN. It reports `events`, and
-    `grad_norm` where inner does not.
+    State: arrays of a fixed size, float32 and float16 (float64 and float32 where a parameter is
+    float64), without NaN. It goes on under another `every` or `sample`; `history` stays what it was
+    made with. It reports `events`, and `grad_norm` where inner does not.
 
     Raises:
         ValueError: `update` was called without parameters, or a pattern matches none.
@@ -357,4 +370,4 @@ def monitor(
     >>> print(funcopt.health(state, params).verdict)
     healthy
     """
-    return _Monitor(gated(inner), every, history, layer_axis, sample)
+    return _Monitor(gated(inner), every, history, layer_axis, sample, axis_name)

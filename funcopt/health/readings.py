@@ -11,9 +11,9 @@ from optax import OptState, Params
 
 from ..partition import path_names, some
 from .events import KINDS
-from .recorder import EXPONENTS, LAST_STEPS, SCALARS
+from .recorder import LAST_STEPS, SCALARS, exponents
 from .state import MonitorState
-from .statistics import ABSENT, COLUMNS, LARGEST, NORMS
+from .statistics import COLUMNS, NORMS, absent, largest
 
 Numbers = dict[str, np.ndarray]
 
@@ -111,7 +111,7 @@ def read(state: MonitorState, params: Params) -> Readings:
     steps = int(state.count)
     mean = _numbers(seen.mean)
     for name in COLUMNS[:NORMS]:
-        mean[name] = _power(2.0, mean[name])
+        mean[name] = _power(2.0, mean[name], exponents(seen.mean.dtype))
     run = slice(0, int(seen.run.rows))
     first = max(steps - LAST_STEPS, 0)
     last = np.arange(first, steps)
@@ -129,8 +129,8 @@ def read(state: MonitorState, params: Params) -> Readings:
         above=np.asarray(seen.above, np.float64)[order],
         broken=seen.broken[order],
         run=Over(seen.run.step[run], _scalars(seen.run.scalars[run])),
-        grad=_log10(seen.run.grad[run][:, order]),
-        ratio=_log10(seen.run.ratio[run][:, order]),
+        grad=_log10(seen.run.grad[run][:, order], exponents(seen.mean.dtype)),
+        ratio=_log10(seen.run.ratio[run][:, order], exponents(seen.mean.dtype)),
         last=Over(last, _scalars(seen.last[last % LAST_STEPS])),
         events=_events(seen.events, layers),
         events_seen=int(seen.events.seen),
@@ -190,20 +190,21 @@ def _scalars(table: np.ndarray) -> Numbers:
 
 def _plain(x: np.ndarray) -> np.ndarray:
     """With NaN and infinity for what stands for them."""
+    none, most = (x.dtype.type(f(x.dtype)) for f in (absent, largest))
     x = np.asarray(x, np.float64)
-    x = np.where(x <= np.float32(ABSENT), np.nan, x)
-    return np.where(x >= np.float32(LARGEST), np.inf, x)
+    x = np.where(x <= none, np.nan, x)
+    return np.where(x >= most, np.inf, x)
 
 
-def _power(base: float, exponent: np.ndarray) -> np.ndarray:
-    return np.where(exponent <= -EXPONENTS, 0.0, base ** np.maximum(exponent, -EXPONENTS))
+def _power(base: float, exponent: np.ndarray, most: float) -> np.ndarray:
+    return np.where(exponent <= -most, 0.0, base ** np.clip(exponent, -most, 1023.0))
 
 
-def _log10(log2: np.ndarray) -> np.ndarray:
+def _log10(log2: np.ndarray, most: float) -> np.ndarray:
     """log10 of a norm: NaN of a zero, infinite of what is not finite."""
     x = np.asarray(log2, np.float64)
-    plain = np.where(x <= -EXPONENTS, np.nan, x * np.log10(2.0))
-    return np.where(x >= EXPONENTS, np.inf, plain)
+    plain = np.where(x <= -most, np.nan, x * np.log10(2.0))
+    return np.where(x >= most, np.inf, plain)
 
 
 def _events(events: Any, layers: list[str]) -> tuple[Event, ...]:

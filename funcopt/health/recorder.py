@@ -4,16 +4,32 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float16, Int
+from jaxtyping import Array, Float, Int
 
-from .statistics import ABSENT, LARGEST, NORMS, tidy
+from ..math.dtypes import cast
+from .statistics import NORMS, absent, largest, tidy
 
 SCALARS = ("grad_norm", "z", "value", "lr", "clip_ratio", "skipped", "noise_scale")
 """What is recorded of a step as a whole."""
 
 LAST_STEPS = 128
-EXPONENTS = 200.0
-"""What stands for the log2 of infinity, and with a minus for that of 0."""
+
+
+def exponents(dtype: Any) -> float:
+    """What stands for the log2 of infinity, and with a minus for that of 0."""
+    return 200.0 if jnp.finfo(dtype).bits <= 32 else 1100.0
+
+
+def log_dtype(dtype: Any) -> Any:
+    """In which logarithms over time are kept, of numbers of this type."""
+    return jnp.float16 if jnp.finfo(dtype).bits <= 32 else jnp.float32
+
+
+def plus(count: Int[Array, "*n"], more: Array) -> Int[Array, "*n"]:
+    """A count with `more`, of which the largest there is stays."""
+    most = jnp.iinfo(count.dtype).max
+    more = more.astype(count.dtype)
+    return jnp.where(count > most - more, most, count + more)
 
 
 class Run(NamedTuple):
@@ -27,7 +43,7 @@ class Run(NamedTuple):
     stride: Int[Array, ""]
     step: Int[Array, " history"]
     scalars: Float[Array, "history scalars"]
-    norms: Float16[Array, "history 2 rows"]
+    norms: Float[Array, "history 2 rows"]
 
     @property
     def grad(self) -> Array:
@@ -38,32 +54,32 @@ class Run(NamedTuple):
         return self.norms[..., 1, :]
 
 
-def no_steps() -> Float[Array, "last scalars"]:
+def no_steps(dtype: Any) -> Float[Array, "last scalars"]:
     """The flight recorder: step s is in row s mod `LAST_STEPS`."""
-    return jnp.full((LAST_STEPS, len(SCALARS)), ABSENT, jnp.float32)
+    return jnp.full((LAST_STEPS, len(SCALARS)), absent(dtype), dtype)
 
 
-def no_run(history: int, rows: int) -> Run:
+def no_run(history: int, rows: int, dtype: Any) -> Run:
     return Run(
         rows=jnp.int32(0),
         stride=jnp.int32(1),
         step=jnp.full(history, -1, jnp.int32),
-        scalars=jnp.full((history, len(SCALARS)), ABSENT, jnp.float32),
-        norms=jnp.zeros((history, 2, rows), jnp.float16),
+        scalars=jnp.full((history, len(SCALARS)), absent(dtype), dtype),
+        norms=jnp.zeros((history, 2, rows), log_dtype(dtype)),
     )
 
 
-def scalars(found: dict[str, Any]) -> Float[Array, " scalars"]:
-    """Those of `SCALARS` that were found, in order; without NaN, see `LARGEST` and `ABSENT`."""
-    row = [jnp.asarray(found.get(name, ABSENT)).astype(jnp.float32) for name in SCALARS]
-    return tidy(jnp.stack(row))
+def scalars(found: dict[str, Any], dtype: Any) -> Float[Array, " scalars"]:
+    """Those of `SCALARS` that were found, in order; without NaN, see `largest` and `absent`."""
+    return tidy(jnp.stack([cast(found.get(name, absent(dtype)), dtype) for name in SCALARS]))
 
 
 def log2(x: Array) -> Array:
-    """log2 of what is not negative, within ±`EXPONENTS`."""
+    """log2 of what is not negative, within ±`exponents`."""
+    most = exponents(x.dtype)
     positive = jnp.log2(jnp.where(x > 0, x, 1))
-    inside = jnp.where(x > 0, jnp.clip(positive, -EXPONENTS, EXPONENTS), -EXPONENTS)
-    return jnp.where(x >= LARGEST, EXPONENTS, inside)
+    inside = jnp.where(x > 0, jnp.clip(positive, -most, most), -most)
+    return jnp.where(x >= largest(x.dtype), most, inside)
 
 
 def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
@@ -75,11 +91,12 @@ def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
     is_norm = jnp.arange(x.shape[1]) < NORMS
 
     def is_zero(x: Array) -> Array:
-        return is_norm[None, :] & (x <= -EXPONENTS)
+        return is_norm[None, :] & (x <= -exponents(x.dtype))
 
-    begun = (mean > ABSENT) & ~is_zero(mean)
-    known = (latest > ABSENT) & (latest < LARGEST) & ~(is_zero(x) & begun)
-    weight = jnp.maximum(1 - decay, 1 / (count + 1).astype(jnp.float32))
+    none, most = absent(x.dtype), largest(x.dtype)
+    begun = (mean > none) & ~is_zero(mean)
+    known = (latest > none) & (latest < most) & ~(is_zero(x) & begun)
+    weight = jnp.maximum(1 - decay, 1 / (count.astype(x.dtype) + 1))
     moved = jnp.where(begun, mean + weight * (x - mean), x)
     return jnp.where(known, moved, mean)
 
@@ -87,20 +104,21 @@ def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
 def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) -> Run:
     """With the `record`-th record, if it is one that is kept."""
     history = run.step.shape[0]
-    full = (run.rows == history) & (record % run.stride == 0)
+    full = (run.rows >= history) & (record % run.stride == 0)
 
     def halved(x: Array) -> Array:
         # What is behind the rows that stay is overwritten later.
         return jnp.concatenate([x[::2], x[(history + 1) // 2 :]])
 
     columns = run[2:]
-    kept = jax.lax.cond(full, lambda: [halved(x) for x in columns], lambda: list(columns))
+    kept = [jnp.where(full, halved(x), x) for x in columns]
     rows = jnp.where(full, (history + 1) // 2, run.rows)
     stride = jnp.where(full, 2 * run.stride, run.stride)
     taken = record % stride == 0
     grad, update, param = (latest[:, i] for i in range(NORMS))
     ratio = jnp.where(param > 0, update / jnp.where(param > 0, param, 1), 0)
-    norms = log2(jnp.stack([grad, jnp.where(update < LARGEST, ratio, LARGEST)]))
+    most = largest(latest.dtype)
+    norms = log2(jnp.stack([grad, jnp.where(update < most, ratio, most)]))
 
     def written(column: Array, new: Array) -> Array:
         old = jax.lax.dynamic_index_in_dim(column, rows, 0, keepdims=False)
@@ -108,4 +126,4 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
         return jax.lax.dynamic_update_index_in_dim(column, new, rows, 0)
 
     columns = (written(a, b) for a, b in zip(kept, (step, row, norms), strict=True))
-    return Run(rows + taken.astype(rows.dtype), stride, *columns)
+    return Run(plus(rows, taken), stride, *columns)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Float16, Int
+from jaxtyping import Array, Bool, Float, Int
 from optax import OptState
 
 from ..math.noise_scale import Noise
@@ -15,16 +15,18 @@ from ..wrappers.baseline import Baseline
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
 from .recorder import LAST_STEPS, SCALARS, Run
 from .statistics import COLUMNS, EDGES
+from .surges import Surges
 
-VERSION = 3
+VERSION = 4
 
 
 class Memory(NamedTuple):
     """What was seen: tables with a row for each leaf, or for each layer of a stacked one.
 
     `latest` and `mean` have the columns `funcopt.health.statistics.COLUMNS`; `means` measurements
-    are in the mean. `every` is how many steps there are between measurements, and `axes` has for
-    each leaf the axis along which layers are stacked, -1 for none.
+    are in the mean. `every` is how many steps there are between measurements, `shrinks` whether
+    what a row is divided by can shrink, and `axes` has for each leaf the axis along which layers
+    are stacked, -1 for none.
     """
 
     version: Int[Array, ""]
@@ -33,9 +35,11 @@ class Memory(NamedTuple):
     latest: Float[Array, "rows columns"]
     mean: Float[Array, "rows columns"]
     means: Int[Array, ""]
-    above: Float16[Array, "rows edges"]
+    above: Float[Array, "rows edges"]
+    shrinks: Int[Array, " rows"]
     run: Run
     last: Float[Array, "last scalars"]
+    surges: Surges
     events: Events
     broken: Int[Array, " rows"]
     noise: Noise
@@ -44,14 +48,19 @@ class Memory(NamedTuple):
         run, events = self.run, self.events
         history, _, rows = run.norms.shape
         alone = self.version, self.every, self.means, events.seen, run.rows, run.stride
+        # The surges and the last steps come first, the measurements last: see `with_step` and
+        # `is_there`.
         return Kept(
-            integers=_in_line(*alone, self.broken, run.step, events.what, self.axes),
-            # The last steps come first and the measurements last, see `with_step` and `is_there`.
+            integers=_in_line(
+                *self.surges.steps, *alone, self.broken, self.shrinks, run.step, events.what,
+                self.axes,
+            ),
             floats=_in_line(
-                self.last, *self.noise, events.value, run.scalars, self.mean, self.latest
+                *self.surges.numbers, self.last, *self.noise, events.value, run.scalars, self.mean,
+                self.latest,
             ),
             halves=jnp.concatenate([self.above.T, run.norms.reshape(2 * history, rows)]),
-        )
+        )  # fmt: skip
 
 
 class Kept(NamedTuple):
@@ -59,18 +68,22 @@ class Kept(NamedTuple):
 
     integers: Int[Array, " integers"]
     floats: Float[Array, " floats"]
-    halves: Float16[Array, "edges+2*history rows"]
+    halves: Float[Array, "edges+2*history rows"]
 
     def memory(self) -> Memory:
         *_, halves, rows = self.halves.shape
         history, events = (halves - len(EDGES)) // 2, FIRST_EVENTS + LAST_EVENTS
         table, scalars = (rows, len(COLUMNS)), len(SCALARS)
-        version, every, means, seen, taken, stride, broken, step, what, axes = _parted(
-            self.integers, *[()] * 6, (rows,), (history,), (events, 3), (-1,)
-        )
-        last, variance, signal, value, of_run, mean, latest = _parted(
-            self.floats, (LAST_STEPS, scalars), (), (), (events,), (history, scalars), table, table
-        )
+        steps, version, every, means, seen, taken, stride, broken, shrinks, step, what, axes = (
+            _parted(
+                self.integers, (Surges.STEPS,), *[()] * 6, (rows,), (rows,), (history,),
+                (events, 3), (-1,),
+            )
+        )  # fmt: skip
+        numbers, last, variance, signal, value, of_run, mean, latest = _parted(
+            self.floats, (Surges.NUMBERS,), (LAST_STEPS, scalars), (), (), (events,),
+            (history, scalars), table, table,
+        )  # fmt: skip
         above, norms = self.halves[..., : len(EDGES), :], self.halves[..., len(EDGES) :, :]
         return Memory(
             version=version,
@@ -80,6 +93,7 @@ class Kept(NamedTuple):
             mean=mean,
             means=means,
             above=above.swapaxes(-1, -2),
+            shrinks=shrinks,
             run=Run(
                 rows=taken,
                 stride=stride,
@@ -88,6 +102,7 @@ class Kept(NamedTuple):
                 norms=norms.reshape(*norms.shape[:-2], history, 2, rows),
             ),
             last=last,
+            surges=Surges.of(numbers, steps),
             events=Events(seen, what, value),
             broken=broken,
             noise=Noise(variance, signal),
@@ -102,10 +117,18 @@ class Kept(NamedTuple):
         """What the flight recorder has in the place of a step."""
         return jax.lax.dynamic_slice(self.floats, _place(step), (len(SCALARS),))
 
-    def with_step(self, step: Int[Array, ""], row: Float[Array, " scalars"]) -> "Kept":
+    @property
+    def surges(self) -> Surges:
+        return Surges.of(self.floats[: Surges.NUMBERS], self.integers[: Surges.STEPS])
+
+    def with_step(
+        self, step: Int[Array, ""], row: Float[Array, " scalars"], surges: Surges
+    ) -> "Kept":
         """With a step in the flight recorder, which does not need the rest of the memory."""
         floats = jax.lax.dynamic_update_slice(self.floats, row, _place(step))
-        return self._replace(floats=floats)
+        floats = floats.at[: Surges.NUMBERS].set(jnp.stack(surges.numbers))
+        integers = self.integers.at[: Surges.STEPS].set(jnp.stack(surges.steps))
+        return self._replace(floats=floats, integers=integers)
 
 
 class MonitorState(NamedTuple):
@@ -130,8 +153,8 @@ class MonitorState(NamedTuple):
 
 
 def _place(step: Int[Array, ""]) -> tuple[Array]:
-    """Where the flight recorder, which comes first, has a step."""
-    return (step % LAST_STEPS * len(SCALARS),)
+    """Where the flight recorder has a step."""
+    return (Surges.NUMBERS + step % LAST_STEPS * len(SCALARS),)
 
 
 def _in_line(*parts: Array) -> Array:

@@ -10,7 +10,7 @@
     v_lag           mean log (g² / v̂)              where g ≠ 0 and v̂ > 0
     rms             √ mean (g² / max(v̂, ε²))       StableAdamW's RMS_t
     spike           max (g² / v̂_{t−1})             SPAM's score
-    lost            mean (round(p + u) = p, u ≠ 0) half-precision parameters
+    lost            mean (|p| + |u| = |p|, u ≠ 0)  rounded to the parameter's type
 
 Means are over all n elements of a leaf of at most `limit`, over evenly spaced ones of a larger
 leaf. v̂ is the second moment that the optimizer divides by, ε what it adds to the root of it. A
@@ -19,21 +19,26 @@ stacked leaf gives one row for each layer.
 In the columns that have v̂, g is the gradient as the optimizer saw it: behind clips, weight decay
 or accumulation. It is what has changed the running mean of squares v, with decay β:
 
-    g² = (v_t − β v_{t−1}) / (1 − β)                at least 2⁻²² v_t / (1 − β), below which it
-                                                    is rounding
+    g² = (v_t − β v_{t−1}) / (1 − β)                at least 2 ε_v v_t / (1 − β), below which it
+                                                    is rounding: ε_v of the type of v
+    g² = v_t − v_{t−1}                              of a sum (AdaGrad), whose v̂ is the mean v_t / t
+    g² = v_t where v_t > β v_{t−1}                  of a maximum (Adamax); else it is not known, and
+                                                    the gradient as it came stands for it
+
+Everything is as wide as the table that is asked for: float32, or float64.
 
 RMS_t: Wortsman et al., 2023 (https://arxiv.org/abs/2304.13013); the spike score: Huang et al., 2025
 (https://arxiv.org/abs/2501.06842).
 """
 
 import math
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float16
+from jaxtyping import Array, Float
 
 from ..math.dtypes import common_dtype
 
@@ -52,10 +57,16 @@ COLUMNS = (
 )
 NORMS = 3  # the leading columns, which are kept as log2 in running means
 
-LARGEST = 3e38
-"""Stands for what is not finite: a state has no NaN."""
-ABSENT = -3e38
-"""Stands for what could not be measured."""
+
+def largest(dtype: Any) -> float:
+    """Stands for what is not finite, in numbers of this type: a state has no NaN."""
+    return 3e38 if jnp.finfo(dtype).bits == 32 else 1.7e308
+
+
+def absent(dtype: Any) -> float:
+    """Stands for what could not be measured, in numbers of this type."""
+    return -largest(dtype)
+
 
 EDGES = tuple(2.0**exponent for exponent in range(-44, 20, 4))
 """What |g| is compared with: the edges of the histogram's bins, each 4 powers of two wide."""
@@ -70,18 +81,30 @@ class Moment(NamedTuple):
     """A second moment before and after the step, and what is needed to read it.
 
     `mean_old` and `mean_new` are the running mean of squares, `old` and `new` what is divided by,
-    which is the same but for AMSGrad; `weight_old` and `weight_new` are their total weights, 1
-    where they are not divided by it. `floor` is ε.
+    which is the same but for AMSGrad. `numbers` are those of `numbers_of`, in order.
     """
 
     mean_old: Array
     mean_new: Array
     old: Array
     new: Array
-    decay: Array
-    floor: Array
-    weight_old: Array
-    weight_new: Array
+    numbers: Float[Array, "*rows numbers"]
+
+
+def numbers_of(
+    decay: Any, share: Any, floor: Any, weight_old: Any, weight_new: Any, maximum: Any, forgets: Any
+) -> Float[Array, " numbers"]:
+    """What is needed to read a second moment.
+
+    Args:
+        decay, share: of v_{t−1} and of g² in v_t.
+        floor: ε.
+        weight_old, weight_new: what `old` and `new` are divided by before they are v̂.
+        maximum: whether it follows the largest of the squares.
+        forgets: whether it can shrink.
+    """
+    numbers = decay, share, floor, weight_old, weight_new, maximum, forgets
+    return jnp.stack([jnp.asarray(x, float) for x in numbers])
 
 
 def layers_first(x: Array, axis: int | None) -> Array:
@@ -92,16 +115,31 @@ def layers_first(x: Array, axis: int | None) -> Array:
 def thinned(x: Array, limit: int) -> Array:
     """At most `limit` elements of each layer, evenly spaced along all axes but the first.
 
-    The axis with most of them loses every second one until there are few enough. Of the last axis
-    a 16th counts: so many neighbours share a line of memory, and cost what one of them costs.
+    The axis with most of them loses about every second one until there are few enough. Of the last
+    axis a 16th counts: so many neighbours share a line of memory, and cost what one of them costs.
     """
-    strides, kept = [1] * x.ndim, list(x.shape)
+    halvings, kept = [0] * x.ndim, list(x.shape)
     while math.prod(kept[1:]) > limit:
         several = [i for i in range(1, x.ndim) if kept[i] > 1]
         most = max(several, key=lambda i: kept[i] / (LINE if i == x.ndim - 1 else 1))
-        strides[most] *= 2
-        kept[most] = math.ceil(x.shape[most] / strides[most])
-    return jax.lax.slice(x, [0] * x.ndim, x.shape, strides)
+        halvings[most] += 1
+        kept[most] = math.ceil(x.shape[most] / stride(halvings[most]))
+    return jax.lax.slice(x, [0] * x.ndim, x.shape, [stride(n) for n in halvings])
+
+
+@cache
+def stride(halvings: int) -> int:
+    """The first prime number that is not below 2ʰ, but 3 and 7.
+
+    Axes are often made of others, of 8, 28 or 32 pixels in a row and 3 colours: a stride that
+    divides one of those sees a single column of every picture, which may be empty in all of them.
+    """
+    if halvings < 2:
+        return 2**halvings
+    n = 2**halvings + 1
+    while n == 7 or any(n % i == 0 for i in range(2, math.isqrt(n) + 1)):
+        n += 1
+    return n
 
 
 def _wide(x: Array) -> Array:
@@ -110,14 +148,14 @@ def _wide(x: Array) -> Array:
     return x.astype(common_dtype(jnp.float32, x))
 
 
-@partial(jax.jit, static_argnums=2)
+@partial(jax.jit, static_argnames="axis")
 def row_norms(x: Array, last: Float[Array, " layers"], axis: int) -> Array:
     """The norm of each layer, with the power of two near the `last` one taken out of the squares.
 
     So norms at any scale are exact in one pass, unless they change by a factor of 1e18 at once:
     then they are 0 or infinite.
     """
-    x, unit = layers_first(_wide(x), axis), _power_of_two(last)
+    x, unit = layers_first(_wide(x).astype(last.dtype), axis), _power_of_two(last)
     squares = jnp.sum(_squares(x, unit), axis=tuple(range(1, x.ndim)))
     return jnp.sqrt(squares).astype(unit.dtype) / unit
 
@@ -129,17 +167,21 @@ def _squares(x: Array, unit: Float[Array, " layers"]) -> Array:
 
 def _power_of_two(norm: Float[Array, "*layers"]) -> Float[Array, "*layers"]:
     """One over the power of two below `norm`; 1 where that is 0, infinite or not known."""
-    known = (norm > 0) & (norm < LARGEST)
+    limits = jnp.finfo(norm.dtype)
+    known = (norm > 0) & (norm < largest(norm.dtype))
     exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
-    bits = (127 - jnp.clip(exponent, -100, 100).astype(jnp.int32)) << 23
-    return jax.lax.bitcast_convert_type(bits, jnp.float32)
+    most = limits.maxexp - 28
+    kind = jnp.int32 if limits.bits == 32 else jnp.int64
+    bits = (limits.maxexp - 1 - jnp.clip(exponent, -most, most).astype(kind)) << limits.nmant
+    return jax.lax.bitcast_convert_type(bits, norm.dtype)
 
 
 class Sample(NamedTuple):
     """Evenly spaced elements of each row, of which so many were `seen`; behind them are zeros.
 
-    Magnitudes of gradients, updates and parameters; the second moment if there is one, whose
-    numbers are one for each row; and of half-precision parameters whether the update is lost.
+    Magnitudes of gradients, updates and parameters, and nothing else of them, since XLA writes all
+    of an update to memory from which two things are made; and the second moment if there is one,
+    whose numbers are there for each row.
     """
 
     grad: Float[Array, "rows length"]
@@ -147,7 +189,6 @@ class Sample(NamedTuple):
     param: Float[Array, "rows length"]
     seen: Float[Array, " rows"]
     moment: Moment | None
-    lost: Bool[Array, "rows length"] | None
 
 
 def sample(
@@ -155,11 +196,13 @@ def sample(
     update: Array,
     param: Array,
     moment: Moment | None,
+    *,
     axis: int | None,
     limit: int,
     length: int,
+    dtype: Any,
 ) -> Sample:
-    """At most `limit` elements of each layer of a leaf, in rows of `length`."""
+    """At most `limit` elements of each layer of a leaf, in rows of `length`, as `dtype`."""
 
     def of(x: Array) -> Array:
         x = thinned(layers_first(x, axis), limit)
@@ -169,28 +212,29 @@ def sample(
         return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))
 
     g, u, p = of(grad), of(update), of(param)
-    magnitudes = [jnp.abs(x) for x in (g, u, p)]
-    wide = common_dtype(jnp.float32, *magnitudes)
-    half = jnp.issubdtype(p.dtype, jnp.floating) and jnp.finfo(p.dtype).bits < 32
     if moment is not None:
-        means = [filled(of(x).astype(jnp.float32)) for x in moment[:4]]
-        moment = Moment(*means, *(jnp.full(len(g), x) for x in moment[4:]))
+        means = [filled(of(x).astype(dtype)) for x in moment[:4]]
+        rounding = 2 * float(jnp.finfo(moment.mean_new.dtype).eps)
+        numbers = jnp.append(moment.numbers.astype(dtype), jnp.asarray(rounding, dtype))
+        numbers = jnp.broadcast_to(numbers, (len(g), *numbers.shape))
+        moment = Moment(means[0], means[1], means[2], means[3], numbers)
     return Sample(
-        *(filled(x.astype(wide)) for x in magnitudes),
-        seen=jnp.full(len(g), g.shape[1], jnp.float32),
+        *(filled(x.astype(dtype)) for x in map(jnp.abs, (g, u, p))),
+        seen=jnp.full(len(g), g.shape[1], dtype),
         moment=moment,
-        lost=filled(_is_lost(u, p)) if half else None,
     )
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("precision", "axes"))
 def measure(
     looked_at: Sample,
     norms: Float[Array, " rows"],
     last: Float[Array, "rows columns"],
     unscale: Float[Array, ""],
     sizes: Float[Array, " rows"],
-) -> tuple[Float[Array, "rows columns"], Float16[Array, "rows edges"]]:
+    precision: tuple[int, int],
+    axes: tuple[str, ...] = (),
+) -> tuple[Float[Array, "rows columns"], Float[Array, "rows edges"]]:
     """All columns of some rows, and the share of their gradients that is at or above each edge.
 
     Args:
@@ -199,12 +243,16 @@ def measure(
         last: what was measured before, from which the scale of norms is taken.
         unscale: by which gradients are multiplied, 1 over a loss scale.
         sizes: how many elements a row stands for.
+        precision: the bits of the parameters' exponents, and of their mantissas.
+        axes: mapped axes over which these rows are split.
     """
-    raw, u, p, seen, moment, lost = looked_at
-    rms = (norms / jnp.sqrt(sizes))[:, None].astype(raw.dtype)
+    raw, u, p, seen, moment = looked_at
+    lost = _is_lost(u, p, precision)
+    dtype = last.dtype
+    rms = (norms / jnp.sqrt(sizes))[:, None].astype(dtype)
     units = _power_of_two(last[:, 1:3].T)
 
-    spike = absent = jnp.full_like(seen, ABSENT)
+    spike = unknown = jnp.full_like(seen, absent(dtype))
     counts: dict[Any, Array] = {
         "zero": raw == 0,
         "negligible": (raw > 0) & (raw < NEGLIGIBLE * rms),
@@ -216,20 +264,28 @@ def measure(
         "all_grad": raw,
         "all_update": u,
         "all_param": p,
+        "lost": lost.astype(dtype),
     }
-    if lost is not None:
-        counts["lost"] = lost
+    x = raw * unscale
     if moment is not None:
-        flags, terms, score = _beside_moment(moment, raw)
-        spike = jnp.max(score.astype(jnp.float32), axis=1)
+        flags, terms, score = _beside_moment(moment, raw, x)
+        spike = _across(jax.lax.pmax, jnp.max(score, axis=1), axes)
         counts |= flags
         sums |= terms
 
-    x = raw.astype(jnp.float32) * unscale
-    halves = np.array(EDGES, np.float32).reshape(2, 1, -1, 1)
+    halves = np.array(EDGES, dtype).reshape(2, 1, -1, 1)
     above = jnp.concatenate(_summed([x[:, None] >= edges for edges in halves]), axis=1)
-    counted = dict(zip(counts, _counted(list(counts.values())), strict=True))
-    found = {name: _sum(x) for name, x in sums.items()}
+    above, counted, found, seen = _across(
+        jax.lax.psum,
+        (
+            above.astype(dtype),
+            dict(zip(counts, _counted(list(counts.values()), dtype), strict=True)),
+            {name: _sum(x) for name, x in sums.items()},
+            seen,
+        ),
+        axes,
+    )
+    padded = raw.shape[1] * _across(jax.lax.psum, 1, axes) - seen
     known = jnp.maximum(seen, 1)
 
     squares = jnp.stack([found["update"], found["param"]]) * (sizes / known)[None]
@@ -238,9 +294,9 @@ def measure(
     # Of all elements, so that what is infinite stays so, whatever the sample has.
     grad = jnp.where(norms == 0, least[0], norms)
     whole = jnp.concatenate([grad[None], _or_least(jnp.sqrt(squares) / units, least[1:])])
-    zeros = counted["zero"] - (raw.shape[1] - seen)
+    zeros = counted["zero"] - padded
     shares = jnp.stack([zeros, counted["negligible"], counted["nonfinite"]]) / known[None]
-    beside = [absent] * 4
+    beside = [unknown] * 4
     if moment is not None:
         beside = [
             counted["eps"] / jnp.maximum(counted["moving"], 1),
@@ -253,37 +309,48 @@ def measure(
         whole * unscaled,
         shares,
         jnp.stack(beside),
-        (absent if lost is None else counted["lost"] / known)[None],
+        (found["lost"] / known)[None],
     ]
     # In a few matrices, since XLA would make a program of its own of every single row.
-    table = jnp.concatenate([x.astype(jnp.float32) for x in rows]).T
-    return table, (above.astype(jnp.float32) / known[:, None]).astype(jnp.float16)
+    table = jnp.concatenate([x.astype(dtype) for x in rows]).T
+    return table, above / known[:, None]
 
 
-def no_rows() -> tuple[Float[Array, "0 columns"], Float16[Array, "0 edges"]]:
-    return jnp.zeros((0, len(COLUMNS)), jnp.float32), jnp.zeros((0, len(EDGES)), jnp.float16)
+def _across(reduced: Any, x: Any, axes: tuple[str, ...]) -> Any:
+    return reduced(x, axes) if axes else x
 
 
-def _is_lost(update: Array, param: Array) -> Array:
-    """Whether an update that is not 0 leaves a half-precision parameter as it is.
+def no_rows(dtype: Any) -> tuple[Float[Array, "0 columns"], Float[Array, "0 edges"]]:
+    return jnp.zeros((0, len(COLUMNS)), dtype), jnp.zeros((0, len(EDGES)), dtype)
 
-    Rounded by `reduce_precision`, since XLA leaves out a conversion to half precision and back.
+
+def _is_lost(update: Array, param: Array, precision: tuple[int, int]) -> Array:
+    """Whether an update that is not 0 leaves a parameter of this precision as it is.
+
+    As if it made it larger, which differs only at powers of two. Rounded by `reduce_precision`,
+    since XLA leaves out a conversion to half precision and back.
     """
-    limits = jnp.finfo(param.dtype)
-    p, u = param.astype(jnp.float32), update.astype(jnp.float32)
-    rounded = jax.lax.reduce_precision(p + u, limits.nexp, limits.nmant)
-    return (rounded == p) & (u != 0)
+    total, limits = param + update, jnp.finfo(param.dtype)
+    if precision != (limits.nexp, limits.nmant):
+        total = jax.lax.reduce_precision(total, *precision)
+    return (total == param) & (update > 0)
 
 
-def _beside_moment(moment: Moment, raw: Array) -> tuple[dict[Any, Array], dict[str, Array], Array]:
-    """Flags to count and terms to sum of gradients beside the second moment; SPAM's score."""
-    limits = jnp.finfo(jnp.float32)
+def _beside_moment(
+    moment: Moment, raw: Array, came: Array
+) -> tuple[dict[Any, Array], dict[str, Array], Array]:
+    """Flags to count and terms to sum of gradients beside the second moment; SPAM's score.
+
+    `came` are the gradients as they came, without a loss scale.
+    """
+    limits = jnp.finfo(raw.dtype)
     before, after = moment.mean_old, moment.mean_new
-    decay, floor, weight_old, weight_new = (x[:, None] for x in moment[4:])
+    columns = jnp.moveaxis(moment.numbers, 1, 0)[:, :, None]
+    decay, share, floor, weight_old, weight_new, maximum, _, rounding = columns
     old, new = moment.old / weight_old, moment.new / weight_new
-    share = 1 - decay
-    rounding = 2 * float(limits.eps) * after / share
-    g2 = jnp.maximum((after - decay * before) / share, rounding)
+    fallen = decay * before
+    g2 = jnp.maximum((after - fallen) / share, rounding * after / share)
+    g2 = jnp.where(maximum > 0, jnp.where(after > fallen, after, jnp.minimum(came**2, after)), g2)
     g2 = jnp.where(raw == 0, 0, g2)
     both = (g2 > 0) & (new > 0)
     flags = {
@@ -293,17 +360,16 @@ def _beside_moment(moment: Moment, raw: Array) -> tuple[dict[Any, Array], dict[s
     }
     lag = jnp.log(jnp.where(both, g2, 1) / jnp.where(both, new, 1))
     least = jnp.maximum(jnp.maximum(new, floor**2), float(limits.tiny))
-    largest = jnp.where(old > 0, g2 / jnp.where(old > 0, old, 1), 0)
-    return flags, {"lag": lag, "rms": g2 / least}, largest
+    score = jnp.where(old > 0, g2 / jnp.where(old > 0, old, 1), 0)
+    return flags, {"lag": lag, "rms": g2 / least}, score
 
 
 def _sum(x: Array) -> Float[Array, " rows"]:
     """The sum of each row, as a product: a reduction is one more thing that every call pays for."""
-    x = x.astype(jnp.float32)
-    return jnp.matmul(x, jnp.ones(x.shape[1], jnp.float32), precision=jax.lax.Precision.HIGHEST)
+    return jnp.matmul(x, jnp.ones(x.shape[1], x.dtype), precision=jax.lax.Precision.HIGHEST)
 
 
-def _counted(flags: list[Array]) -> Float[Array, "flags rows"]:
+def _counted(flags: list[Array], dtype: Any) -> Float[Array, "flags rows"]:
     """How many of each of the flags are set in each row of fewer than 2¹⁶ elements.
 
     Two of them are counted in one number.
@@ -314,7 +380,7 @@ def _counted(flags: list[Array]) -> Float[Array, "flags rows"]:
     ]
     totals = _summed(pairs)
     both = jnp.stack([totals & 0xFFFF, totals >> 16], axis=1).reshape(-1, totals.shape[1])
-    return both[: len(flags)].astype(jnp.float32)
+    return both[: len(flags)].astype(dtype)
 
 
 def _summed(columns: list[Array]) -> Array:
@@ -340,5 +406,6 @@ def _or_least(norms: Array, least: Array) -> Array:
 
 
 def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
-    """Without NaN and infinities, for which `LARGEST` stands."""
-    return jnp.where(jnp.isfinite(x), jnp.clip(x, ABSENT, LARGEST), LARGEST)
+    """Without NaN and infinities, for which `largest` stands."""
+    most = largest(x.dtype)
+    return jnp.where(jnp.isfinite(x), jnp.clip(x, -most, most), most)

@@ -16,7 +16,7 @@ from ..lift import where
 from ..math.moments import abs_sq, ema, over, zeros_real
 from ..optimizer import lift, optimizer
 from ..partition import Mask
-from ..rule import Accumulator, Clock, Rule, rule
+from ..rule import Accumulator, Clock, Divisor, Rule, rule
 from ..storage import Storage
 from ..transformation import transformation
 from ..value import NonNegative, OpenDecayRate, Rate
@@ -45,6 +45,9 @@ class Adadelta(Rule):
         # The old e_x + eps over scale, written with the new e_x, for Clock.renew's reason.
         weight = self.rho * scale + (1 - self.rho) * g_sq
         return jnp.sqrt(over(slots.e_x + self.rho * self.eps, weight)) * grad, slots
+
+    def divides_by(self) -> Divisor:
+        return Divisor(lambda slots: slots.e_g, self.rho, eps_root=self.eps)
 
 
 @transformation

@@ -7,13 +7,13 @@
 Duchi, Hazan & Singer, 2011, Figure 1, diagonal form (https://jmlr.org/papers/v12/duchi11a.html).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Inexact
 
 from ..math.moments import abs_sq, full_real, over_root
 from ..optimizer import lift, optimizer
-from ..rule import Accumulator, Clock, Rule, rule
+from ..rule import Accumulator, Clock, Divisor, Rule, rule
 from ..storage import Storage
 from ..transformation import transformation
 from ..value import Flag, NonNegative, NonNegativeConstant, Rate
@@ -39,6 +39,15 @@ class Adagrad(Rule):
         if self.eps_in_sqrt:
             return over_root(grad, total, eps_root=self.eps), slots
         return over_root(grad, total, self.eps), slots
+
+    def divides_by(self) -> Divisor:
+        outside, inside = (0.0, self.eps) if self.eps_in_sqrt else (self.eps, 0.0)
+        return Divisor(sum_of_squares, None, outside, inside, forgets=False)
+
+
+def sum_of_squares(slots: Any) -> Any:
+    """The sum of the squares of all gradients."""
+    return slots.sum_of_squares
 
 
 @transformation

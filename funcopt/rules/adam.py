@@ -14,12 +14,12 @@ from ..lift import where
 from ..math.moments import abs_sq, ema, over_root, unbiased
 from ..optimizer import lift, optimizer
 from ..partition import Mask
-from ..rule import Clock, Rule, rule
+from ..rule import Clock, Divisor, Rule, rule
 from ..storage import Storage, with_slot
 from ..transformation import transformation
 from ..value import DecayRate, DType, Flag, NonNegative, Rate
 from .decay import Decay
-from .moment_slots import Moments, zero_moments
+from .moment_slots import Moments, mean_square, zero_moments
 from .nadam import Nadam
 
 
@@ -45,6 +45,9 @@ class Adam(Rule):
         if self.bias_correction:
             mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
         return over_root(mu, nu, self.eps, self.eps_root), slots
+
+    def divides_by(self) -> Divisor:
+        return Divisor(mean_square, self.b2, self.eps, self.eps_root, self.bias_correction)
 
 
 @transformation

@@ -13,7 +13,7 @@ from jaxtyping import Array, Inexact
 
 from ..math.moments import ema, over, unbiased
 from ..optimizer import lift, optimizer
-from ..rule import Clock, Rule, rule
+from ..rule import Clock, Divisor, Rule, rule
 from ..storage import Storage
 from ..transformation import transformation
 from ..value import DecayRate, NonNegative, Rate
@@ -38,6 +38,10 @@ class Adamax(Rule):
         )
         mu, nu = slots
         return over(unbiased(mu, self.b1, clock.t), nu), slots
+
+    def divides_by(self) -> Divisor:
+        # eps is in the maximum already.
+        return Divisor(lambda slots: slots.nu**2, self.b2**2, maximum=True)
 
 
 @transformation

@@ -16,10 +16,11 @@ from jaxtyping import Array, Inexact
 
 from ..math.moments import abs_sq, ema, over_root, unbiased, zeros_real
 from ..optimizer import lift, optimizer
-from ..rule import Accumulator, Clock, Rule, Signed, rule
+from ..rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..storage import Storage, with_slot
 from ..transformation import transformation
 from ..value import Choice, DecayRate, DType, NonNegative, Rate
+from .moment_slots import mean_square
 
 VariantName = Literal["optax", "pytorch", "paper"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -58,6 +59,15 @@ class Amsgrad(Rule):
         mu = mu if self.variant == "paper" else unbiased(mu, self.b1, t)
         nu_max = unbiased(nu_max, self.b2, t) if self.variant == "pytorch" else nu_max
         return over_root(mu, nu_max, self.eps, self.eps_root), slots
+
+    def divides_by(self) -> Divisor:
+        def divided(slots: AmsgradSlots, weight: Array) -> Array:
+            return slots.nu_max / weight if self.variant == "pytorch" else slots.nu_max
+
+        return Divisor(
+            mean_square, self.b2, self.eps, self.eps_root, corrected=True, divided=divided,
+            forgets=False,
+        )  # fmt: skip
 
 
 @transformation

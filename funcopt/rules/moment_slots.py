@@ -1,6 +1,6 @@
 """The slots that the relatives of Adam share."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -14,6 +14,11 @@ class Moments(NamedTuple):
 
     mu: Signed
     nu: Accumulator
+
+
+def mean_square(slots: Any) -> Any:
+    """The mean square of gradients, where it is called `nu`."""
+    return slots.nu
 
 
 def zero_moments(param: Inexact[Array, "*p"]) -> Moments:

@@ -22,12 +22,12 @@ from ..lift import where
 from ..math.moments import abs_sq, ema, over_root, power, seen, unbiased
 from ..optimizer import optimizer
 from ..partition import Mask
-from ..rule import Clock, Rule, rule
+from ..rule import Clock, Divisor, Rule, rule
 from ..storage import Storage, with_slot
 from ..transformation import transformation
 from ..value import Choice, DecayRate, DType, NonNegative, Rate
 from .decay import Decay
-from .moment_slots import Moments, zero_moments
+from .moment_slots import Moments, mean_square, zero_moments
 
 VariantName = Literal["dozat", "pytorch", "init2winit"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -55,6 +55,9 @@ class Nadam(Rule):
         nu = unbiased(slots.nu, self.b2, clock.t)
         ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
         return over_root(ahead, nu, self.eps, self.eps_root), slots
+
+    def divides_by(self) -> Divisor:
+        return Divisor(mean_square, self.b2, self.eps, self.eps_root, corrected=True)
 
     def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
         b1 = self.b1

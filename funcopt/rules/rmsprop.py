@@ -9,18 +9,18 @@ estimate of the variance: Graves, 2013 (https://arxiv.org/abs/1308.0850). Moment
 for, follows on u. Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning".
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..math.moments import abs_sq, ema, full_real, over_root, unbiased
 from ..optimizer import lift, optimizer
-from ..rule import Accumulator, Clock, Rule, rule
+from ..rule import Accumulator, Clock, Divisor, Rule, rule
 from ..storage import Storage
 from ..transformation import transformation
 from ..value import DecayRate, Flag, NonNegative, NonNegativeConstant, OptionalDecayRate, Rate
-from .moment_slots import Moments
+from .moment_slots import Moments, mean_square
 from .sgd import Momentum
 
 
@@ -47,6 +47,9 @@ class Rms(Rule):
             nu = unbiased(nu, self.decay, clock.t)
         return _over(grad, nu, self.eps, self.eps_in_sqrt), slots
 
+    def divides_by(self) -> Divisor:
+        return Divisor(mean_square, self.decay, *_eps(self), corrected=self.bias_correction)
+
 
 @rule(acts_on="element", slots=Moments)
 class CenteredRms(Rule):
@@ -72,6 +75,20 @@ class CenteredRms(Rule):
         # Rounding can make the difference of two nearly equal numbers negative.
         variance = jnp.maximum(nu - abs_sq(mu), 0)
         return _over(grad, variance, self.eps, self.eps_in_sqrt), slots
+
+    def divides_by(self) -> Divisor:
+        def variance(slots: Moments, weight: Array) -> Array:
+            mu, nu = slots.mu / weight, slots.nu / weight
+            return jnp.maximum(nu - abs_sq(mu), 0)
+
+        return Divisor(
+            mean_square, self.decay, *_eps(self), corrected=self.bias_correction, divided=variance
+        )
+
+
+def _eps(rule: Rms | CenteredRms) -> tuple[Any, Any]:
+    """What is added to the root, and inside of it."""
+    return (0.0, rule.eps) if rule.eps_in_sqrt else (rule.eps, 0.0)
 
 
 def _over(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:

@@ -20,12 +20,12 @@ from ..lift import where
 from ..math.moments import abs_sq, ema, over_root, seen
 from ..optimizer import optimizer
 from ..partition import Mask
-from ..rule import Clock, Rule, rule
+from ..rule import Clock, Divisor, Rule, rule
 from ..storage import Storage, with_slot
 from ..transformation import transformation
 from ..value import DecayRate, DType, NonNegative, Offset, Rate, Steps, Threshold
 from .decay import Decay
-from .moment_slots import Moments, zero_moments
+from .moment_slots import Moments, mean_square, zero_moments
 
 
 @rule(acts_on="element", slots=Moments)
@@ -58,6 +58,10 @@ class Spam(Rule):
         short = jnp.where((t < self.reset_interval) | (into >= self.warmup), 1, short)
         factor = short * jnp.sqrt(seen(self.b2, t, real)) / seen(self.b1, t, real)
         return factor * over_root(slots.mu, slots.nu, self.eps), slots
+
+    def divides_by(self) -> Divisor:
+        # The correction counts all updates, not those since a restart.
+        return Divisor(mean_square, self.b2, self.eps, corrected=True, restarts=self.reset_interval)
 
 
 @transformation

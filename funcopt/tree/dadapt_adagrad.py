@@ -23,7 +23,8 @@ from optax import Params, Updates
 from ..math.moments import abs_sq
 from ..math.varying import AxisNames
 from ..partition import Mask
-from ..rule import Accumulator, Exact
+from ..rule import Accumulator, Divisor, Exact
+from ..rules.adagrad import sum_of_squares
 from ..storage import Storage, check_slots
 from ..transformation import transformation
 from ..value import AxisName, DecayRate, NonNegative, Positive, Rate
@@ -68,6 +69,11 @@ class _DAdaptAdagrad:
     storage: Any
 
     static: ClassVar = ("mask", "axis_name", "storage")
+    state: ClassVar = DAdaptAdagradState
+
+    def divides_by(self, state: DAdaptAdagradState) -> Divisor:
+        del state  # it is all in the hyperparameters
+        return Divisor(sum_of_squares, None, self.eps, forgets=False)
 
     def init(self, params: Params) -> DAdaptAdagradState:
         h, start = Start.of(self, params)

@@ -23,7 +23,8 @@ from optax import Params, Updates
 from ..math.moments import abs_sq, ema
 from ..math.varying import AxisNames
 from ..partition import Mask
-from ..rule import Accumulator, Exact, Signed
+from ..rule import Accumulator, Divisor, Exact, Signed
+from ..rules.moment_slots import mean_square
 from ..storage import check_slots
 from ..transformation import transformation
 from ..value import AxisName, Flag, NonNegative, Positive, Rate
@@ -69,6 +70,11 @@ class _DAdaptAdamw:
     storage: Any
 
     static: ClassVar = ("mask", "bias_correction", "axis_name", "storage")
+    state: ClassVar = DAdaptAdamState
+
+    def divides_by(self, state: DAdaptAdamState) -> Divisor:
+        del state  # it is all in the hyperparameters
+        return Divisor(mean_square, self.b2, self.eps)
 
     def init(self, params: Params) -> DAdaptAdamState:
         h, start = Start.of(self, params)

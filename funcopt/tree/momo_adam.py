@@ -23,7 +23,8 @@ from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema, seen
 from ..math.varying import AxisNames
-from ..rules.moment_slots import Moments
+from ..rule import Divisor
+from ..rules.moment_slots import Moments, mean_square
 from ..storage import Storage, check_slots
 from ..transformation import transformation
 from ..value import AxisName, DecayRate, Flag, NonNegative, Positive, Rate, Real
@@ -61,6 +62,11 @@ class _MomoAdam:
     storage: Any
 
     static: ClassVar = ("adapt_lower_bound", "axis_name", "storage")
+    state: ClassVar = MomoAdamState
+
+    def divides_by(self, state: MomoAdamState) -> Divisor:
+        del state  # it is all in the hyperparameters
+        return Divisor(mean_square, self.b2, self.eps, corrected=True)
 
     def init(self, params: Params) -> MomoAdamState:
         h, start = Start.of(self, params)

@@ -24,7 +24,8 @@ from optax import Params, Updates
 from ..math.moments import abs_sq, ema
 from ..math.varying import AxisNames
 from ..partition import Mask
-from ..rule import Accumulator, Exact, Signed
+from ..rule import Accumulator, Divisor, Exact, Signed
+from ..rules.moment_slots import mean_square
 from ..storage import check_slots
 from ..transformation import transformation
 from ..value import AxisName, Flag, NonNegative, OptionalDecayRate, Positive, Rate
@@ -76,6 +77,11 @@ class _Prodigy:
     storage: Any
 
     static: ClassVar = ("safeguard_warmup", "mask", "bias_correction", "axis_name", "storage")
+    state: ClassVar = ProdigyState
+
+    def divides_by(self, state: ProdigyState) -> Divisor:
+        # The squares are of d g.
+        return Divisor(mean_square, self.b2, state.d * self.eps)
 
     def init(self, params: Params) -> ProdigyState:
         h, start = Start.of(self, params)

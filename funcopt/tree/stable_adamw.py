@@ -21,7 +21,8 @@ from ..math.moments import abs_sq, ema, over, unbiased
 from ..math.norm import norm, within
 from ..math.varying import AxisNames, norm_across, parts
 from ..partition import Mask
-from ..rules.moment_slots import Moments
+from ..rule import Divisor
+from ..rules.moment_slots import Moments, mean_square
 from ..storage import Storage, check_slots, with_slot
 from ..transformation import transformation
 from ..value import AxisName, DecayRate, DType, NonNegative, Rate
@@ -80,6 +81,11 @@ class _StableAdamW:
     storage: Any
 
     static: ClassVar = ("mask", "layer_axis", "axis_name", "storage")
+    state: ClassVar = StableAdamWState
+
+    def divides_by(self, state: StableAdamWState) -> Divisor:
+        del state  # it is all in the hyperparameters
+        return Divisor(mean_square, self.b2, self.eps, corrected=True)
 
     def init(self, params: Params) -> StableAdamWState:
         h, start = Start.of(self, params)

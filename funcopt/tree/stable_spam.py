@@ -30,7 +30,8 @@ from ..math.moments import ema, over_root, seen
 from ..math.norm import norm, norm_below, rms_ema
 from ..math.varying import AxisNames, max_across, norm_across, parts, sum_across
 from ..partition import Mask
-from ..rules.moment_slots import Moments
+from ..rule import Divisor
+from ..rules.moment_slots import Moments, mean_square
 from ..storage import Storage, check_slots, with_slot
 from ..transformation import transformation
 from ..value import AxisName, ClosedDecayRate, DecayRate, DType, NonNegative, OptionalSteps, Rate
@@ -93,6 +94,14 @@ class _StableSpam:
     storage: Any
 
     static: ClassVar = ("mask", "reset_interval", "total_steps", "axis_name", "storage")
+    state: ClassVar = StableSpamState
+
+    def divides_by(self, state: StableSpamState) -> Divisor:
+        del state  # it is all in the hyperparameters
+        return Divisor(
+            mean_square, self.b2, self.eps, corrected=True, restarts=self.reset_interval,
+            updates=lambda t: self._since_reset(t)[1],
+        )  # fmt: skip
 
     def init(self, params: Params) -> StableSpamState:
         h, start = Start.of(self, params)

@@ -1,0 +1,157 @@
+"""A monitor on meshes, in `shard_map`, outside of `jit`, in float64, and resumed otherwise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcopt
+from funcopt.health.readings import read
+from tests.catalog import ALL, Row, each
+from tests.compilations import of_eager_steps
+
+ON_EIGHT_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np, funcopt
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from funcopt.health.readings import read
+
+random = np.random.default_rng(0)
+params = {"w": random.standard_normal((8, 6)), "stack": random.standard_normal((4, 8, 2)),
+          "b": random.standard_normal(8), "one": random.standard_normal(())}
+params = jax.tree.map(np.float32, params)
+spec = {"w": P("x", "y"), "stack": P(None, "x"), "b": P("x"), "one": P()}
+
+def tx(**more):
+    inner = funcopt.chain(funcopt.scale(1.0), funcopt.adam(0.1))
+    return funcopt.monitor(inner, every=2, layer_axis={"stack": 0}, **more)
+
+def steps(tx, params, state, n=4):
+    def one(carry, i):
+        params, state = carry
+        grads = jax.tree.map(lambda p: p * (1 + 0.1 * i), params)
+        return funcopt.step(tx, grads, state, params, value=jnp.float32(1.0)), None
+    return jax.lax.scan(one, (params, state), jnp.arange(n, dtype=jnp.float32))[0]
+
+def same(state, told):
+    a, b = read(state, params), read(told, params)
+    for name in a.latest:
+        np.testing.assert_allclose(b.latest[name], a.latest[name], rtol=2e-4, atol=1e-6)
+    np.testing.assert_allclose(b.last.scalars["grad_norm"], a.last.scalars["grad_norm"], rtol=1e-5)
+    np.testing.assert_allclose(b.grad, a.grad, atol=2e-2)
+    return a
+
+alone = jax.jit(lambda p: steps(tx(), p, tx().init(p)))(params)[1]
+assert (same(alone, alone).latest["rms"] > 0.1).all()
+
+mesh = jax.make_mesh((4, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
+placed = jax.tree.map(lambda p, s: jax.device_put(p, NamedSharding(mesh, s)), params, spec)
+same(alone, jax.jit(lambda p: steps(tx(), p, tx().init(p)))(placed)[1])
+p, s = placed, tx().init(placed)
+for i in range(4):
+    p, s = funcopt.step(tx(), jax.tree.map(lambda p: p * (1 + 0.1 * i), p), s, p, value=1.0)
+same(alone, s)
+
+def loss(params, x):
+    return jnp.mean(jax.nn.relu(x @ params) ** 2)
+x = np.float32(random.standard_normal((16, 4)))
+sharded = jax.device_put(x, NamedSharding(mesh, P("x")))
+whole = jax.device_put(np.float32(random.standard_normal((4, 3))), NamedSharding(mesh, P()))
+alone_there = funcopt.diagnose_init(loss, np.asarray(whole), x).readings.latest
+there = funcopt.diagnose_init(loss, whole, sharded).readings.latest
+for name in ("zero", "negligible", "grad_norm", "param_norm"):
+    np.testing.assert_allclose(there[name], alone_there[name], rtol=1e-5, atol=1e-6)
+
+mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Auto,), devices=jax.devices()[:4])
+spec = {"w": P("x"), "stack": P(None, "x"), "b": P("x"), "one": P()}
+named = tx(axis_name="x")
+def whole_state(p):
+    return steps(named, p, named.init(p))[1]._replace(inner=())
+of_all = jax.shard_map(whole_state, mesh=mesh, in_specs=(spec,), out_specs=P())
+same(alone, jax.jit(of_all)(params))
+
+own = tx()
+def local(p):
+    return steps(own, p, own.init(p))[0]
+jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(spec,), out_specs=spec))(params)
+print("right")
+"""
+
+
+def test_on_explicit_meshes_and_in_shard_map():
+    """The numbers of one device: with parameters and batches on a mesh, jitted and not; of whole
+    parameters where the mapped axes are named, and without a change of type where they are not."""
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    root = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", ON_EIGHT_DEVICES],
+        env=os.environ | devices | {"PYTHONPATH": root},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["right"], done.stderr[-3000:]
+
+
+PARAMS = {"w": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "b": jnp.array([0.5, -0.5])}
+EAGER = {
+    "plain": funcopt.monitor(funcopt.adam(0.1), every=3),
+    "guarded": funcopt.monitor(
+        funcopt.guard(funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(0.1))), every=3
+    ),
+    "accumulated": funcopt.monitor(funcopt.accumulate(funcopt.sgd(0.1), 2), every=4),
+    "stacked": funcopt.monitor(funcopt.stable_adamw(0.1), every=2, layer_axis={"w": 0}),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_outside_of_jit_nothing_is_compiled_twice(name):
+    assert of_eager_steps(EAGER[name], PARAMS, PARAMS, value=jnp.float32(1.0)) == 0
+
+
+def test_outside_of_jit_the_numbers_are_those_of_a_program():
+    """A spike, a step that is not finite and one without: each of the three branches."""
+    tx = EAGER["guarded"]
+    step = jax.jit(lambda grads, state: funcopt.step(tx, grads, state, PARAMS, value=1.0)[1])
+    eager = jitted = tx.init(PARAMS)
+    for scale in (1.0, 1.1, 1e7, jnp.nan, 0.9, 1.0, 1.0):
+        grads = jax.tree.map(lambda x, scale=scale: scale * x, PARAMS)
+        _, eager = funcopt.step(tx, grads, eager, PARAMS, value=1.0)
+        jitted = step(grads, jitted)
+    for a, b in zip(jax.tree.leaves(eager), jax.tree.leaves(jitted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+# -- second moments ---------------------------------------------------------------------------
+
+MOMENTS = {"nu", "e_g", "sum_of_squares"}
+CLIPS = {"clip_spikes"}
+"""They keep a mean square, and divide by nothing."""
+
+
+def second_moments(node: Any) -> set[str]:
+    fields = set(getattr(node, "_fields", ())) & MOMENTS
+    below = jax.tree.leaves(node, is_leaf=lambda x: x is not node)
+    return fields.union(*(second_moments(x) for x in below if x is not node))
+
+
+@pytest.mark.default_promotion
+@each(ALL)
+def test_every_second_moment_is_seen(row: Row):
+    """A monitor reads what each algorithm of the catalogue says that it divides by."""
+    tx = row.descending()
+    abstract = jax.eval_shape(tx.init, PARAMS)
+    if not second_moments(abstract) or row.name in CLIPS or "optax" in row.name:
+        return
+    watched = funcopt.monitor(tx, every=1)
+    state = watched.init(PARAMS)
+    for _ in range(2):
+        _, state = watched.update(PARAMS, state, PARAMS, value=jnp.float32(1.0))
+    seen = read(state, PARAMS)
+    for column in ("eps_dominated", "v_lag", "rms", "spike"):
+        assert np.isfinite(seen.latest[column]).all(), (column, seen.latest[column])
