@@ -24,7 +24,6 @@ STEPPED = (
     "prodigy",
     "schedule-free-adamw",
     "clip_by_ema",
-    "guarded",
     "accumulated",
     "rolled-back",
     "loss-scaled",
@@ -40,7 +39,7 @@ def cases():
     rows = {row.name: (row.descending(), row.extra) for row in ALL}
     groups = {
         "kernel": funcopt.adam(1e-3),
-        "embed": funcopt.guard(funcopt.sgd(0.1, momentum=0.9)),
+        "embed": funcopt.sgd(0.1, momentum=0.9),
         "": None,
     }
     masked = {"kernel": True, "embed": False, "bias": True, "scale": False}
@@ -99,6 +98,12 @@ def on_eight_devices():
         if name in STEPPED:
             check_step(name, tx, extra, params, places, found)
     assert set(STEPPED) <= set(every)
+    explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    places = {name: NamedSharding(explicit, spec) for name, spec in SPECS.items()}
+    for name in STEPPED:
+        tx, _ = every[name]
+        found = funcopt.state_shardings(tx, jax.device_put(numbers(0), places), places)
+        check_places(name, jax.eval_shape(tx.init, params), found)
 
 
 def test_on_eight_devices_a_state_lies_where_its_parameters_do():
