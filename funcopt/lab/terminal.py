@@ -22,7 +22,7 @@ from .rescued import Rescue
 from .schedule_curves import schedule_curves
 from .show import show
 from .tasks import get_task
-from .watch import machine, telling, waiting, watching
+from .watch import machine, say, telling, waiting, watching
 
 DONE, USAGE, INTERRUPTED = 0, 2, 130
 
@@ -272,15 +272,11 @@ def tell(
 def where(screen: Console, kind: str, files: list[Path], place: Folder, *, quiet: bool) -> None:
     """Say where the files are, the first of them by its path."""
     first, *others = files
-    say(screen, f"{kind}: {first}")
+    say(screen, f"{kind}: {first}", whole=True)
     if not quiet:
         say(screen, f"beside it: {', '.join(file.name for file in others)}")
     if place.note:
         say(screen, f"This {place.note}.")
-
-
-def say(screen: Console, line: str) -> None:
-    screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def counted(first: int, count: int) -> Callable[[], range]:

@@ -13,6 +13,8 @@ from .progress import Event, Stage, Watcher
 from .tables import rate
 from .verdict import judge
 
+ROOM = 60  # columns from where on a bar has room for its times
+
 
 @contextlib.contextmanager
 def watching(console: Console, *, quiet: bool = False) -> Iterator[Watcher]:
@@ -59,7 +61,13 @@ class Lines:
             self.say(f"{event.fraction:4.0%} {event.label}: step {event.step} of {event.steps}")
 
     def say(self, line: str) -> None:
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, line)
+
+
+def say(console: Console, line: str, *, whole: bool = False) -> None:
+    """Print a line as it is, on a terminal broken between words unless it is to be copied."""
+    soft = whole or not console.is_terminal
+    console.print(line, markup=False, highlight=False, soft_wrap=soft)
 
 
 def live(console: Console, *more: Any) -> Progress:
@@ -68,7 +76,7 @@ def live(console: Console, *more: Any) -> Progress:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         *more,
-        TimeElapsedColumn(),
+        *([] if console.width < ROOM else [TimeElapsedColumn()]),
         console=console,
         transient=True,
         expand=True,
@@ -77,8 +85,9 @@ def live(console: Console, *more: Any) -> Progress:
 
 def with_share(console: Console) -> Progress:
     """A bar that knows how much is done."""
-    left = TimeRemainingColumn(), TextColumn("left")
-    return live(console, TextColumn("{task.percentage:3.0f}%"), *left)
+    share = TextColumn("{task.percentage:3.0f}%")
+    left = () if console.width < ROOM else (TimeRemainingColumn(), TextColumn("left"))
+    return live(console, share, *left)
 
 
 @contextlib.contextmanager
@@ -96,19 +105,19 @@ def waiting(console: Console, what: str, *, quiet: bool = False) -> Iterator[Non
 def telling(console: Console, *, quiet: bool = False) -> Iterator[Callable[[Stage], None]]:
     """What takes the stages of a rescue: nothing, a line for each that is done, and a bar."""
 
-    def say(stage: Stage) -> None:
+    def finish(stage: Stage) -> None:
         if stage.done and not quiet:
-            console.print(stage.done, markup=False, highlight=False, soft_wrap=True)
+            say(console, stage.done)
 
     if quiet or not console.is_terminal:
-        yield say
+        yield finish
         return
     with with_share(console) as progress:
         task = progress.add_task("starting", total=1.0)
 
         def show(stage: Stage) -> None:
             progress.update(task, completed=stage.share, description=stage.doing)
-            say(stage)
+            finish(stage)
 
         yield show
 
@@ -124,7 +133,7 @@ def bar(console: Console) -> Iterator[Watcher]:
             where = f"[{event.index + 1}/{event.total}] {event.label}: {doing}"
             progress.update(task, completed=event.fraction, description=where)
             if event.sweep is not None:
-                progress.console.print(finished(event), markup=False, highlight=False)
+                say(progress.console, finished(event))
 
         yield watcher
 
