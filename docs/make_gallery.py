@@ -247,19 +247,19 @@ GALLERY = (
         (
             Entry(
                 ("on_plateau(0.5, patience=3)", "on_plateau(0.5, patience=8)"),
-                "× r after more than `patience` values that are not below best − (rtol abs(best) "
+                "× r after more than `patience` metrics that are not below best − (rtol abs(best) "
                 "+ atol)",
                 metric=loss,
             ),
             Entry(
                 ("on_newbob(0.5, 0.01, patience=2)",),
-                "× r where last − value < threshold abs(last)",
+                "× r where last − metric < threshold abs(last)",
                 metric=loss,
             ),
-            Entry(("on_bold_driver(1.05, 0.5)",), "× r where value > last, else × g", metric=loss),
+            Entry(("on_bold_driver(1.05, 0.5)",), "× r where metric > last, else × g", metric=loss),
             Entry(
                 ("on_greedy(0.8, patience=2)",),
-                "÷ r after more than `patience` better values in a row, × r after as many worse",
+                "÷ r after more than `patience` better metrics in a row, × r after as many worse",
                 metric=loss,
             ),
             Entry(

@@ -50,9 +50,10 @@ def on_bold_driver(
 ):
     """Grow a little after every step that did not raise the loss, shrink after one that did.
 
-        scale ← clip(scale · (factor if value > last else growth), min_scale, max_scale)
+        scale ← clip(scale · (factor if metric > last else growth), min_scale, max_scale)
 
-    Made for full batches: on the noisy losses of mini-batches it shrinks for no reason.
+    The metric is the `metric=` of `update`, by default its `value=`, the loss. Made for full
+    batches: on the noisy losses of mini-batches it shrinks for no reason.
 
     Args:
         growth: at least 1.

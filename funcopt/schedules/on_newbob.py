@@ -54,10 +54,10 @@ def on_newbob(
 ):
     """Multiply by `factor` when a metric improves by less than `threshold` on the one before.
 
-        small:  (last − value) < threshold |last|
+        small:  (last − metric) < threshold |last|
 
     The rule of the speech toolkits since QuickNet: it compares neighbours, where `on_plateau`
-    compares with the best. Give it one value an epoch and NaN in between.
+    compares with the best. Give it one metric an epoch and NaN in between.
 
     Args:
         factor: in (0, 1).

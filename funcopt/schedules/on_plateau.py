@@ -89,23 +89,23 @@ def on_plateau(
 ):
     """Multiply by `factor` when the metric has stopped improving.
 
-        better:  value < best − (rtol |best| + atol)        (above, in mode "max")
-        after more than `patience` values that are not better: scale ← max(factor scale, min_scale)
+        better:  metric < best − (rtol |best| + atol)        (above, in mode "max")
+        after more than `patience` that are not better: scale ← max(factor scale, min_scale)
 
-    The value is the `metric=` of `update`, by default its `value=`, the loss; where there is none,
-    give NaN. It is compared as wide as floats are: in float64 under x64.
+    The metric is the `metric=` of `update`, by default its `value=`, the loss; NaN where there is
+    nothing new. It is compared as wide as floats are: in float64 under x64.
 
     Args:
         factor: in (0, 1).
-        patience: how many values in a row may fail to be better; the next one acts (as PyTorch
+        patience: how many metrics in a row may fail to be better; the next one acts (as PyTorch
             counts; optax acts on the last of them).
         mode: "min" for a loss, "max" for an accuracy.
         rtol: the improvement that counts, relative to the magnitude of the best value; right for
             negative metrics too.
         atol: the improvement that counts, absolute.
-        cooldown: how many values are not judged after a reduction.
+        cooldown: how many metrics are not judged after a reduction.
         min_scale: where it stops.
-        window: how many values are averaged before they are judged.
+        window: how many metrics are averaged before they are judged.
 
     Source: PyTorch's ReduceLROnPlateau.
 
