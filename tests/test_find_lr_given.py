@@ -1,6 +1,7 @@
 """The range test on what people have: models, loaders, and the optimizer that will train."""
 
 import dataclasses
+import functools
 
 import equinox as eqx
 import jax
@@ -26,6 +27,12 @@ def found(tx="adam", batches=(X, Y), params=PARAMS, loss=loss, **options):
     return find_lr(loss, params, batches, tx, **{"lr_min": 1e-5, **options})
 
 
+@functools.cache
+def plain(tx="adam"):
+    """The answer to which most others are compared."""
+    return found(tx)
+
+
 CLIPPED = funcopt.chain(funcopt.clip_by_global_norm(1e9), funcopt.adam(1e-3))
 TRAINING = {
     "guard": funcopt.guard(CLIPPED),
@@ -37,7 +44,7 @@ TRAINING = {
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_the_optimizer_that_will_train(name):
-    np.testing.assert_allclose(found(TRAINING[name]).losses, found().losses, rtol=1e-4)
+    np.testing.assert_allclose(found(TRAINING[name]).losses, plain().losses, rtol=1e-4)
 
 
 def test_behind_accumulate_a_step_is_an_update():
@@ -101,7 +108,7 @@ ITERABLES = {
 
 @pytest.mark.parametrize("name", ITERABLES)
 def test_iterables_are_stacked(name):
-    np.testing.assert_allclose(found(batches=ITERABLES[name]()).losses, found().losses, rtol=1e-6)
+    np.testing.assert_allclose(found(batches=ITERABLES[name]()).losses, plain().losses, rtol=1e-6)
 
 
 def test_no_more_batches_are_taken_than_are_used_and_the_last_is_left_out():
@@ -190,7 +197,7 @@ def test_a_loss_with_a_key():
 def test_a_batch_that_is_not_finite_is_left_out_and_said(tx):
     bad = X.copy()
     bad[3, 0, 0] = np.nan
-    clean, spoilt = found(tx), found(tx, batches=(bad, Y))
+    clean, spoilt = plain(tx), found(tx, batches=(bad, Y))
     times = int(spoilt.bad_batches.sum())
     assert times in (8, 9)
     assert np.isnan(spoilt.losses[spoilt.bad_batches]).all()
@@ -209,7 +216,7 @@ def test_a_step_that_is_not_finite_does_not_count():
 
     zero = Y.copy()
     zero[3, 0] = 0.0
-    clean, spoilt = found(), found(loss=rooted, batches=(X, zero))
+    clean, spoilt = plain(), found(loss=rooted, batches=(X, zero))
     assert spoilt.bad_steps.sum() in (8, 9)
     assert "had a loss or a gradient that is not finite: look at the data" in spoilt.headline()
     assert spoilt.suggestion == pytest.approx(clean.suggestion, rel=0.5)
@@ -218,6 +225,19 @@ def test_a_step_that_is_not_finite_does_not_count():
 def test_when_no_batch_is_finite():
     spoilt = found(batches=(X * np.nan, Y))
     assert spoilt.headline() == "No suggestion: no batch is finite: look at the data."
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"loss": PARAMS}, TypeError, "expected a function"),
+        ({"tx": lambda rate: rate}, TypeError, "tx returned 0.001"),
+        ({"tx": funcopt.guard(funcopt.clip(1.0))}, ValueError, "no learning rates"),
+    ],
+)
+def test_slips_are_said(changes, error, words):
+    with pytest.raises(error, match=words):
+        found(**changes)
 
 
 def test_a_loss_must_be_a_scalar():

@@ -100,9 +100,7 @@ def test_what_is_no_optimizer(given, error, words):
 def test_errors_of_functions_say_whose_they_are():
     with pytest.raises(TypeError) as caught:
         candidates([lambda: None])
-    assert "the optimizer '<lambda>', called with a rate of 0.001" in "".join(
-        caught.value.__notes__
-    )
+    assert "optimizers: '<lambda>', called with a rate of 0.001" in "".join(caught.value.__notes__)
 
 
 def test_a_sweep_of_a_transformation():
@@ -233,3 +231,36 @@ def test_rescue_has_tasks_of_its_own():
 def test_a_task_of_ones_own_is_found_a_rate():
     made = ready(wrong(sample=(X, Y)))
     assert find_lr(made.loss, made.init, made.sample, "adam", seeds=1).reason == ""
+
+
+MODULE = """
+import jax.numpy as jnp
+from funcopt.lab import Task
+
+def task():
+    return Task(
+        name="imported",
+        summary="a number",
+        init=lambda key: jnp.ones(1),
+        sample=lambda key, step: (),
+        loss=lambda params, batch: jnp.sum(params**2),
+    )
+
+made, other = task(), 7
+"""
+
+
+def test_a_task_of_a_module_in_this_folder(tmp_path, monkeypatch):
+    tmp_path.joinpath("tasks_of_mine.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    for name in ("made", "task"):
+        found = compare(["sgd"], task=f"tasks_of_mine:{name}", lrs=[0.1], seeds=1, steps=3)
+        assert found.task.name == "imported"
+    for name, words in (
+        ("tasks_of_mine:other", "is 7, expected a funcopt.lab.Task"),
+        ("tasks_of_mine:nothing", "module:name of a task of your own"),
+        ("nowhere_at_all:made", "No module named"),
+        (":", "Empty module name"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            get_task(name)

@@ -126,18 +126,22 @@ def labelled(label: str, given: Any) -> Candidate:
     """A candidate from one of what may be given, tried out."""
     if isinstance(given, str):
         return Candidate(label, parse(given).make)
-    make = factory(f"optimizers: {label!r}", given)
+    where = f"optimizers: {label!r}"
+    return Candidate(label, tried(where, factory(where, given)))
+
+
+def tried(where: str, make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`make`, once it has made a transformation."""
     try:
         made = make(1e-3)
     except Exception as error:
-        error.add_note(f"This came from the optimizer {label!r}, called with a rate of 0.001.")
+        error.add_note(f"This came from {where}, called with a rate of 0.001.")
         raise
     if not isinstance(made, optax.GradientTransformation):
         raise TypeError(
-            f"optimizers: {label!r} returned {made!r} for a learning rate, expected a gradient "
-            "transformation."
+            f"{where} returned {made!r} for a learning rate, expected a gradient transformation."
         )
-    return Candidate(label, make)
+    return make
 
 
 def factory(where: str, given: Any) -> Callable[[Any], Any]:

@@ -13,9 +13,9 @@ import funcopt
 from ..given import trained
 from ..rate import nested
 from .batches import batch_at, finite, is_function, stacked
-from .candidates import factory, parse
+from .candidates import factory, parse, tried
 from .grid import parse_seeds
-from .lr_range import CONVENTIONS, DEFAULT, FEWEST, RangeTest, nothing, read, track
+from .lr_range import CONVENTIONS, DEFAULT, FEWEST, Convention, RangeTest, nothing, read, track
 from .names import look_up
 from .task import keyed
 
@@ -32,7 +32,7 @@ def find_lr(
     seeds: int | Sequence[int] = 1,
     smooth: float = 0.97,
     stop_factor: float = 4.0,
-    convention: str = DEFAULT,
+    convention: Convention = DEFAULT,
 ) -> RangeTest:
     """The learning-rate range test: one short training whose rate rises exponentially.
 
@@ -74,6 +74,8 @@ def find_lr(
 
     Source: arXiv:1506.01186, section 3.3.
     """
+    if not callable(loss_fn):
+        raise TypeError(f"loss_fn: {loss_fn!r} given, expected a function (params, batch) -> loss.")
     make, starts = as_factory(tx), parse_seeds(seeds)
     check(lr_min, lr_max, steps, smooth, stop_factor)
     look_up("convention", convention, CONVENTIONS)
@@ -191,7 +193,7 @@ def in_an_update(tx: Any) -> int:
 
 def as_factory(tx: Any) -> Callable[[Any], Any]:
     """A function of the learning rate that makes `tx` with it."""
-    return parse(tx).make if isinstance(tx, str) else factory("tx", tx)
+    return parse(tx).make if isinstance(tx, str) else tried("tx", factory("tx", tx))
 
 
 def check(lr_min: float, lr_max: float, steps: int, smooth: float, stop_factor: float) -> None:

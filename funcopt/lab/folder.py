@@ -27,7 +27,7 @@ def folder(out: Path | None, name: str) -> Iterator[Folder]:
     be written, so that a long run does not end in an error.
     """
     made = out is None or not out.exists()
-    path = numbered(name) if out is None else out
+    path = numbered(name.replace(":", "-")) if out is None else out
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=path):
         pass

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -149,6 +149,7 @@ def slide(rates: np.ndarray, smoothed: np.ndarray) -> float:
     return rates[left]
 
 
+Convention = Literal["minimum/10", "valley", "steepest", "slide"]
 CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "valley": valley,
     "steepest": steepest,
@@ -159,7 +160,7 @@ CONVENTIONS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 # (tests/test_find_lr_tasks.py, benchmarks/find_lr.py). `valley` counts the steps before the fall
 # as well, while the loss of a full batch decreases by very little, and is too small there by orders
 # of magnitude.
-DEFAULT = "minimum/10"
+DEFAULT: Convention = "minimum/10"
 # How much smaller a rate has to be that stays constant: a cosine has half of its peak on average,
 # and what noise leaves behind in the end grows with the last rates. Lion is what decides: on the
 # digits its rate must not be larger, and with a full batch, where its steps have to cover the way

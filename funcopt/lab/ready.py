@@ -27,13 +27,15 @@ UNTRACEABLE = (
 
 
 def ready(task: str | Task) -> Task:
-    """The task of a name, or one's own: its parameters are arrays, and its functions fit together.
+    """The task of a name or of `module:name`, or one's own, as experiments want it: its parameters
+    are arrays, and its functions fit together.
 
     Raises `TypeError` and `ValueError` for a function of the task that cannot be compiled, or that
     does not return what it should, before any training.
     """
-    if isinstance(task, str):
+    if isinstance(task, str) and ":" not in task:
         return get_task(task)
+    task = get_task(task) if isinstance(task, str) else task
     if not isinstance(task, Task):
         raise TypeError(f"task: {task!r} given, expected a name or a funcopt.lab.Task(...).")
     key, step = jax.eval_shape(lambda: (jax.random.key(0), jnp.int32(0)))

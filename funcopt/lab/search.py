@@ -14,7 +14,7 @@ import optax
 
 import funcopt
 
-from .candidates import SCHEDULES, Candidate, constant, factory, optimizers, split_call
+from .candidates import EXPECTED, SCHEDULES, Candidate, constant, factory, optimizers, split_call
 from .candidates import name as name_of
 from .comparison import plural
 from .grid import parse_seeds
@@ -265,6 +265,8 @@ def builder(
         name, settings = split_call(optimizer)
         factory = look_up("optimizer", name, optimizers())
         label = optimizer.replace(" ", "")
+    elif not callable(optimizer):
+        raise TypeError(f"optimizer: {optimizer!r} given, expected {EXPECTED}.")
     else:
         factory, settings = optimizer, {}
         label = getattr(optimizer, "__name__", type(optimizer).__name__)

@@ -1,7 +1,10 @@
 """The problems that optimizers are compared on, as plain functions of pytrees."""
 
 import functools
+import importlib
 import importlib.resources
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -232,9 +235,34 @@ TASKS = {
 
 @functools.cache
 def get_task(name: str) -> Task:
-    """The task called `name`; raises `NameError_` with the nearest names where there is none.
+    """The task called `name`; or one of your own, `module:name`, from this folder or a package.
+
+    What has the name there is a `Task`, or a function without arguments that makes one. Raises
+    `UnknownName` with the nearest names, or `ValueError`, where there is none.
 
     >>> get_task("digits").target
     0.1
     """
-    return look_up("task", name, TASKS)()
+    return imported(name) if ":" in name else look_up("task", name, TASKS)()
+
+
+def imported(name: str) -> Task:
+    """The task that is `name` of a module."""
+    module, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"task: {name!r} given, expected a name such as digits, or module:name of a task of "
+            f"your own: {error}."
+        ) from error
+    finally:
+        sys.path.remove(here)
+    task = found() if callable(found) else found
+    if not isinstance(task, Task):
+        raise ValueError(
+            f"task: {name!r} is {task!r}, expected a funcopt.lab.Task or a function that makes one."
+        )
+    return task
