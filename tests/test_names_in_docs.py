@@ -31,7 +31,17 @@ each_page = pytest.mark.parametrize(
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 SOURCES = [*ROOT.glob("funcopt/**/*.py"), *ROOT.glob("funcopt_cli/*.py")]
-PLACES = (funcopt, funcopt.lab, funcopt.schedules, funcopt.value, optax, optax.contrib, jax, jnp)
+PLACES = (
+    funcopt,
+    funcopt.lab,
+    funcopt.schedules,
+    funcopt.value,
+    optax,
+    optax.contrib,
+    jax,
+    jnp,
+    builtins,
+)
 # What is not installed here: PyTorch, the words for its objects, loggers; and
 # what only a call inside of JAX names.
 FOREIGN = {
@@ -141,8 +151,13 @@ def faults(span: str, own: set[str]) -> Iterator[str]:
     elif span.endswith("_*"):
         if not any(word.startswith(span[:-1]) for word in words_of_the_package()):
             yield "nothing begins like this"
-    elif (tree := parsed(span)) is not None:
-        yield from code_faults(tree, own)
+    elif (signature := re.fullmatch(r"([\w.]+)\((.*\*,.*)\)", span)) is not None:
+        if resolved(signature[1]) is None:
+            yield f"there is no {signature[1]}"
+    elif re.search(r"\w\w", span) and not span.startswith("pip install"):
+        for part in span.split(" -> "):
+            tree = parsed(part)
+            yield from ["this cannot be read"] if tree is None else code_faults(tree, own)
 
 
 def command_faults(span: str) -> Iterator[str]:
@@ -227,6 +242,8 @@ def call_faults(node: ast.Call, bound: set[str]) -> Iterator[str]:
     if not re.fullmatch(r"[\w.]+", dotted) or dotted.split(".")[0] in FOREIGN:
         return
     function = resolved(dotted)
+    if function is None and dotted.isidentifier() and dotted not in bound | {"init", "update"}:
+        yield f"nothing that is public is called {dotted!r}"
     if function is None or not callable(function) or inspect.isclass(function):
         return
     positional = [a for a in node.args if not (isinstance(a, ast.Constant) and a.value is ...)]
@@ -250,6 +267,9 @@ def test_names_in_backticks_exist(page):
     [
         "dadapt_adam",
         "funcopt.dadapt_adam()",
+        "gradients_beside(grads, params)",
+        "no_such_thing(a, *, b=1)",
+        "adam(1e-3",
         "funcopt.adamw(1e-3, msk='kernel$')",
         "funcopt.adam(learning_rate=1e-3, betas=(0.9, 0.999))",
         "optax.no_such_thing",
