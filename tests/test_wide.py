@@ -1,0 +1,51 @@
+"""In float64 everything is: no number of a state is kept in less, and none on its way is cast."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import funcopt
+from funcopt.partition import path_name
+from tests.catalog import ALL, each
+
+PARAMS = {"w": np.ones((3, 4)), "b": np.ones(4)}
+NARROW = ("bfloat16", "float16", "float32", "complex64")
+
+
+def narrowed(jaxpr: Any) -> Iterator[str]:
+    """Every cast from float64 to less, in nested programs too."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type":
+            before, after = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
+            if before in ("float64", "complex128") and after in NARROW:
+                yield str(equation)
+        for value in equation.params.values():
+            for each_ in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(each_, "jaxpr", each_)
+                if hasattr(inner, "eqns"):
+                    yield from narrowed(inner)
+
+
+@each(ALL)
+def test_float64_is_kept(row):
+    with jax.enable_x64(True):
+        tx = row.make()
+        state = jax.eval_shape(tx.init, PARAMS)
+        kept = jax.tree_util.tree_leaves_with_path(state)
+        update = jax.make_jaxpr(
+            lambda grads, state, params: tx.update(grads, state, params, value=jnp.float64(1.0))
+        )
+        assert [path_name(path) for path, x in kept if x.dtype in NARROW] == []
+        assert list(narrowed(update(PARAMS, state, PARAMS).jaxpr)) == []
+
+
+def test_a_weakly_typed_parameter_is_as_wide_as_any():
+    with jax.enable_x64(True):
+        x = jnp.asarray(0.5)
+        assert x.weak_type
+        tx = funcopt.sgd(0.1)
+        moved, _ = funcopt.step(tx, x / 3, tx.init(x), x)
+        assert float(moved) == 0.5 - 0.1 * (0.5 / 3)
