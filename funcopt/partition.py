@@ -13,7 +13,9 @@ from optax import Params
 
 def checked_mask(where: str, mask: Any) -> Any:
     """`mask` with Python bools in its tree; what a function answers is checked when it is asked."""
-    if mask is None or isinstance(mask, bool) or _is_function(mask):
+    if _is_function(mask):
+        return _checked_function(where, mask)
+    if mask is None or isinstance(mask, bool):
         return mask
     patterns = _patterns(mask)
     if patterns is None:
@@ -28,6 +30,25 @@ def checked_mask(where: str, mask: Any) -> Any:
             raise ValueError(
                 f"{where}: {pattern!r} is not a regular expression: {error}."
             ) from error
+    return mask
+
+
+def _checked_function(where: str, mask: Callable) -> Callable:
+    """A function of the parameters, or of a path and a leaf."""
+    expected = "a function `params -> tree of bools` or `(path, leaf) -> bool`"
+    if isinstance(mask, type):
+        raise TypeError(f"{where} must be {expected}, got a class, {mask!r}: call it to make one.")
+    try:
+        parameters = inspect.signature(mask).parameters.values()
+    except (TypeError, ValueError):  # of a function that is not Python's
+        return mask
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    required = [p for p in places if p.default is p.empty]
+    many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(required) > 2 or not (places or many):
+        raise TypeError(
+            f"{where} must be {expected}, got {mask!r}, which takes {len(places)} arguments."
+        )
     return mask
 
 

@@ -78,7 +78,13 @@ class Within:
             return x
         low = np.greater_equal if self.ends[0] == "[" else np.greater
         high = np.less_equal if self.ends[1] == "]" else np.less
-        numbers = np.asarray(x, np.float64)
+        try:
+            numbers = np.asarray(x, np.float64)
+        except OverflowError:
+            raise ValueError(
+                f"{where} must be {self}, got an integer of {len(str(x))} digits, which no float "
+                "holds."
+            ) from None
         inside = low(numbers, self.low) & high(numbers, self.high)
         if self.integer:
             inside &= numbers == np.round(numbers)

@@ -16,6 +16,10 @@ STRANGE = {
     "two numbers": np.array([1, 2]),
     "a set": {1},
     "bytes": b"x",
+    "an integer that no float holds": 10**400,
+    "a class": dict,
+    "a function of three": lambda a, b, c: True,
+    "a function of none": lambda: True,
 }
 ARGUMENTS = [
     (funcopt.adam, "learning_rate"),
@@ -28,6 +32,9 @@ ARGUMENTS = [
     (funcopt.clip_by_global_norm, "max_norm"),
     (funcopt.cosine_decay_schedule, "decay_steps"),
     (funcopt.schedule_free, "state_dtype"),
+    (funcopt.adamw, "mask"),
+    (funcopt.mechanize, "num_betas"),
+    (funcopt.multistep_decay, "milestones"),
 ]
 FINE = {  # a batch of settings
     ("two numbers", "learning_rate"),
@@ -40,6 +47,9 @@ FINE = {  # a batch of settings
     ("a number as a dtype", "max_norm"),
     ("two numbers", "decay_steps"),
     ("two numbers", "patience"),
+    ("two numbers", "milestones"),
+    ("an integer that no float holds", "decay_steps"),
+    ("an integer that no float holds", "patience"),
 }
 
 

@@ -12,16 +12,17 @@ from funcopt.partition import path_name
 from tests.catalog import ALL, each
 
 PARAMS = {"w": np.ones((3, 4)), "b": np.ones(4)}
+DRAWN = "kept/halves"  # logarithms of norms that a monitor keeps for its pictures
 NARROW = ("bfloat16", "float16", "float32", "complex64")
 
 
 def narrowed(jaxpr: Any) -> Iterator[str]:
-    """Every cast from float64 to less, in nested programs too."""
+    """What float64 is cast to, where that is less, in nested programs too."""
     for equation in jaxpr.eqns:
         if equation.primitive.name == "convert_element_type":
             before, after = equation.invars[0].aval.dtype, equation.outvars[0].aval.dtype
             if before in ("float64", "complex128") and after in NARROW:
-                yield str(equation)
+                yield after.name
         for value in equation.params.values():
             for each_ in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(each_, "jaxpr", each_)
@@ -38,8 +39,9 @@ def test_float64_is_kept(row):
         update = jax.make_jaxpr(
             lambda grads, state, params: tx.update(grads, state, params, value=jnp.float64(1.0))
         )
-        assert [path_name(path) for path, x in kept if x.dtype in NARROW] == []
-        assert list(narrowed(update(PARAMS, state, PARAMS).jaxpr)) == []
+        narrow = {path_name(path): x.dtype.name for path, x in kept if x.dtype in NARROW}
+        assert narrow.keys() <= {DRAWN}
+        assert set(narrowed(update(PARAMS, state, PARAMS).jaxpr)) <= set(narrow.values())
 
 
 def test_a_weakly_typed_parameter_is_as_wide_as_any():

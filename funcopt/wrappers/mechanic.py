@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -35,7 +36,14 @@ from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
 from ..value import AxisName, Base, Choice, NonNegative, Positive, Within
 
-Count = Annotated[int, Within(1, 7, schedule=False, integer=True)]
+
+def _count(where: str, x: Any) -> int:
+    if not isinstance(x, int | np.integer) or isinstance(x, bool):
+        raise TypeError(f"{where} must be an integer from 1 to 7, got {x!r}.")
+    return Within(1, 7, schedule=False, integer=True)(where, x)
+
+
+Count = Annotated[int, _count]
 VariantName = Literal["clipped", "pytorch"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
