@@ -225,13 +225,12 @@ class _Accumulate:
     def _is_last(self, state: AccumulateState, flush: ArrayLike) -> Bool[Array, ""]:
         """Whether this micro-batch makes a step: more than `every` may have come before it, under
         an earlier setting."""
-        every = self.every
-        if callable(every):
-            long = number_at("accumulate: every", every, state.rounds)
+        if isinstance(self.every, int):
+            last = state.micro >= self.every - 1
+        else:
+            long = number_at("accumulate: every", self.every, state.rounds)
             # Where the schedule says NaN there is a step too.
             last = ~((state.micro + 1).astype(long.dtype) < long - 0.5)
-        else:
-            last = state.micro >= every - 1
         if jnp.ndim(flush):
             raise ValueError(
                 "accumulate: flush must be True or False, got an array of shape "
@@ -265,6 +264,8 @@ def share_of(weight: Array, total: Array) -> Array:
     return weight / jnp.where(total > 0, total, 1)
 
 
+# Leaves of the same shape share a trace, as in `lift`.
+@jax.jit
 def running_mean(old: Array, new: Any, ok: Array, first: Array, share: Array) -> Array:
     """The running mean after `new`, in the dtype in which it is kept."""
     before = jnp.where(first, jnp.zeros_like(old), old)

@@ -174,9 +174,16 @@ def _nameless(state: Any) -> Any:
 
 
 def _chosen(flag: Bool[Array, ""], this: Any, other: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), this, other)
+    return jax.tree.map(lambda a, b: _either(flag, a, b), this, other)
 
 
+# Leaves of the same shape share a trace, as in `lift`.
+@jax.jit
+def _either(flag: Bool[Array, ""], this: Array, other: Array) -> Array:
+    return jnp.where(flag, this, other)
+
+
+@jax.jit
 def _way(here: Array, there: Array) -> Array:
     wide = common_dtype(jnp.float32, here)
     way = there.astype(wide) - here.astype(wide)
