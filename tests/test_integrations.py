@@ -481,10 +481,7 @@ def test_optax_masked_and_partition(factory):
     params, state = train(optax.partition(groups, labels), steps=2)
     assert not np.array_equal(params["dense"]["kernel"], PARAMS["dense"]["kernel"])
     np.testing.assert_array_equal(params["dense"]["bias"], PARAMS["dense"]["bias"])
-    assert set(funcopt.metrics(state)) == {
-        "inner_states/train/inner_state/lr",
-        "inner_states/nobody/inner_state/lr",
-    }
+    assert set(funcopt.metrics(state)) == {"lr/train", "lr/nobody"}
 
 
 def test_masks_by_pattern_inside_optax_masked():

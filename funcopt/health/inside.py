@@ -62,7 +62,7 @@ def makes_a_step(tx: Any, state: Any, flush: Any) -> Bool[Array, ""]:
     rounds, states = list(_accumulations(tx)), list(_rounds(state))
     if len(rounds) != len(states):
         return jnp.ones([], bool)
-    last = [body._is_last(s, flush) for body, s in zip(rounds, states, strict=True)]
+    last = [body.is_last(s, flush) for body, s in zip(rounds, states, strict=True)]
     return jnp.stack([jnp.ones([], bool), *last]).all()
 
 

@@ -171,7 +171,7 @@ class _Accumulate:
         if self.check_value and value is not None:
             ok &= jnp.isfinite(told["value"])
         ok = everywhere(ok, self.axis_name)
-        first, last = state.micro == 0, self._is_last(state, flush)
+        first, last = state.micro == 0, self.is_last(state, flush)
         counts = ok if weight is None else ok & (w > 0)
         good = counted(jnp.where(first, 0, state.good), counts)
         total = jnp.where(first, 0, state.weight) + jnp.where(counts, w, 0)
@@ -222,7 +222,7 @@ class _Accumulate:
         kept = jax.tree.unflatten(structure, means) if keeps else state.mean
         return new_updates, AccumulateState(inner=inner, mean=kept, **new)
 
-    def _is_last(self, state: AccumulateState, flush: ArrayLike) -> Bool[Array, ""]:
+    def is_last(self, state: AccumulateState, flush: ArrayLike) -> Bool[Array, ""]:
         """Whether this micro-batch makes a step: more than `every` may have come before it, under
         an earlier setting."""
         if isinstance(self.every, int):
