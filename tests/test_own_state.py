@@ -146,3 +146,9 @@ def test_a_direction_is_no_optimizer():
     tx = funcopt.adam(0.1)
     with pytest.raises(ValueError, match="The state is not one of this transformation"):
         tx.update(AB, funcopt.scale_by_adam().init(AB), AB)
+
+
+def test_a_mean_square_is_no_maximum():
+    tx = funcopt.adamax(0.1)
+    with pytest.raises(ValueError, match=r"keep \(AdamaxSlots, NoSlots\): got \(Moments"):
+        tx.update(AB, funcopt.adam(0.1).init(AB), AB)

@@ -8,28 +8,36 @@ Kingma & Ba, 2015, Algorithm 2 (https://arxiv.org/abs/1412.6980). The paper has 
 inside the maximum as in PyTorch and optax, where an element without gradient cannot divide by 0.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..math.moments import ema, over, unbiased
+from ..math.moments import ema, over, unbiased, zeros_real
 from ..optimizer import lift, optimizer
-from ..rule import Clock, Divisor, Rule, rule
+from ..rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..storage import Storage
 from ..transformation import transformation
 from ..value import DecayRate, NonNegative, Rate
-from .moment_slots import Moments, zero_moments
 
 
-@rule(acts_on="element", slots=Moments)
+class AdamaxSlots(NamedTuple):
+    """A mean gradient and a maximal magnitude: not what Adam keeps by the same names."""
+
+    mu: Signed
+    nu: Accumulator
+
+
+@rule(acts_on="element", slots=AdamaxSlots)
 class Adamax(Rule):
     b1: DecayRate = 0.9
     b2: DecayRate = 0.999
     eps: NonNegative = 1e-8
 
-    def init(self, param: Inexact[Array, "*p"]) -> Moments:
-        return zero_moments(param)
+    def init(self, param: Inexact[Array, "*p"]) -> AdamaxSlots:
+        return AdamaxSlots(mu=jnp.zeros_like(param), nu=zeros_real(param))
 
-    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
+    def update(self, grad: Inexact[Array, "*p"], slots: AdamaxSlots, param, clock: Clock):
         del param  # Adamax looks only at gradients
         slots = clock.renew(
             slots,

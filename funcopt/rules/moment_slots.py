@@ -10,7 +10,7 @@ from ..rule import Accumulator, Signed
 
 
 class Moments(NamedTuple):
-    """A mean gradient and a mean (or maximal) magnitude."""
+    """A mean gradient and a mean square."""
 
     mu: Signed
     nu: Accumulator
