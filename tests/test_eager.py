@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import funcopt
+from tests.catalog import BLOCKS, ROWS, each
 from tests.compilations import of_eager_steps
 
 WRAPPED = {
@@ -26,3 +27,12 @@ WRAPPED = {
 def test_ten_steps_compile_nothing(name):
     params = {"w": jnp.ones((3, 2)), "b": jnp.ones(2)}
     assert of_eager_steps(WRAPPED[name], params, params, value=jnp.float32(1.0)) == 0
+
+
+SOME = {row.name for row in ROWS[::10]}
+
+
+@each(ROWS + BLOCKS, where=lambda row: "axis_name" in row.accepts or row.name in SOME)
+def test_ten_steps_of_a_row_compile_nothing(row):
+    params = jnp.ones((3, 2))
+    assert of_eager_steps(row.descending(), params, params, value=jnp.float32(1.0)) == 0

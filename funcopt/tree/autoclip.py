@@ -5,10 +5,11 @@
     u = min(1, c / ‖g‖) g
 
 Seetharaman, Wichern, Pardo & Le Roux, 2020, Algorithm 1 (https://arxiv.org/abs/2007.14469). They
-keep every norm. Here H is a histogram of the logarithm, of 512 bins from 1e-8 to 1e8, which knows
-for each bin how many norms it holds and their mean. Each order statistic is the mean of
-its bin, so that the percentile is within the width of a bin, a factor of 1.075, of the exact one;
-norms beyond the ends count as the ends. A norm that is zero or not finite enters nothing.
+keep every norm. Here H is a histogram of the logarithm, of 1024 bins from 1e-16 to 1e16 times the
+first norm, which knows for each bin how many norms it holds and their mean. Each order statistic is
+the mean of its bin, so that the percentile is within the width of a bin, a factor of 1.075, of the
+exact one; norms beyond the ends count as the ends. A norm that is zero or not finite enters
+nothing.
 """
 
 import math
@@ -28,8 +29,8 @@ from .clip_state import clip_metrics, nothing_clipped, reported
 from .norm import global_norm
 from .turn import Start, Turn
 
-BINS, LOWEST, HIGHEST = 512, 1e-8, 1e8
-WIDTH = math.log(HIGHEST / LOWEST) / BINS
+BINS, SPAN = 1024, 1e32
+WIDTH = math.log(SPAN) / BINS
 """The width of a bin in the logarithm: e**WIDTH is the error bound."""
 NO_THRESHOLD = float(jnp.finfo(jnp.float32).max)
 """Where nothing is known yet: a state is finite."""
@@ -42,7 +43,8 @@ Percentile = Annotated[Any, Within(0, 100)]
 class AutoClipState(NamedTuple):
     """The report of `ClipState`, and of each bin how many norms are in it.
 
-    `places` is the sum of how far they are above the lower edge, relative to it.
+    `places` is the sum of how far they are above the lower edge, relative to it. `first` is the
+    norm in the middle, 0 before there was one.
     """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -50,6 +52,7 @@ class AutoClipState(NamedTuple):
     clip_ratio: Float[Array, ""]
     clipped: Float[Array, ""]
     threshold: Float[Array, ""]
+    first: Float[Array, ""]
     weights: Float[Array, " bins"]
     places: Float[Array, " bins"]
     feedback: tuple = ()
@@ -72,6 +75,7 @@ class _AutoClip:
             start.count,
             **nothing_clipped(start),
             threshold=start.learnt(NO_THRESHOLD),
+            first=start.learnt(0.0),
             weights=start.varying(jnp.zeros(BINS, start.real)),
             places=start.varying(jnp.zeros(BINS, start.real)),
             feedback=start.feedback,
@@ -97,17 +101,20 @@ class _AutoClip:
         n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
         enters = jnp.isfinite(n) & (n > 0)
         known = jnp.where(enters, n, 1)
-        index = jnp.floor((jnp.log(known) - math.log(LOWEST)) / WIDTH)
+        first = jnp.where(state.first > 0, state.first.astype(now.real), known)
+        index = jnp.floor((jnp.log(known) - jnp.log(first)) / WIDTH) + BINS // 2
         index = jnp.clip(index, 0, BINS - 1)
-        place = jnp.clip(known / _edge(index), LOW, HIGH) - 1
+        place = jnp.clip(known / _edge(index, first), LOW, HIGH) - 1
         here = jnp.arange(BINS, dtype=index.dtype) == index
         weights, places = (
             jnp.where(enters, h.decay * old.astype(now.real) + jnp.where(here, new, 0), old)
             for old, new in ((state.weights, 1.0), (state.places, place))
         )
-        state = now.renew(weights=weights, places=places)
+        first = jnp.where(enters, first, state.first)
+        state = now.renew(first=first, weights=weights, places=places)
         weights, places = (x.astype(now.real) for x in (state.weights, state.places))
-        threshold = percentile(weights, places, h.q)
+        first = state.first.astype(now.real)
+        threshold = percentile(first, weights, places, h.q)
         # Norms that are equal up to rounding are not clipped.
         ratio = shortening(n, threshold * (1 + 8 * float(jnp.finfo(now.real).eps)))
         return now.leave([ratio * g for g in now.grads]), reported(
@@ -115,13 +122,13 @@ class _AutoClip:
         )
 
 
-def _edge(index: Float[Array, ""]) -> Float[Array, ""]:
-    """The lower edge of a bin."""
-    return LOWEST * jnp.exp(WIDTH * index)
+def _edge(index: Float[Array, ""], first: Float[Array, ""]) -> Float[Array, ""]:
+    """The lower edge of a bin; the first norm is that of the one in the middle."""
+    return first * jnp.exp(WIDTH * (index - BINS // 2))
 
 
 def percentile(
-    weights: Float[Array, " bins"], places: Float[Array, " bins"], q: Any
+    first: Float[Array, ""], weights: Float[Array, " bins"], places: Float[Array, " bins"], q: Any
 ) -> Float[Array, ""]:
     """The percentile, linear between the two order statistics beside it."""
     below = jnp.cumsum(weights)
@@ -134,7 +141,7 @@ def percentile(
         index = jnp.minimum(jnp.sum(below <= k), last)
         weight = weights[index]
         place = places[index] / jnp.where(weight > 0, weight, 1)
-        return _edge(index.astype(place.dtype)) * (1 + place)
+        return _edge(index.astype(place.dtype), first) * (1 + place)
 
     lower, upper = order_statistic(whole), order_statistic(whole + 1)
     return jnp.where(total > 0, lower + (rank - whole) * (upper - lower), NO_THRESHOLD)
@@ -157,7 +164,7 @@ def clip_by_percentile(
 
     Its state reports `grad_norm` (before the clip), `clip_ratio`, `clipped` (0 or 1) and
     `clip_threshold`, see `funcopt.metrics`. c is within a factor of 1.075 of the exact percentile
-    for norms from 1e-8 to 1e8. Norms that are zero or not finite are not counted.
+    for norms from 1e-16 to 1e16 times the first. Norms that are zero or not finite are not counted.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.clip_by_percentile(50.0)

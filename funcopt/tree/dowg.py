@@ -24,7 +24,8 @@ from ..storage import Storage, check_slots
 from ..transformation import transformation
 from ..value import AxisName, OptionalNonNegative, Positive, Rate, Within
 from .average import Gamma, averaged, renewed_average
-from .tree_math import axpy, minus, ratio, square_norm
+from .norm import global_norm
+from .tree_math import axpy, minus, ratio, square_norm, with_square
 from .turn import Start, Turn
 
 OptionalPositive = Annotated[Any, Within(0, math.inf, "()", schedule=False, optional=True)]
@@ -106,8 +107,9 @@ class _Dowg:
         real, axis = now.real, self.axis_name
 
         r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real, axis))
-        v = state.weighted_sq_norm_grads + r2 * square_norm(g, real, axis)
-        lr = h.learning_rate * ratio(r2, jnp.sqrt(v) + h.eps)
+        weighted = jnp.sqrt(r2) * global_norm(g, axis).astype(real)
+        v, length = with_square(state.weighted_sq_norm_grads, weighted)
+        lr = h.learning_rate * ratio(r2, length + h.eps)
 
         average = renewed_average(now, h.average_gamma)
         state = now.renew(lr=lr, estim_sq_dist=r2, weighted_sq_norm_grads=v, **average)

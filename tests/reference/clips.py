@@ -127,14 +127,14 @@ def clip_by_ema(p, g, slots, t, lr, factor=1.05, decay=0.98, warmup=100, max_nor
 def clip_by_percentile(p, g, slots, t, lr, q=10.0):
     """AutoClip with norms known by their bin: each is the mean of its bin.
 
-    There are 512 bins of equal ratio from 1e-8 to 1e8.
+    Bins have equal ratios, 64 in two decades, from the first norm up and down.
     """
     n = np.linalg.norm(np.ravel(g))
     norms = [*slots.get("norms", []), *([n] if n > 0 else [])]
     if not norms:
         return p - lr * g, {"norms": norms}
     logs = np.log(norms)
-    bins = np.floor((logs - np.log(1e-8)) / (np.log(1e16) / 512))
+    bins = np.floor((logs - logs[0]) / (np.log(100.0) / 64))
     binned = [np.mean(np.array(norms)[bins == each]) for each in bins]
     return _shortened(p, g, lr, _within(n, np.percentile(binned, q))), {"norms": norms}
 
