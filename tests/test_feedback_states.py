@@ -7,6 +7,7 @@ import pytest
 
 import funcopt
 from funcopt.value import MOST_STEPS
+from tests import catalog
 from tests.test_feedback import LISTENERS
 
 PARAMS = {"w": jnp.ones(2)}
@@ -110,6 +111,14 @@ def test_states_hold_finite_numbers(schedule):
         assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state))
         state = schedule.observe(state, metric, jnp.int32(0))
     assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state))
+
+
+def test_no_state_begins_with_an_infinity():
+    """Of no algorithm either."""
+    for row in catalog.ALL:
+        tx = row.factory(row.rate) if row.rate else row.algorithm(**row.kwargs)
+        state = tx.init(PARAMS)
+        assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(state)), row.name
 
 
 def test_debug_infs_finds_nothing():

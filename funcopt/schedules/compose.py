@@ -33,7 +33,7 @@ def _schedules(where: str, x: Any) -> list[Callable]:
     return [function_of_the_step(f"{where}[{i}]", each, one) for i, one in enumerate(x)]
 
 
-def _increasing(where: str, x: Any) -> list[int]:
+def _increasing(where: str, x: Any) -> list[float]:
     is_list = isinstance(x, Sequence | np.ndarray | jax.Array) and not isinstance(x, str | bytes)
     if not is_list or np.ndim(x) != 1:
         raise TypeError(f"{where} must be a list of steps, got {x!r}.")
@@ -81,7 +81,7 @@ class _Joined(Listening):
 @schedule
 def join_schedules(
     schedules: Annotated[Sequence[Callable], _schedules],
-    boundaries: Annotated[Sequence[int], _increasing],
+    boundaries: Annotated[Sequence[float], _increasing],
 ):
     """One schedule after the other. Each counts its own steps from 0.
 

@@ -28,7 +28,7 @@ class ByStep:
     what: str
     empty: bool = False
 
-    def __call__(self, where: str, x: Any) -> dict[int, Any]:
+    def __call__(self, where: str, x: Any) -> dict[Any, Any]:
         if x is None and self.empty:
             return {}
         if not isinstance(x, dict) or not (x or self.empty):
@@ -39,7 +39,7 @@ class ByStep:
         return dict(sorted(checked.items()))
 
 
-def _milestones(where: str, x: Any) -> list[int]:
+def _milestones(where: str, x: Any) -> list[float]:
     if not isinstance(x, list | tuple | np.ndarray) or np.ndim(x) != 1:
         raise TypeError(f"{where} must be a list of steps, got {x!r}.")
     steps = [_STEP(f"{where}[{i}]", each) for i, each in enumerate(x)]
@@ -51,7 +51,7 @@ def _milestones(where: str, x: Any) -> list[int]:
 @schedule
 def schedule_from_points(
     points: Annotated[
-        dict[int, float],
+        dict[Any, float],
         ByStep(Within(-np.inf, np.inf, "()", schedule=False), "value, with one entry at least"),
     ],
     shape: Shape = "linear",
@@ -81,7 +81,7 @@ def piecewise_interpolate_schedule(
     interpolate_type: Interpolation,
     init_value: Constant,
     boundaries_and_scales: Annotated[
-        dict[int, float] | None,
+        dict[Any, float] | None,
         ByStep(Within(0, np.inf, "[)", schedule=False), "factor", empty=True),
     ] = None,
 ):
@@ -138,7 +138,7 @@ def step_decay(init_value: Constant, step_size: Span, factor: Positive = 0.1):
 @schedule
 def multistep_decay(
     init_value: Constant,
-    milestones: Annotated[Sequence[int], _milestones],
+    milestones: Annotated[Sequence[float], _milestones],
     factor: Positive = 0.1,
 ):
     """Multiply by `factor` at each milestone.

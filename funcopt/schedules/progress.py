@@ -173,7 +173,7 @@ def inverse_time_decay(
     return value
 
 
-def _boundaries(where: str, x: Any) -> dict[int, Any]:
+def _boundaries(where: str, x: Any) -> dict[Any, Any]:
     if x is None:
         return {}
     if not isinstance(x, dict):
@@ -187,7 +187,7 @@ def _boundaries(where: str, x: Any) -> dict[int, Any]:
 @schedule
 def piecewise_constant_schedule(
     init_value: Constant,
-    boundaries_and_scales: Annotated[dict[int, float] | None, _boundaries] = None,
+    boundaries_and_scales: Annotated[dict[Any, float] | None, _boundaries] = None,
 ):
     """Constant, and multiplied by a factor at each of some steps.
 
