@@ -314,6 +314,12 @@ def test_ordinary_callables_are_schedules():
         funcopt.sgd(rate)
 
 
+def test_traced_boundaries_are_boundaries():
+    parts = [funcopt.constant_schedule(x) for x in (1.0, 2.0, 3.0)]
+    at = jax.jit(lambda b, step: funcopt.join_schedules(parts, [b, b + 2])(step))
+    assert [float(at(5, step)) for step in (4, 5, 6, 7)] == [1.0, 2.0, 2.0, 3.0]
+
+
 @pytest.mark.parametrize("boundaries", ["12", b"12", 3, None])
 def test_boundaries_are_a_list(boundaries):
     with pytest.raises(TypeError, match="join_schedules: boundaries must be a list of steps"):

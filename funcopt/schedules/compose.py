@@ -35,7 +35,7 @@ def _schedules(where: str, x: Any) -> list[Callable]:
 
 def _increasing(where: str, x: Any) -> list[float]:
     is_list = isinstance(x, Sequence | np.ndarray | jax.Array) and not isinstance(x, str | bytes)
-    if not is_list or np.ndim(x) != 1:
+    if not is_list or getattr(x, "ndim", 1) != 1:
         raise TypeError(f"{where} must be a list of steps, got {x!r}.")
     step = NumberOfSteps(0, between=True)
     steps = [step(f"{where}[{i}]", each) for i, each in enumerate(x)]

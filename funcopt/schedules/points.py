@@ -40,7 +40,7 @@ class ByStep:
 
 
 def _milestones(where: str, x: Any) -> list[float]:
-    if not isinstance(x, list | tuple | np.ndarray) or np.ndim(x) != 1:
+    if not isinstance(x, list | tuple | np.ndarray) or getattr(x, "ndim", 1) != 1:
         raise TypeError(f"{where} must be a list of steps, got {x!r}.")
     steps = [_STEP(f"{where}[{i}]", each) for i, each in enumerate(x)]
     if any(b <= a for a, b in pairwise(steps)):
