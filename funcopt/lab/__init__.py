@@ -9,6 +9,7 @@ is a whole figure.
 0.2
 """
 
+from ..signatures import readable_functions
 from .catalogue import Catalogue as Catalogue
 from .catalogue import catalogue as catalogue
 from .compare import compare as compare
@@ -32,3 +33,31 @@ from .tasks import TASKS as TASKS
 from .tasks import get_task as get_task
 from .tasks import load_digits as load_digits
 from .verdict import Verdict as Verdict
+
+__all__ = [
+    "TASKS",
+    "Catalogue",
+    "Comparison",
+    "Event",
+    "RangeTest",
+    "Rescue",
+    "ScheduleCurves",
+    "Shown",
+    "Stage",
+    "Sweep",
+    "Swept",
+    "Task",
+    "Verdict",
+    "catalogue",
+    "compare",
+    "demo",
+    "find_lr",
+    "get_task",
+    "load_digits",
+    "rescue",
+    "schedule_curves",
+    "show",
+    "sweep",
+]
+
+readable_functions(globals())

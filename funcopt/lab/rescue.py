@@ -45,7 +45,7 @@ def rescue(
     steps: int | None = None,
     lrs: str | None = None,
     quick: bool = False,
-    progress: Report = unheard,
+    progress: Report | None = None,
 ) -> Rescue:
     """How training fails on a task that is made to break it, and what rescues it.
 
@@ -63,7 +63,9 @@ def rescue(
     A `KeyboardInterrupt` ends it early with what was finished. Raises `ValueError` for names that
     do not exist.
     """
-    return prepared(task, optimizer, seeds=seeds, steps=steps, lrs=lrs, quick=quick)(progress)
+    return prepared(task, optimizer, seeds=seeds, steps=steps, lrs=lrs, quick=quick)(
+        progress or unheard
+    )
 
 
 def prepared(
