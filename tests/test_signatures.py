@@ -9,18 +9,21 @@ from typing import get_type_hints
 import pytest
 
 import funcopt
+import funcopt.lab
 from funcopt.value import Rate
 
-SOURCE = Path(funcopt.__file__).read_text()
-PUBLIC = {name: getattr(funcopt, name) for name in funcopt.__all__}
+MODULES = [funcopt, funcopt.lab, funcopt.schedules]
+PUBLIC = {name: getattr(module, name) for module in MODULES for name in module.__all__}
 CALLABLE = sorted(name for name, thing in PUBLIC.items() if callable(thing))
 LONGEST = 600  # characters of a signature; the longest has 25 thresholds
 UNREADABLE = re.compile(r"Annotated|ForwardRef|Within|Choice|<function|\b_\w+\.")
 
 
-def test_all_names_what_is_imported():
-    imported = re.findall(r"^from \.\S* import (\w+) as \1$", SOURCE, re.M)
-    assert sorted(funcopt.__all__) == sorted(imported), "add what is missing to __all__"
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_all_names_what_is_imported(module):
+    source = Path(module.__file__).read_text()
+    imported = re.findall(r"^from \.\S* import (\w+) as \1$", source, re.M)
+    assert sorted(module.__all__) == sorted(imported), "add what is missing to __all__"
 
 
 @pytest.mark.parametrize("name", CALLABLE)

@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from .plots import COLOURS, STYLE
+from .plots import COLOURS, MARKERS, STYLE
 from .rescued import Rescue
 from .traps import cliff_loss
 from .treatments import CLIP, NONE
@@ -29,13 +30,13 @@ def draw(found: Rescue) -> Figure:
     with matplotlib.rc_context(STYLE):
         columns = max(len(found.runs), 4)
         figure = Figure(figsize=(1.75 * columns + 0.6, 8.2), layout="constrained")
-        rows = figure.add_gridspec(3, 1, height_ratios=[1.0, 0.75, 1.35])
-        small(figure, rows[0], rows[1], found)
-        below = rows[2].subgridspec(1, 2, width_ratios=[1.25, 1.0])
+        rows = figure.add_gridspec(2, 1, height_ratios=[1.75, 1.35])
+        small(rows[0], found)
+        below = rows[1].subgridspec(1, 2, width_ratios=[1.25, 1.0])
         if found.paths:
-            surface(figure.add_subplot(rows[2]), found)
+            surface(figure.add_subplot(rows[1]), found)
         elif found.watched is not None and np.isfinite(found.watched.lag).any():
-            lagging(figure.add_subplot(rows[2]), found)
+            lagging(figure.add_subplot(rows[1]), found)
         elif found.watched is not None:
             heat(figure, figure.add_subplot(below[0]), found)
             right = figure.add_subplot(below[1])
@@ -45,37 +46,48 @@ def draw(found: Rescue) -> Figure:
                 by_rate(right, found)
             else:
                 right.set_visible(False)
-        figure.suptitle(f"{found.task.name}: {found.headline()}", x=0.01, ha="left",
-                        fontweight="bold", fontsize=12)  # fmt: skip
+        room = int(72 * figure.get_figwidth() / 7.2)  # letters of this size
+        title = "\n".join(textwrap.wrap(f"{found.task.name}: {found.headline()}", room))
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
     return figure
 
 
-def small(figure: Figure, above: SubplotSpec, below: SubplotSpec, found: Rescue) -> None:
+def small(place: SubplotSpec, found: Rescue) -> None:
     """Small multiples: seeds thin, the median bold; green where most seeds succeed."""
     columns = max(len(found.runs), 4)
-    upper: Any = above.subgridspec(1, columns).subplots(sharey=True)
-    lower: Any = below.subgridspec(1, columns).subplots(sharey=True)
+    grid = place.subgridspec(2, columns, height_ratios=[1.0, 0.75])
+    upper, lower = grid.subplots(sharex="col", sharey="row")
     for ax in (*upper[len(found.runs) :], *lower[len(found.runs) :]):
         ax.set_visible(False)
-    for place, run in enumerate(found.runs):
+    for column, run in enumerate(found.runs):
         good = 2 * run.solved.sum() > len(run.solved)
         colour = GREEN if good else RED
-        curves(upper[place], run.losses, colour)
-        curves(lower[place], run.norms, colour)
+        curves(upper[column], run.losses, colour)
+        curves(lower[column], run.norms, colour)
         name = run.name.replace("(", "\n(").replace(", ", ",\n")
-        upper[place].set_title(name, fontsize=9, pad=18)
-        upper[place].annotate(f"{run.score} succeed", (0, 1), xycoords="axes fraction",
+        upper[column].set_title(name, fontsize=9, pad=18)
+        upper[column].annotate(f"{run.score} succeed", (0, 1), xycoords="axes fraction",
                               xytext=(0, 5), textcoords="offset points", color=colour,
                               fontweight="bold", fontsize=9)  # fmt: skip
-        upper[place].tick_params(labelbottom=False)
-        lower[place].set_xlabel(f"step, at rate {run.rate:.2g}", fontsize=8.5)
-        for ax in (upper[place], lower[place]):
-            ax.tick_params(labelsize=8, labelleft=place == 0)
+        lower[column].set_xlabel(f"step, at rate {run.rate:.2g}", fontsize=8.5)
+        for ax in (upper[column], lower[column]):
+            ax.tick_params(labelsize=8, labelleft=column == 0)
             ax.locator_params(axis="x", nbins=3)
     limits(upper[0], [run.losses for run in found.runs])
     limits(lower[0], [run.norms for run in found.runs])
-    upper[0].set_ylabel("training loss")
-    lower[0].set_ylabel("gradient norm")
+    for ax, name in ((upper[0], "training loss"), (lower[0], "gradient norm")):
+        ax.set_ylabel(name)
+        in_words(ax)
+
+
+def in_words(ax: Axes) -> None:
+    """Numbers at a logarithmic axis: 2 and 5 too where it is short, and no powers there."""
+    low, high = ax.get_ylim()
+    if high / low < 100:
+        many = (1, 2, 5) if high / low > 5 else (1, 1.2, 1.5, 2, 3, 4, 5, 6, 8)
+        ax.yaxis.set_major_locator(LogLocator(subs=many))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def curves(ax: Axes, values: np.ndarray, colour: str) -> None:
@@ -128,10 +140,14 @@ def heat(figure: Figure, ax: Axes, found: Rescue) -> None:
     ax.set_yticks(range(0, len(shown), every), [seen.layers[i] for i in shown[::every]], fontsize=8)
     ax.tick_params(length=0)
     ax.set_xlabel("step")
-    bar = figure.colorbar(image, ax=ax, pad=0.01, aspect=18)
-    bar.set_label("log10 of the gradient norm", fontsize=8.5)
+    powers = FuncFormatter(lambda power, _: f"$10^{{{power:g}}}$")
+    bar = figure.colorbar(image, ax=ax, pad=0.01, aspect=18, format=powers,
+                          ticks=MaxNLocator(6, integer=True))  # fmt: skip
+    bar.ax.set_title("norm", fontsize=8.5)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    title(ax, f"Untreated at {watched.rate:.2g}: layers over time", f"monitor: {watched.line()}")
+    grey = "; grey: zero or not finite" if np.ma.is_masked(grid) else ""
+    title(ax, f"Gradients of layers, untreated at {watched.rate:.2g}",
+          f"the monitor says {watched.line()}{grey}")  # fmt: skip
 
 
 def title(ax: Axes, first: str, second: str) -> None:
@@ -147,9 +163,11 @@ def by_rate(ax: Axes, found: Rescue) -> None:
     chosen = [run for run in found.runs if len(run.rates)]
     chance: Any = found.task.chance
     cap = 2 * chance
-    for run, colour in zip(chosen, COLOURS, strict=False):
+    for place, (run, colour) in enumerate(zip(chosen, COLOURS, strict=False)):
         losses = np.minimum(run.choosing_losses, cap)
-        ax.plot(run.rates, losses, "o-", color=colour, label=run.name, markersize=4)
+        # The first ones are wide, so that they are seen below others that are the same.
+        look: Any = {"markersize": max(9 - 1.5 * place, 4), "linewidth": max(4 - 0.7 * place, 1.2)}
+        ax.plot(run.rates, losses, color=colour, label=run.name, marker=MARKERS[place], **look)
         lost = ~np.isfinite(run.choosing_losses)
         ax.plot(run.rates[lost], losses[lost], "x", color=colour, markersize=9, zorder=5)
     ax.axhline(chance, color="0.55", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
@@ -160,6 +178,7 @@ def by_rate(ax: Axes, found: Rescue) -> None:
     ax.set_yscale("log")
     ax.set_xlabel("learning rate")
     ax.set_ylabel("final loss")
+    in_words(ax)
     ax.legend(fontsize=8)
     title(ax, "How the rates were chosen", "medians of other seeds; × has diverged")
 
