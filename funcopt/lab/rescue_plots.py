@@ -56,7 +56,8 @@ def small(place: SubplotSpec, found: Rescue) -> None:
     """Small multiples: seeds thin, the median bold; green where most seeds succeed."""
     columns = max(len(found.runs), 4)
     grid = place.subgridspec(2, columns, height_ratios=[1.0, 0.75])
-    upper, lower = grid.subplots(sharex="col", sharey="row")
+    panels: Any = grid.subplots(sharex="col", sharey="row")
+    upper, lower = panels
     for ax in (*upper[len(found.runs) :], *lower[len(found.runs) :]):
         ax.set_visible(False)
     for column, run in enumerate(found.runs):
@@ -207,15 +208,16 @@ def surface(ax: Axes, found: Rescue) -> None:
     errors = np.asarray(at(jnp.asarray(w, jnp.float32), jnp.asarray(b, jnp.float32)))
     levels = np.geomspace(1e-5, 0.5, 15)
     ax.contourf(b, w, np.clip(errors.T, 1e-5, 0.5), levels=levels, cmap="Greys",
-                norm=LogNorm(1e-5, 1.0))  # fmt: skip
+                norm=LogNorm(1e-5, 50.0))  # fmt: skip
     for name, colour, mark in ((NONE, RED, "s"), (CLIP, "#0072B2", "o")):
         way = found.paths[name]
         label = "untreated" if name == NONE else "clipped"
-        ax.plot(way[:, 0], way[:, 1], f"{mark}-", color=colour, markersize=3, linewidth=1.0,
+        ax.plot(way[:, 0], way[:, 1], f"{mark}-", color=colour, markersize=3.5, linewidth=1.4,
                 label=f"{label}, ends at b = {way[-1, 0]:.3g}, w = {way[-1, 1]:.3g}")  # fmt: skip
     ax.plot(*found.paths[NONE][0], "*", color="#E69F00", markersize=14, zorder=5)
     ax.annotate("start", found.paths[NONE][0], xytext=(8, 6), textcoords="offset points",
-                fontweight="bold")  # fmt: skip
+                fontweight="bold",
+                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1})  # fmt: skip
     ax.set_xlim(b[0], b[-1])
     ax.set_ylim(w[0], w[-1])
     ax.set_xlabel("b")
@@ -227,7 +229,7 @@ def surface(ax: Axes, found: Rescue) -> None:
     title(
         ax,
         f"The longest step is {jumps[0]:.2g} without a clip, {jumps[1]:.2g} with it",
-        f"the error, white is low and black is high; seed {found.seeds[0]}, rate {rate:.2g}",
+        f"the error, white is low and dark is high; seed {found.seeds[0]}, rate {rate:.2g}",
     )
 
 
