@@ -100,6 +100,7 @@ def test_the_second_interrupt_ends_what_does_not_hear_the_first(tmp_path):
     assert command.stdout is not None
     assert command.stderr is not None
     command.stdout.readline()
+    time.sleep(1.0)  # it is in the call by then
     command.send_signal(signal.SIGINT)
     assert command.stderr.readline() == "\n"
     assert "again ends it now" in command.stderr.readline()
