@@ -52,6 +52,22 @@ def test_bad_weights_drop_their_micro_batch():
     assert (path[-1], int(state.dropped)) == (-2.0, 3)
 
 
+def test_replicas_weigh_alike():
+    """Each counts its own tokens; gradients are those of all."""
+    tx = funcopt.accumulate(funcopt.sgd(1.0), 2, axis_name="replica")
+
+    def train(tokens: Any) -> Any:
+        params, state = jnp.array(0.0), tx.init(jnp.array(0.0))
+        for grad, each in zip((4.0, 0.0, 2.0), tokens, strict=True):
+            params, state = funcopt.step(tx, jnp.array(grad), state, params, weight=each)
+        return params, state.dropped
+
+    tokens = jnp.array([[50.0, 100.0, -1.0], [150.0, 500.0, 9.0]])
+    params, dropped = jax.vmap(train, axis_name="replica")(tokens)
+    assert params.tolist() == [-1.0, -1.0]
+    assert dropped.tolist() == [1, 1]
+
+
 def test_value_has_the_weights_and_metric_has_none():
     """Each round begins anew, also where its first micro-batch comes without."""
     tx = funcopt.accumulate(funcopt.sgd(1.0), 2)

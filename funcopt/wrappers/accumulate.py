@@ -162,12 +162,15 @@ class _Accumulate:
         real = state.weight.dtype
         squares = square_sum([x for x in grads if jnp.size(x)])
         told = {
-            name: _scalar(name, x, real, self.axis_name)
+            name: mean_across(_scalar(name, x, real), self.axis_name)
             for name, x in (("value", value), ("metric", metric))
             if x is not None
         }
-        w = jnp.ones([], real) if weight is None else _scalar("weight", weight, real, None)
-        ok = jnp.isfinite(squares) & jnp.isfinite(w) & (w >= 0)
+        ok, w = jnp.isfinite(squares), jnp.ones([], real)
+        if weight is not None:
+            own = _scalar("weight", weight, real)
+            ok &= jnp.isfinite(own) & (own >= 0)
+            w = mean_across(own, self.axis_name)
         if self.check_value and value is not None:
             ok &= jnp.isfinite(told["value"])
         ok = everywhere(ok, self.axis_name)
@@ -187,10 +190,11 @@ class _Accumulate:
             ]
         mean_squares = mean(state.squares, square_sum_across(grads, self.axis_name))
         weights = {"value": jnp.where(counts, w, 0), "metric": jnp.ones([], real)}
-        heard = {
-            name: getattr(state, name).after(told.get(name), weights[name], first)
-            for name in ("value", "metric")
-        }
+        heard = {name: getattr(state, name) for name in weights}
+        if keeps:
+            heard = {
+                name: x.after(told.get(name), weights[name], first) for name, x in heard.items()
+            }
 
         emit = last & (good > 0) if gate is None else last & (good > 0) & gate
         given: dict[str, Any] = {
@@ -251,13 +255,13 @@ def _is_nothing(mean: Params) -> bool:
     return isinstance(mean, tuple) and not mean
 
 
-def _scalar(name: str, x: ArrayLike, real: Any, axis_name: AxisName) -> Float[Array, ""]:
+def _scalar(name: str, x: ArrayLike, real: Any) -> Float[Array, ""]:
     if jnp.ndim(x):
         raise ValueError(
             f"accumulate: {name} must be a scalar, got an array of shape {jnp.shape(x)}."
             f"{' Give the mean over the batch.' * (name == 'value')}"
         )
-    return mean_across(jnp.asarray(x).astype(real), axis_name)
+    return jnp.asarray(x).astype(real)
 
 
 def share_of(weight: Array, total: Array) -> Array:

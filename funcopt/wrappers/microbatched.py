@@ -24,6 +24,7 @@ def microbatched(
     """The mean loss and gradient over micro-batches, one after the other in a `lax.scan`.
 
     Where all micro-batches of a step are at hand, this needs no wrapper: the optimizer runs once.
+    Call it inside of `jit`; outside, each call compiles its loop anew.
 
     Args:
         value_and_grad: `(params, batch) -> (loss, grads)`, such as `jax.value_and_grad(loss_fn)`;
