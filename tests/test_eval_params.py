@@ -1,5 +1,7 @@
 """`eval_params` of whole models, and of arguments in another order."""
 
+from collections import OrderedDict
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -36,6 +38,17 @@ def test_other_orders_and_other_parameters(tx):
     for wrong in ((state, tx, params), (tx, params, state), (params, state, tx)):
         with pytest.raises(TypeError, match=r"the order of arguments is `eval_params\(tx, state, "):
             funcopt.eval_params(*wrong)
+
+
+def test_containers_of_another_order():
+    tx = funcopt.schedule_free_sgd(0.1)
+    params = {"a": jnp.ones(1), "b": jnp.zeros(2)}
+    updates, state = tx.update({"a": jnp.ones(1), "b": jnp.ones(2)}, tx.init(params), params)
+    params = funcopt.apply_updates(params, updates)
+    ours = funcopt.eval_params(tx, state, OrderedDict(b=params["b"], a=params["a"]))
+    assert list(ours) == ["b", "a"]
+    expected = funcopt.eval_params(tx, state, params)
+    jax.tree.map(np.testing.assert_array_equal, dict(ours), expected)
 
 
 def test_parameters_of_other_names():

@@ -37,11 +37,13 @@ def mixed(params: Params, kept: Params, mix: Callable[[Array, Array, Any], Array
     try:
         parts = structure.flatten_up_to(params)
     except ValueError:
-        # Flax NNX wraps leaves before `init` only: then paths agree.
-        slots = [x for x in slots if not _is_absent(x)]
+        # Flax NNX wraps leaves before `init` only, and an OrderedDict has an order: paths agree.
+        named = dict(zip(path_names(kept), jax.tree.leaves(kept), strict=True))
+        names = path_names(params)
+        if set(named) != set(names):
+            raise _different(list(named), names) from None
+        slots = [named[name] for name in names]
         parts, structure = jax.tree.flatten(params)
-        if path_names(kept) != path_names(params):
-            raise _different(path_names(kept), path_names(params)) from None
     return jax.tree.unflatten(structure, list(map(leaf, slots, parts)))
 
 

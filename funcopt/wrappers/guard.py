@@ -1,7 +1,7 @@
-"""An atomic step: it is taken as a whole, or nothing changes but the counts of what was refused.
+"""An atomic step: it is taken as a whole, or nothing changes but the counts of what was skipped.
 
-A step is refused if the loss, a gradient, a rate or (on request) an update is not finite, or if the
-norm of the gradients is a spike beside their running baseline. It is refused by the gate through
+A step is skipped if the loss, a gradient, a rate or (on request) an update is not finite, or if the
+norm of the gradients is a spike beside their running baseline. It is skipped by the gate through
 which every transformation renews its slots, so a step that is taken costs no second pass over
 memory, and the sum of squares that finds what is not finite is the one that a global-norm clip
 needs.

@@ -254,7 +254,7 @@ def rollback(
     """Return to a snapshot of parameters and state after `patience` bad steps in a row.
 
     Bad steps are skipped, as `guard` skips them: those whose loss (`value=`), gradients or rate are
-    not finite, and those that a guard inside refuses. Put one inside to have spikes count:
+    not finite, and those that a guard inside skips. Put one inside to have spikes count:
     `rollback(guard(tx))`; its patience should be longer than this one's.
 
     Args:
