@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,8 @@ import pytest
 from optax import contrib
 
 import funcopt
+from funcopt.call import Value
+from funcopt.lift import Lifted
 from tests import reference
 from tests.reference import Step
 
@@ -141,6 +143,21 @@ class Row:
         """The names of the factory's arguments."""
         return set(inspect.signature(self.algorithm).parameters)
 
+    @cached_property
+    def lifted(self) -> Lifted | None:
+        """The rules and their lift, if they are all that the transformation is."""
+        tx = self.make()
+        while isinstance(tx, Value):
+            tx = tx.body()
+        return tx if isinstance(tx, Lifted) else None
+
+    @property
+    def kind(self) -> Any:
+        """What the mechanism can tell of the row."""
+        if self.lifted is None:
+            return self.name
+        return min(len(self.slots), 2), self.needs_params, self.rate is None, self.masked
+
     def transcribed(self) -> Mapping[str, Any]:
         """The reference's arguments."""
         return self.kwargs if self.reference_kwargs is None else self.reference_kwargs
@@ -155,6 +172,22 @@ def each(rows: tuple[Row, ...], where: Callable[[Row], Any] = lambda row: True) 
     return pytest.mark.parametrize(
         "row", [pytest.param(row, id=row.name) for row in rows if where(row)]
     )
+
+
+def each_kind(rows: tuple[Row, ...], where: Callable[[Row], Any] = lambda row: True) -> Any:
+    """The same, for laws of the mechanism, which most rows leave to `funcopt.lift`.
+
+    The lift calls a rule with one leaf, in the type of the arithmetic, and knows of it how many
+    slots it has, whether it needs parameters, has a rate and takes a mask: of rows that are alike
+    in that, the first implies the others, which are marked `every_row` and run by `.ci/run`. A row
+    with an `update` of its own is a kind of its own.
+    """
+    cases, kinds = [], set()
+    for row in filter(where, rows):
+        marks = [pytest.mark.every_row] if row.kind in kinds else []
+        cases.append(pytest.param(row, id=row.name, marks=marks))
+        kinds.add(row.kind)
+    return pytest.mark.parametrize("row", cases)
 
 
 def tell(rows: tuple[Row, ...]) -> Iterator[str]:

@@ -23,7 +23,7 @@ import pytest
 from absl.testing import parameterized
 
 import funcopt
-from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each
+from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind
 
 BY_NAME = {row.name: row for row in ALL}
 WITH_NUMBERS = [row for row in ALL if jax.tree.leaves(row.make())]
@@ -171,7 +171,7 @@ def test_three_settings_compile_once(row):
     close(last, trained(row.name), TRACED)
 
 
-@each(tuple(WITH_NUMBERS))
+@each_kind(tuple(WITH_NUMBERS))
 def test_vmap_over_32_settings_is_32_runs(row):
     leaves, structure = jax.tree.flatten(row.descending())
     batch = leaves[0] * np.linspace(0.5, 1.0, 32, dtype=np.float32)
@@ -186,7 +186,7 @@ def test_vmap_over_32_settings_is_32_runs(row):
         close(jax.tree.map(lambda x, i=i: x[i], together), alone, TRACED)
 
 
-@each(ROWS)
+@each_kind(ROWS)
 def test_vmap_over_a_rate_that_is_closed_over(row):
     rates = jnp.array([0.5, 1.0], jnp.float32) * row.rate
     together = jax.vmap(lambda rate: steps(row.make(rate), **row.extra)[0])(rates)
@@ -199,8 +199,7 @@ def test_gradient_with_respect_to_the_transformation_is_finite(row):
         params, _ = steps(tx, 2 + row.silent_steps, **row.extra)
         return sum(jnp.sum(x**2) for x in jax.tree.leaves(params))
 
-    with jax.disable_jit():
-        slopes = jax.grad(loss)(jax.tree.map(jnp.float32, row.descending()))
+    slopes = jax.jit(jax.grad(loss))(jax.tree.map(jnp.float32, row.descending()))
     assert isinstance(slopes, funcopt.GradientTransformation)
     chex.assert_tree_all_finite(slopes)
     assert any(float(jnp.abs(slope)) > 0 for slope in jax.tree.leaves(slopes))
@@ -284,7 +283,7 @@ def test_types_are_fixed_at_init(row):
             }
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_one_compilation_scan_and_donation(row):
     """bf16 parameters, float32 gradients: params and state are donated, together and twice."""
     tx = row.descending()
@@ -310,7 +309,7 @@ def test_one_compilation_scan_and_donation(row):
     close(scanned, params, 2**-7)
 
 
-@each(ALL, where=lambda row: "mu_dtype" in row.accepts)
+@each_kind(ALL, where=lambda row: "mu_dtype" in row.accepts)
 def test_mu_dtype_keeps_mu_and_nothing_else(row):
     tx = row.make(mu_dtype="bfloat16")
     _, state = steps(tx) if row.rate else steps(funcopt.chain(tx, funcopt.descend(0.1)))
@@ -339,7 +338,7 @@ def test_storage_keeps_directions_in_half_and_the_rest_in_full(row):
 # --- state ---------------------------------------------------------------------------------------
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_init_is_abstract_too_and_aliases_nothing(row):
     tx, params = row.descending(), params_of()
     state = tx.init(params)
@@ -368,7 +367,7 @@ class Pair(NamedTuple):
     second: Any
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_nested_trees_none_and_empty_leaves(row):
     """Containers in containers, None, a 0-d and a size-0 leaf."""
     tx = row.descending()
@@ -390,7 +389,7 @@ def test_nested_trees_none_and_empty_leaves(row):
         chex.assert_trees_all_equal(params["list"][0], params["list"][1][0])
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_empty_tree(row):
     tx = row.descending()
     for empty in ({}, (), {"a": [None]}):
@@ -400,7 +399,7 @@ def test_empty_tree(row):
         assert all(int(x) == 1 for _, x in optax.tree.get_all_with_path(state, "count"))
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_other_containers_at_update_than_at_init(row):
     """Flax NNX wraps leaves before `init` and not before `update`: the leaves' order decides."""
     tx, params = row.descending(), params_of()
@@ -412,7 +411,7 @@ def test_other_containers_at_update_than_at_init(row):
     chex.assert_trees_all_equal_structs(state, tx.init(wrapped))
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_unknown_extra_arguments_are_ignored(row):
     """Also under jit, where they may be functions: `update` is never jitted as a whole."""
     tx = row.descending()
@@ -432,7 +431,7 @@ class JitOrNot(chex.TestCase):
 
 
 @others
-@each(ROWS)
+@each_kind(ROWS)
 def test_serialization(row):
     _, state = trained(row.name)
     blank = row.descending().init(params_of())
@@ -447,7 +446,7 @@ def test_serialization(row):
 
 
 @others
-@each(ALL)
+@each_kind(ALL)
 def test_tree_map_params(row):
     """optax finds what is shaped like parameters: the slots, and nothing else."""
     tx = row.descending()
@@ -460,7 +459,7 @@ def test_tree_map_params(row):
 
 
 @others
-@each(ALL)
+@each_kind(ALL)
 def test_inside_masked(row):
     with jax.disable_jit():
         tx = optax.masked(row.descending(), {"kernel": True, "bias": False})
@@ -477,7 +476,7 @@ def test_inside_masked(row):
 
 
 @others
-@each(ALL)
+@each_kind(ALL)
 def test_inside_multi_steps(row):
     """Two half steps of the same gradient are one."""
     with jax.disable_jit():
@@ -491,7 +490,7 @@ def test_inside_multi_steps(row):
 
 
 @others
-@each(ALL)
+@each_kind(ALL)
 def test_inside_apply_if_finite(row):
     with jax.disable_jit():
         tx = optax.apply_if_finite(row.descending(), max_consecutive_errors=3)
@@ -506,7 +505,7 @@ def test_inside_apply_if_finite(row):
 
 
 @others
-@each(ROWS)
+@each_kind(ROWS)
 def test_inside_inject_hyperparams(row):
     with jax.disable_jit():
         tx = optax.inject_hyperparams(row.factory)(row.rate)
@@ -516,7 +515,7 @@ def test_inside_inject_hyperparams(row):
 
 
 @others
-@each(ROWS)
+@each_kind(ROWS)
 def test_inside_partition(row):
     labels = {"kernel": "trained", "bias": "frozen"}
     with jax.disable_jit():
@@ -532,7 +531,7 @@ def test_inside_partition(row):
 
 
 @others
-@each(ROWS)
+@each_kind(ROWS)
 def test_chains_both_ways(row):
     with jax.disable_jit():
         run = partial(steps, **row.extra)
@@ -580,7 +579,7 @@ def nestings(row: Row) -> dict[str, Any]:
 
 
 @others
-@each(ROWS)
+@each_kind(ROWS)
 def test_current_lr_through_every_nesting(row):
     first = float(funcopt.current_lr(row.make().init(params_of())))
     assert row.own_rate or first == pytest.approx(row.rate)
@@ -597,7 +596,7 @@ def test_current_lr_through_every_nesting(row):
         assert float(optax.tree.get(state, "lr")) == rate
 
 
-@each(ALL)
+@each_kind(ALL)
 def test_metrics_are_float32_scalars_also_under_jit(row):
     _, state = trained(row.name)
     found = funcopt.metrics(state)
