@@ -1,5 +1,6 @@
 """What people have at hand: a whole model, a loader of batches."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -37,6 +38,26 @@ def trained(model: Any) -> tuple[Params, Callable[[Params], Any]]:
     return params, whole
 
 
+def keyed(loss: Callable[..., jax.Array]) -> Callable[[Any, Any, jax.Array], jax.Array]:
+    """`loss(params, batch, key)`, also of a loss that wants no key.
+
+    >>> keyed(lambda params, batch: params * batch)(2, 3, jax.random.key(0))
+    6
+    """
+    return loss if wants_key(loss) else lambda params, batch, key: loss(params, batch)
+
+
+def wants_key(loss: Callable[..., Any]) -> bool:
+    """Whether a loss is to be called with three arguments."""
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except (TypeError, ValueError):  # what is not written in Python may have no signature
+        return False
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    wanted = [each for each in parameters if each.kind in kinds and each.default is each.empty]
+    return len(wanted) == 3
+
+
 def is_inexact(x: Any) -> bool:
     """Whether `x` is an array of real or complex floating-point numbers."""
     dtype = getattr(x, "dtype", None)
@@ -58,10 +79,16 @@ def as_arrays(batch: Any) -> Any:
 def one_batch(batch: Any) -> Any:
     """A batch as arrays; the first one of a loader."""
     if not is_stream(batch):
-        return batch
+        return jax.tree.map(lambda x: np.asarray(x) if _is_foreign(x) else x, batch)
     for first in batch:
         return as_arrays(first)
     raise ValueError(
         "batch: the iterable gave no batch. A generator that was used before is empty: make a new "
         "one."
     )
+
+
+def _is_foreign(x: Any) -> bool:
+    """Whether `x` is an array of another library."""
+    known = isinstance(x, jax.Array | np.ndarray | np.generic)
+    return hasattr(x, "__array__") and not known

@@ -32,6 +32,16 @@ def test_diagnose_init_of_a_whole_model_and_a_loader():
         funcopt.diagnose_init(loss, MLP, iter(()))
 
 
+def test_diagnose_init_of_a_loss_with_a_key():
+    model = eqx.nn.Sequential([eqx.nn.Linear(4, 4, key=jax.random.key(1)), eqx.nn.Dropout(0.5)])
+
+    def noisy(model, batch, key):
+        keys = jax.random.split(key, len(batch[0]))
+        return jnp.mean(jax.vmap(model)(batch[0], key=keys) ** 2)
+
+    assert funcopt.diagnose_init(noisy, model, BATCH).verdict == "healthy"
+
+
 def test_health_of_a_whole_model():
     tx = funcopt.monitor(funcopt.sgd(0.1), every=1)
     arrays = eqx.filter(MLP, eqx.is_inexact_array)

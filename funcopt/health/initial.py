@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 from optax import Params
 
-from ..given import one_batch, trained
+from ..given import keyed, one_batch, trained
 from ..leaves import gradients_beside
 from ..partition import path_names
 from .placement import gathered
@@ -23,7 +23,7 @@ EXAMPLES = 16
 
 
 def diagnose_init(
-    loss_fn: Callable[[Any, Any], Array],
+    loss_fn: Callable[..., Array],
     params: Any,
     batch: Any,
     thresholds: Thresholds | None = None,
@@ -36,7 +36,7 @@ def diagnose_init(
     examples are looked at one by one, each as a batch of one.
 
     Args:
-        loss_fn: `loss_fn(params, batch)`, a number.
+        loss_fn: `loss_fn(params, batch)`, a number; or `loss_fn(params, batch, key)`, for dropout.
         params: as they are initialised; or a whole model, such as an Equinox module, of which the
             floating-point arrays are looked at.
         batch: one batch, as `loss_fn` takes it; or a loader or generator, which gives its first.
@@ -58,8 +58,10 @@ def diagnose_init(
     params, whole = trained(params)
     batch = one_batch(batch)
 
+    with_key = keyed(loss_fn)
+
     def of_params(params: Params, batch: Any) -> Array:
-        return loss_fn(whole(params), batch)
+        return with_key(whole(params), batch, jax.random.key(0))
 
     loss, grads = jax.jit(jax.value_and_grad(of_params))(params, batch)
     leaves, _ = gradients_beside(grads, params, ())

@@ -10,14 +10,13 @@ import numpy as np
 
 import funcopt
 
-from ..given import trained
+from ..given import keyed, trained
 from ..rate import nested
 from .batches import batch_at, finite, is_function, stacked
 from .candidates import factory, parse, tried
 from .grid import parse_seeds
 from .lr_range import CONVENTIONS, DEFAULT, FEWEST, Convention, RangeTest, nothing, read, track
 from .names import look_up
-from .task import keyed
 
 
 def find_lr(

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..given import is_inexact, trained
+from ..given import is_inexact, keyed, trained, wants_key
 from ..value import is_tracer
 from .batches import is_function, stacked
-from .task import Task, keyed, wants_key
+from .task import Task
 from .tasks import get_task
 
 MOST = 1000  # batches that are taken of a loader

@@ -1,6 +1,5 @@
 """What a task is, and the few functions that its networks share."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,26 +53,6 @@ class Task:
     def headline(self) -> str:
         """Its name and what it is."""
         return f"{self.name}, {self.summary}"
-
-
-def keyed(loss: Callable[..., jax.Array]) -> Callable[[Any, Any, jax.Array], jax.Array]:
-    """`loss(params, batch, key)`, also of a loss that wants no key.
-
-    >>> keyed(lambda params, batch: params * batch)(2, 3, jax.random.key(0))
-    6
-    """
-    return loss if wants_key(loss) else lambda params, batch, key: loss(params, batch)
-
-
-def wants_key(loss: Callable[..., Any]) -> bool:
-    """Whether a loss is to be called with three arguments."""
-    try:
-        parameters = inspect.signature(loss).parameters.values()
-    except (TypeError, ValueError):  # what is not written in Python may have no signature
-        return False
-    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    wanted = [each for each in parameters if each.kind in kinds and each.default is each.empty]
-    return len(wanted) == 3
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
