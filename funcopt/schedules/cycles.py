@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -117,7 +118,7 @@ def _longer_each_time(step, first: Any, before: list[int], lengths: list[int]) -
 
 
 def _cycles(where: str, x: Any) -> list[dict[str, Any]]:
-    if isinstance(x, str | dict) or not isinstance(x, Iterable):
+    if isinstance(x, str | dict | np.ndarray | jax.Array) or not isinstance(x, Iterable):
         raise TypeError(f"{where} must be a list of dicts, one for each cycle, got {x!r}.")
     x = list(x)
     if not x or not all(isinstance(each, dict) for each in x):
@@ -259,7 +260,7 @@ def _steps_of(part: Any, steps: Any) -> tuple[Any, Any]:
     is traced comes in float32, and may be a rounding error below the whole number that was meant.
     """
     if isinstance(part, float) and isinstance(steps, int | float):
-        exact = Fraction(str(part)) * Fraction(str(steps))
+        exact = Fraction(str(part)) * (steps if isinstance(steps, int) else Fraction(str(steps)))
         return exact.numerator // exact.denominator, float(exact % 1)
     product = real(part) * real(steps)
     rounding = 2 * float(jnp.finfo(product.dtype).eps)
