@@ -17,7 +17,7 @@ import rich.console
 
 import funcopt
 from funcopt.health.readings import in_depth
-from funcopt.health.verdicts import Thresholds, _grown_slowly
+from funcopt.health.verdicts import Thresholds, _falling, _grown_slowly, _times
 from funcopt.lab.tasks import get_task
 
 pytestmark = pytest.mark.default_promotion  # the networks of the tests promote
@@ -120,6 +120,81 @@ def test_vanishing_within_fifty_steps_names_the_first_layers():
     assert "0/bias" in only(first, "VANISHING").layers
 
 
+def test_a_network_whose_every_gradient_has_vanished():
+    """Weights that halve what passes: each layer gets the same, and none of it moves a weight."""
+    keys = jax.random.split(jax.random.key(0), 25)
+    params = [{"kernel": 0.5 / 4 * jax.random.normal(key, (16, 16))} for key in keys]
+
+    def loss(params, data):
+        x = data[0]
+        for layer in params:
+            x = jnp.tanh(x @ layer["kernel"])
+        return jnp.mean((x - 1) ** 2)
+
+    first = only(funcopt.diagnose_init(loss, params, batch(jax.random.key(1))), "VANISHING")
+    last = only(trained(funcopt.monitor(funcopt.sgd(0.1)), loss, params, 31), "VANISHING")
+    assert len(first.layers) == len(last.layers) == 25
+    assert "million times smaller" in last.evidence
+    assert last.since == 0
+
+
+def given(norms: Any, values: Any = None, tx: Any = None) -> funcopt.Health:
+    """What is said of steps with these gradient norms and losses."""
+    params = {"w": jnp.ones((2, 2))}
+    tx = funcopt.monitor(tx or funcopt.sgd(0.0))
+
+    @jax.jit
+    def loop(norms, values):
+        def body(state, told):
+            extra = {} if values is None else {"value": told[1]}
+            grads = {"w": jnp.full((2, 2), 0.5 * told[0])}
+            return tx.update(grads, state, params, **extra)[1], None
+
+        return jax.lax.scan(body, tx.init(params), (norms, values))[0]
+
+    return funcopt.health(loop(np.float32(norms), values), params)
+
+
+def test_single_steps_that_dwarf_the_usual_one():
+    """Where norms vary much they are no outliers: told if the loss rises, or if they are huge."""
+    norms = np.exp(np.clip(0.9 * np.random.default_rng(0).standard_normal(100), -1.5, 1.5))
+    norms[60] = 20.0
+    steady, risen = np.ones(100, np.float32), np.where(np.arange(100) > 60, 2, 1).astype("f4")
+    assert given(norms, steady).verdict == "healthy"
+    verdict = only(given(norms, risen), "EXPLODING")
+    assert (verdict.severity, verdict.since) == ("alarm", 60)
+    assert "the loss went from 1 to 1.8" in verdict.evidence
+    assert only(given(norms[:72], risen[:72]), "EXPLODING").severity == "alarm"
+    clip = funcopt.chain(funcopt.clip_by_global_norm(2.0), funcopt.sgd(0.0))
+    assert given(norms, risen, clip).verdict == "healthy"
+    norms[60] = 60.0
+    assert only(given(norms), "EXPLODING").severity == "warning"
+
+
+def test_what_was_told_is_told_until_it_is_gone_for_good():
+    """With the step since when, and by a laxer threshold than the one that it had crossed."""
+    params = network(4, 16, 2**0.5)
+    params[2]["bias"] = jnp.where(jnp.arange(16) < 13, -30.0, 0.0)
+    tx = funcopt.monitor(funcopt.sgd(0.0))
+    state = tx.init(params)
+    grads = jax.grad(relu)(params, batch(jax.random.key(0)))
+    for _ in range(3):
+        _, state = tx.update(grads, state, params)
+
+    def dying(share: float, before: Any = None) -> list[int | None]:
+        limits = dataclasses.replace(Thresholds(), dying=share)
+        health = funcopt.health(state, params, limits, before=before)
+        return [verdict.since for verdict in health.verdicts if verdict.name == "DYING"]
+
+    told = funcopt.health(state, params)
+    assert dying(0.7) == [None]
+    told = funcopt.health(state, params, before=told)
+    assert dying(0.7, told) == [3]
+    assert dying(0.95) == []
+    assert dying(0.95, told) == [3]
+    assert dying(1.1, told) == []
+
+
 def test_dead_units():
     """A bias of -30 switches a layer of ReLU units off, and everything before it."""
     params = network(4, 16, 2**0.5)
@@ -203,6 +278,18 @@ def test_slow_growth_is_seen_over_the_whole_run():
     assert not _grown_slowly(grad[:7], 10.0).any()
 
 
+def test_a_rate_that_falls_calms_steps_that_grow():
+    assert _falling(np.linspace(1.0, 0.9, 128))
+    assert not _falling(np.linspace(1.0, 0.99, 128))
+    assert not _falling(np.linspace(0.1, 1.0, 128))
+    assert not _falling(np.full(5, np.nan))
+
+
+def test_factors_are_for_people():
+    told = [_times(x) for x in (1.26, 61.2, 1299.0, 74e6, 3.2e14, np.inf)]
+    assert told == ["1.3", "61", "1,300", "74 million", "10¹⁵", "inf"]
+
+
 def test_eps_dominated():
     """Gradients far below eps, as of a loss that is scaled down."""
     tx = funcopt.monitor(funcopt.adam(1e-3))
@@ -220,6 +307,8 @@ def test_lost_updates():
     assert "master weights" in verdict.advice
     wide = jax.tree.map(lambda x: x.astype(jnp.float32), params)
     assert "LOST UPDATES" not in names(trained(tx, relu, wide, 31))
+    tiny = only(trained(funcopt.monitor(funcopt.sgd(1e-9)), relu, wide, 31), "LOST UPDATES")
+    assert "larger rate" in tiny.advice
 
 
 def scaled_at(steps: tuple[int, ...], factor: float) -> Any:

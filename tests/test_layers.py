@@ -136,7 +136,12 @@ def test_only_the_lift_knows_trees_and_rules(name):
 
 
 # A report is drawn only when it is asked for: importing funcopt imports neither, see below.
-DRAWS = {"health/picture.py": {"matplotlib"}, "health/report.py": {"matplotlib", "rich"}}
+DRAWS = {
+    "__main__.py": {"funcopt_cli"},
+    "health/picture.py": {"matplotlib"},
+    "health/report.py": {"matplotlib", "rich"},
+    "svg.py": {"matplotlib"},
+}
 
 
 @pytest.mark.parametrize("name", CORE)

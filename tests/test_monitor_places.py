@@ -127,6 +127,81 @@ def test_outside_of_jit_the_numbers_are_those_of_a_program():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+# -- float64 ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1e-60, 1e60])
+def test_in_float64_everything_is_float64(scale):
+    """Norms, losses and their logarithms over time, at scales that float32 has not."""
+    with jax.enable_x64(True):
+        params = {"w": jnp.full((2, 2), 3 * scale), "stack": jnp.full((3, 2), scale)}
+        tx = funcopt.monitor(funcopt.sgd(0.5), every=1, layer_axis={"stack": 0})
+
+        @jax.jit
+        def loop(state):
+            def body(state, value):
+                return tx.update(params, state, params, value=value)[1], None
+
+            return jax.lax.scan(body, state, scale * (1 + 1e-12 * jnp.arange(3.0)))[0]
+
+        state = loop(tx.init(params))
+        assert {x.dtype.name for x in jax.tree.leaves(state.kept)} == {
+            "int32", "float64", "float32"
+        }  # fmt: skip
+        seen = read(state, params)
+        norms = np.array([2**0.5] * 3 + [6.0]) * scale
+        np.testing.assert_allclose(seen.latest["grad_norm"], norms, rtol=1e-14)
+        np.testing.assert_allclose(seen.latest["update_norm"], norms / 2, rtol=1e-14)
+        np.testing.assert_allclose(seen.mean["grad_norm"], norms, rtol=1e-10)
+        np.testing.assert_allclose(seen.grad[-1], np.log10(norms), atol=1e-5)
+        values = seen.last.scalars["value"] / scale
+        np.testing.assert_allclose(values, 1 + 1e-12 * np.arange(3), rtol=1e-15)
+        assert seen.last.scalars["grad_norm"][-1] == pytest.approx(42**0.5 * scale, rel=1e-14)
+        assert not seen.events
+
+
+# -- resumed otherwise ------------------------------------------------------------------------
+
+
+def after(tx: Any, state: Any, steps: int) -> Any:
+    step = jax.jit(lambda state: tx.update(PARAMS, state, PARAMS)[1])
+    for _ in range(steps):
+        state = step(state)
+    return state
+
+
+def test_another_every_history_or_sample_goes_on():
+    first = funcopt.monitor(funcopt.adam(0.1), every=10, history=8)
+    state = after(first, first.init(PARAMS), 11)
+    again = funcopt.monitor(funcopt.adam(0.1), every=2, history=16, sample=2)
+    seen = read(after(again, state, 6), PARAMS)
+    np.testing.assert_array_equal(seen.run.step, [0, 10, 12, 14, 16])
+    assert seen.records == 5
+
+
+def test_an_accumulation_made_shorter_is_measured():
+    def tx(every: int) -> Any:
+        return funcopt.monitor(funcopt.accumulate(funcopt.sgd(0.1), every), every=1)
+
+    state = after(tx(8), tx(8).init(PARAMS), 5)
+    assert read(after(tx(4), state, 4), PARAMS).records == 1
+
+
+def test_a_state_that_was_cast():
+    tx = funcopt.monitor(funcopt.sgd(0.1), every=1)
+    state = tx.init(PARAMS)
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16) if x.dtype.kind == "f" else x, state)
+    assert after(tx, half, 1).kept.floats.dtype == jnp.float32
+    integers = state._replace(
+        kept=state.kept._replace(integers=state.kept.integers.astype("float32"))
+    )
+    with pytest.raises(ValueError, match="Restore it in the types that it was saved with"):
+        tx.update(PARAMS, integers, PARAMS)
+    other = funcopt.monitor(funcopt.guard(funcopt.sgd(0.1)))
+    with pytest.raises(ValueError, match="of a monitor not around a guard"):
+        other.update(PARAMS, state._replace(inner=other.init(PARAMS).inner), PARAMS)
+
+
 # -- second moments ---------------------------------------------------------------------------
 
 MOMENTS = {"nu", "e_g", "sum_of_squares"}

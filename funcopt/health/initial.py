@@ -13,7 +13,7 @@ from ..given import keyed, one_batch, trained
 from ..leaves import gradients_beside
 from ..partition import path_names
 from .placement import gathered
-from .readings import Event, Over, Readings, in_depth
+from .readings import Event, Over, Readings, in_depth, resolution_of
 from .recorder import SCALARS
 from .report import Health, judged
 from .statistics import COLUMNS, EDGES, NEGLIGIBLE
@@ -101,6 +101,8 @@ def diagnose_init(
             last=Over(np.zeros(1, int), now),
             events=_events(float(loss), broken, layers),
             events_seen=int(not np.isfinite(float(loss)) or broken.any()),
+            resolution=np.array([resolution_of(p) for p in beside], float)[order],
+            shrinks=np.zeros(len(layers), int),
         ),
         thresholds,
     )

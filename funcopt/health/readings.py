@@ -14,6 +14,10 @@ from .events import KINDS
 from .recorder import LAST_STEPS, SCALARS, exponents
 from .state import MonitorState
 from .statistics import COLUMNS, NORMS, absent, largest
+from .surges import AFTERWARDS
+
+LEAST_AFTER = 5
+"""So many steps after a surge its loss is looked at."""
 
 Numbers = dict[str, np.ndarray]
 
@@ -26,6 +30,21 @@ class Event:
     kind: str
     layer: str | None
     value: float
+
+
+@dataclass(frozen=True)
+class Surged:
+    """Single steps whose gradients dwarf the usual ones: `seen` of them, the largest by `ratio` at
+    step `worst`. After those that began at step `rose` the loss rose most, from `low` to `high`;
+    both are NaN where it is not known.
+    """
+
+    seen: int = 0
+    ratio: float = 0.0
+    worst: int = -1
+    low: float = np.nan
+    high: float = np.nan
+    rose: int = -1
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,7 +64,8 @@ class Readings:
 
     `latest` and `mean` have an array for each of `COLUMNS`, NaN where nothing could be measured.
     `grad` and `ratio` are log10 over time: of gradient norms, and of update over parameter norms.
-    `series` are the rows that are the same leaf of successive layers.
+    `series` are the rows that are the same leaf of successive layers. `resolution` is the smallest
+    difference beside 1 in a row's type, and `shrinks` whether what it is divided by can shrink.
     """
 
     steps: int
@@ -65,6 +85,9 @@ class Readings:
     last: Over
     events: tuple[Event, ...]
     events_seen: int
+    resolution: np.ndarray
+    shrinks: np.ndarray
+    surges: Surged = Surged()
 
     def __repr__(self) -> str:
         return f"<Readings of {len(self.layers)} layers: {self.records} in {self.steps} steps>"
@@ -106,7 +129,7 @@ def read(state: MonitorState, params: Params) -> Readings:
     """What `state` has seen of `params`, of which only paths, shapes and dtypes matter."""
     kept: Any = jax.tree.map(np.asarray, state.kept)
     seen: Any = kept.memory()
-    layers, sizes, ndims = _layers(seen, params)
+    layers, sizes, ndims, resolution = _layers(seen, params)
     order, series = in_depth(layers)
     steps = int(state.count)
     mean = _numbers(seen.mean)
@@ -134,21 +157,39 @@ def read(state: MonitorState, params: Params) -> Readings:
         last=Over(last, _scalars(seen.last[last % LAST_STEPS])),
         events=_events(seen.events, layers),
         events_seen=int(seen.events.seen),
+        resolution=resolution[order],
+        shrinks=seen.shrinks[order],
+        surges=_surged(seen.surges, steps),
     )
 
 
-def _layers(seen: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _surged(told: Any, steps: int) -> Surged:
+    losses = told.low, told.high, told.before, told.level
+    low, high, before, level = (float(_plain(x)) for x in losses)
+    rose, opened = int(told.rose), int(told.opened)
+    # The last ones are not AFTERWARDS steps old yet.
+    young = opened >= 0 and LEAST_AFTER <= steps - 1 - opened < AFTERWARDS
+    if young and not high - low >= level - before:
+        low, high, rose = before, level, opened
+    return Surged(int(told.seen), float(told.ratio), int(told.worst), low, high, rose)
+
+
+def resolution_of(leaf: Any) -> float:
+    return float(jnp.finfo(jnp.result_type(leaf)).eps)
+
+
+def _layers(seen: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     names, leaves = path_names(params), jax.tree.leaves(params)
-    rows: list[tuple[str, int, int]] = []
+    rows: list[tuple[str, int, int, float]] = []
     if len(names) == len(seen.axes):
         for name, leaf, axis in zip(names, leaves, seen.axes, strict=True):
-            shape, size = jnp.shape(leaf), jnp.size(leaf)
+            shape, size, eps = jnp.shape(leaf), jnp.size(leaf), resolution_of(leaf)
             if axis < 0:
-                rows.append((name, max(size, 1), len(shape)))
+                rows.append((name, max(size, 1), len(shape), eps))
             else:
                 layers = shape[axis] if axis < len(shape) else 0
                 each = max(size // max(layers, 1), 1)
-                rows += [(f"{name}[{i}]", each, len(shape) - 1) for i in range(layers)]
+                rows += [(f"{name}[{i}]", each, len(shape) - 1, eps) for i in range(layers)]
     if len(rows) != seen.latest.shape[0]:
         raise ValueError(
             f"health: the state is of {len(seen.axes)} leaves ({seen.latest.shape[0]} rows), "
@@ -156,7 +197,7 @@ def _layers(seen: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarra
             "state was made for."
         )
     sizes, ndims = (np.array([row[i] for row in rows], int) for i in (1, 2))
-    return [name for name, _, _ in rows], sizes, ndims
+    return [row[0] for row in rows], sizes, ndims, np.array([row[3] for row in rows], float)
 
 
 def in_depth(names: list[str]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -102,7 +102,13 @@ class Health:
         return {f"{prefix}{name}": float(x) for name, x in flat.items() if np.isfinite(x)}
 
 
-def health(state: Any, params: Any, thresholds: Thresholds | None = None) -> Health:
+def health(
+    state: Any,
+    params: Any,
+    thresholds: Thresholds | None = None,
+    *,
+    before: Health | None = None,
+) -> Health:
     """What `funcopt.monitor` saw: a report with verdicts, evidence, and what to try.
 
     Args:
@@ -110,6 +116,8 @@ def health(state: Any, params: Any, thresholds: Thresholds | None = None) -> Hea
         params: the parameters that the state was made for, of which paths and shapes are read; or
             the whole model that they are in.
         thresholds: from where on something is said, `funcopt.Thresholds(...)`.
+        before: the last report of this run, if you look again and again. What it said is said
+            until it is gone for good, and with the step since when.
 
     Returns:
         A `Health`: print it, or call its `table()`, `plot()` and `to_dict()`.
@@ -127,13 +135,16 @@ def health(state: Any, params: Any, thresholds: Thresholds | None = None) -> Hea
     >>> funcopt.health(state, params)
     <Health after 3 steps: DEAD>
     """
-    return judged(read(find(state), trained(params)[0]), thresholds)
+    return judged(read(find(state), trained(params)[0]), thresholds, before)
 
 
-def judged(readings: Readings, thresholds: Thresholds | None) -> Health:
+def judged(
+    readings: Readings, thresholds: Thresholds | None, before: Health | None = None
+) -> Health:
     limits = Thresholds() if thresholds is None else thresholds
     with np.errstate(all="ignore"):
-        return Health(readings, limits, verdicts(readings, limits))
+        told = None if before is None else before.verdicts
+        return Health(readings, limits, verdicts(readings, limits, told))
 
 
 def ratios(seen: Readings) -> np.ndarray:
@@ -163,8 +174,9 @@ def _head(health: Health) -> list[str]:
         where = (
             f" in {_some(verdict.layers, len(health.readings.layers))}" if verdict.layers else ""
         )
+        since = f" since step {verdict.since}" if verdict.since is not None else ""
         for text, first, rest in (
-            (f"{verdict.name}{where}: {verdict.evidence}.", f" {mark} ", "    "),
+            (f"{verdict.name}{where}{since}: {verdict.evidence}.", f" {mark} ", "    "),
             (f"try: {verdict.advice}.", "    ", "         "),
         ):
             lines += textwrap.wrap(

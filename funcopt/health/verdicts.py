@@ -1,7 +1,7 @@
 """What is wrong, if anything: thresholds, evidence, and what to try."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,10 @@ class Thresholds:
         weight_factor: gradients that are so many times as large as the weights explode; adaptive
             gradient clipping keeps them far below 1.
         growth: of the gradient norm, beside its median over the run.
+        surge: of the gradient norm of a single step, as far as a clip let it through, over the
+            usual one, where the loss has risen after it.
+        surge_alone: the same, where the loss has not risen or is not known.
+        rise: share by which a loss has risen then, from before such a step to 20 steps later.
         share: of layers that must be affected, where one or two may be by design.
         dead: share of gradient elements that are exactly zero in a dead layer.
         dying: the same in a dying one (published: AutoTrainer).
@@ -41,7 +45,7 @@ class Thresholds:
         rms: StableAdamW's RMS_t. Its authors saw spikes of the loss 1 to 8 steps after gradients
             had outgrown the second moment; the number is not theirs.
         eps_dominated: share of elements with √v̂ below ε.
-        lost: share of updates that rounding loses.
+        lost: share of updates that rounding loses, in any precision.
         clipped: share of the last steps that are clipped.
         clipped_steps: how many steps that takes.
         refused: share of the last steps that are refused.
@@ -56,6 +60,9 @@ class Thresholds:
     vanished_norm: float = 1e-4
     weight_factor: float = 100.0
     growth: float = 1e3
+    surge: float = 10.0
+    surge_alone: float = 30.0
+    rise: float = 0.05
     share: float = 0.2
     dead: float = 0.999
     dying: float = 0.7
@@ -81,7 +88,8 @@ class Verdict:
     """One thing that is wrong.
 
     `value` is the number that crossed `threshold`, of the worst layer; `layers` are those that are
-    affected, in order, empty where it is the run as a whole.
+    affected, in order, empty where it is the run as a whole. `since` is the step from which on it
+    holds, None where that is not known.
     """
 
     name: str
@@ -91,15 +99,79 @@ class Verdict:
     threshold: float
     evidence: str
     advice: str
+    since: int | None = None
 
 
-def verdicts(seen: Readings, limits: Thresholds) -> tuple[Verdict, ...]:
-    """All that is to be said, the gravest first."""
-    found = [verdict for rule in RULES for verdict in rule(seen, limits)]
-    if any(verdict.name == "EXPLODING" for verdict in found):
-        # Outputs far from 0 make a softmax flat; that is no news, and goes away with its cause.
-        found = [verdict for verdict in found if verdict.name not in ("SATURATED", "DYING")]
+RELAXED = {
+    "depth_factor": 0.5,
+    "vanished_ratio": 2.0,
+    "vanished_norm": 2.0,
+    "weight_factor": 0.5,
+    "growth": 0.5,
+    "dying": 0.8,
+    "saturated": 0.8,
+    "negligible": 0.8,
+    "v_lag": 0.7,
+    "regrowth": 0.5,
+    "rms": 0.8,
+    "eps_dominated": 0.8,
+    "lost": 0.8,
+    "clipped": 0.8,
+    "refused": 0.5,
+    "spikes": 0.5,
+    "ratio": 0.8,
+}
+"""By what thresholds are multiplied for what was told before: it has to go away by more than it
+came, else it would be told, and not told, and told again."""
+
+
+def verdicts(
+    seen: Readings, limits: Thresholds, before: tuple[Verdict, ...] | None = None
+) -> tuple[Verdict, ...]:
+    """All that is to be said, the gravest first, where `before` was said last, if anything was."""
+    found = _found(seen, limits)
+    if before is not None:
+        fields = {name: getattr(limits, name) * factor for name, factor in RELAXED.items()}
+        told = {verdict.name: verdict for verdict in before}
+        named = {verdict.name for verdict in found}
+        found += [
+            verdict
+            for verdict in _found(seen, replace(limits, **fields))
+            if verdict.name in told and verdict.name not in named
+        ]
+        found = [_since(verdict, told.get(verdict.name), seen.steps) for verdict in found]
+    causes = {verdict.name for verdict in found}
+    without = {name for cause, names in EXPLAINS.items() if cause in causes for name in names}
+    found = [verdict for verdict in found if verdict.name not in without]
     return tuple(sorted(found, key=lambda verdict: verdict.severity != "alarm"))
+
+
+# Outputs far from 0 make a softmax flat, and gradients that vanish move nothing: no news, which
+# goes away with its cause.
+EXPLAINS = {"EXPLODING": ("SATURATED", "DYING"), "VANISHING": ("LOST UPDATES",)}
+
+
+def _found(seen: Readings, limits: Thresholds) -> list[Verdict]:
+    return [verdict for rule in RULES for verdict in rule(seen, limits)]
+
+
+def _since(verdict: Verdict, told: Verdict | None, steps: int) -> Verdict:
+    """With the step from which on it was told, if that was earlier than it shows by itself."""
+    first = steps if told is None or told.since is None else told.since
+    return replace(verdict, since=first if verdict.since is None else min(first, verdict.since))
+
+
+def _times(x: float) -> str:
+    """A factor for a person: 2.5, 61, 1,300, 2 million, 10¹²."""
+    if not x < 1e9:
+        return f"10{str(round(np.log10(x))).translate(SUPERSCRIPT)}" if np.isfinite(x) else "inf"
+    if x >= 1e6:
+        return f"{x / 1e6:.0f} million"
+    digits = 2 - len(f"{x:.0f}")
+    return f"{round(x, digits):,.0f}" if x >= 10 else f"{x:.2g}"
+
+
+SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def _names(seen: Readings, rows: np.ndarray) -> tuple[str, ...]:
@@ -123,6 +195,7 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             f"at step {first.step} {what}{where}; {len(broken)} such steps are in the log",
             "wrap the optimizer in guard(...) so that such steps change nothing; then look at that "
             "layer and batch: a division, log or exp without a bound, a rate that is too large",
+            first.step,
         )  # fmt: skip
     sick = np.isposinf(seen.latest["update_norm"]) | np.isposinf(seen.latest["param_norm"])
     if sick.any():
@@ -147,15 +220,13 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
 
 def _through_depth(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     norms = seen.mean["grad_norm"]
-    per_element = norms / np.sqrt(seen.sizes)
+    with np.errstate(divide="ignore"):
+        logs_of_all = np.log(norms / np.sqrt(seen.sizes))
     vanished, exploded = np.zeros(len(norms), bool), np.zeros(len(norms), bool)
     shrinks = grows = 1.0
     for rows in seen.series:
-        rows = rows[(per_element[rows] > 0) & np.isfinite(per_element[rows])]
-        if len(rows) < limits.depth_layers:
-            continue
-        logs = np.log(per_element[rows])
-        slope = np.polyfit(np.arange(len(rows)), logs, 1)[0] * (len(rows) - 1)
+        rows, slope = _slope(rows, logs_of_all, limits)
+        logs = logs_of_all[rows]
         if slope > np.log(limits.depth_factor):
             shrinks = max(shrinks, np.exp(min(slope, 700)))
             vanished[rows[logs < logs.max() - np.log(limits.depth_factor) / 2]] = True
@@ -169,17 +240,62 @@ def _through_depth(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     if vanished.any():
         yield Verdict(
             "VANISHING", "alarm", _names(seen, vanished), shrinks, limits.depth_factor,
-            f"from the last layer to the first, gradients shrink {shrinks:.1e} times", advice,
+            f"from the last layer to the first, gradients shrink {_times(shrinks)} times", advice,
+            _first_of(seen, lambda logs: _steepest(seen, logs, limits, 1) > limits.depth_factor),
         )  # fmt: skip
     else:
         yield from _vanished_at_once(seen, limits, norms, advice)
     if exploded.any():
         yield Verdict(
             "EXPLODING", "alarm", _names(seen, exploded), grows, limits.depth_factor,
-            f"from the last layer to the first, gradients grow {grows:.1e} times", advice,
+            f"from the last layer to the first, gradients grow {_times(grows)} times", advice,
+            _first_of(seen, lambda logs: _steepest(seen, logs, limits, -1) > limits.depth_factor),
         )  # fmt: skip
     else:
         yield from _larger_than_weights(seen, limits, norms, advice)
+
+
+def _slope(rows: np.ndarray, logs: np.ndarray, limits: Thresholds) -> tuple[np.ndarray, float]:
+    """The rows of a series whose gradients are known, and by how much their logarithm grows."""
+    rows = rows[np.isfinite(logs[rows])]
+    if len(rows) < limits.depth_layers:
+        return rows, 0.0
+    return rows, np.polyfit(np.arange(len(rows)), logs[rows], 1)[0] * (len(rows) - 1)
+
+
+def _steepest(seen: Readings, logs: np.ndarray, limits: Thresholds, sign: int) -> float:
+    slopes = [sign * _slope(rows, logs, limits)[1] for rows in seen.series]
+    return np.exp(min(max(slopes, default=0.0), 700))
+
+
+def _first_of(seen: Readings, holds: Callable[[np.ndarray], bool]) -> int | None:
+    """The step from which on something holds of the logarithms of all layers' gradients."""
+    logs = seen.grad * np.log(10) - np.log(seen.sizes) / 2
+    since = None
+    for step, here in zip(seen.run.step[::-1], logs[::-1], strict=True):
+        if not holds(here):
+            break
+        since = int(step)
+    return since
+
+
+def _vanished_everywhere(seen: Readings, norms: np.ndarray, advice: str) -> Iterator[Verdict]:
+    """No matrix gets a gradient that its weights are precise enough for, and none ever did."""
+    weights, updates = seen.mean["param_norm"], seen.mean["update_norm"]
+    matrices = (seen.ndims >= 2) & (weights > 0) & (norms > 0)
+    if not matrices.any():
+        return
+    once = np.nanmax(np.where(np.isfinite(seen.grad), seen.grad, -np.inf), axis=0, initial=-np.inf)
+    largest = np.maximum(norms, 10.0**once)[matrices] / weights[matrices]
+    moved = np.nan_to_num(updates[matrices]) / weights[matrices]
+    unseen = (largest < seen.resolution[matrices]) & (moved < seen.resolution[matrices] / 2)
+    if unseen.all():
+        most = float(largest.max())
+        yield Verdict(
+            "VANISHING", "alarm", _names(seen, matrices), most, float(seen.resolution.max()),
+            f"every gradient is at least {_times(1 / most)} times smaller than its weights, whose "
+            "type tells no such steps apart", advice, 0,
+        )  # fmt: skip
 
 
 def _vanished_at_once(seen, limits: Thresholds, norms, advice: str) -> Iterator[Verdict]:
@@ -190,8 +306,10 @@ def _vanished_at_once(seen, limits: Thresholds, norms, advice: str) -> Iterator[
         least = float((norms[tiny] / largest).min())
         yield Verdict(
             "VANISHING", "alarm", _names(seen, tiny), least, limits.vanished_ratio,
-            f"gradients are down to {least:.1e} of the largest layer's", advice,
+            f"gradients are {_times(1 / least)} times smaller than the largest layer's", advice,
         )  # fmt: skip
+        return
+    yield from _vanished_everywhere(seen, norms, advice)
 
 
 def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterator[Verdict]:
@@ -202,7 +320,7 @@ def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterat
     if large.any() and large.sum() >= limits.share * matrices.sum():
         yield Verdict(
             "EXPLODING", "alarm", _names(seen, large), float(times.max()), limits.weight_factor,
-            f"gradients are up to {times.max():.1e} times as large as the weights",
+            f"gradients are up to {_times(times.max())} times as large as the weights",
             f"{advice}; a smaller scale of the loss",
         )  # fmt: skip
         return
@@ -212,9 +330,36 @@ def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterat
         times = float(run[-1] / np.median(run))
         yield Verdict(
             "EXPLODING", "alarm", (), times, limits.growth,
-            f"the gradient norm is {times:.1e} times its median over the run",
+            f"the gradient norm is {_times(times)} times its median over the run",
             "a smaller rate, a longer warm-up, clip_by_global_norm(1.0)",
         )  # fmt: skip
+        return
+    yield from _surged(seen, limits)
+
+
+def _surged(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+    """Single steps that dwarf the others, which no mean over measurements shows."""
+    told = seen.surges
+    rose = told.high - told.low > limits.rise * max(abs(told.low), 1e-30)
+    if not told.ratio >= (limits.surge if rose else limits.surge_alone):
+        return
+    many = f"{told.seen} steps" if told.seen > 1 else "a step"
+    text = (
+        f"{many} had gradients up to {_times(told.ratio)} times the usual ones, the largest at "
+        f"step {told.worst}"
+    )
+    if rose:
+        text += (
+            f"; after step {told.rose} the loss went from {told.low:.3g} to {told.high:.3g} "
+            "within 20 steps"
+        )
+    yield Verdict(
+        "EXPLODING", "alarm" if rose else "warning", (), told.ratio,
+        limits.surge if rose else limits.surge_alone, text,
+        "clip_by_global_norm(...) near the usual norm, or a smaller rate: one such step undoes "
+        "what many others have learnt",
+        told.rose if rose else told.worst,
+    )  # fmt: skip
 
 
 def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
@@ -258,24 +403,26 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
 def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     lag, rms, eps = seen.latest["v_lag"], seen.mean["rms"], seen.mean["eps_dominated"]
     if seen.steps >= limits.settled:
+        calms = _falling(seen.last.scalars["lr"])
         grown = _growing(seen.last.scalars["grad_norm"], limits.regrowth)
         stale = (lag < limits.v_lag) & (grown | _grown_slowly(seen.grad, limits.regrowth))
+        stale &= (seen.shrinks > 0) & (not calms)
         if stale.any():
             least = float(np.nanmin(lag[stale]))
             yield Verdict(
                 "STALE SECOND MOMENT", "warning", _names(seen, stale), least, limits.v_lag,
                 "gradients grow again, but their squares are still "
-                f"{np.exp(-least):.1e} times below the second moment, which goes on shrinking",
-                "a spike is near, because steps get longer all the time: a smaller b2 (0.95), or "
-                "clip updates by their RMS",
+                f"{_times(np.exp(-least))} times below the second moment, which goes on shrinking",
+                "steps get longer all the time, and a spike of the loss may come of it: a smaller "
+                "b2 (0.95), or clip updates by their RMS",
             )  # fmt: skip
-        behind = rms > limits.rms
+        behind = (rms > limits.rms) & (not calms)
         if behind.any():
             most = float(np.nanmax(rms))
             yield Verdict(
                 "STALE SECOND MOMENT", "warning", _names(seen, behind), most, limits.rms,
                 f"gradients outgrow the second moment (RMS_t {most:.1f})",
-                "a spike of the loss is near: a smaller b2 (0.95), or clip updates by their RMS",
+                "a spike of the loss may follow: a smaller b2 (0.95), or clip updates by their RMS",
             )  # fmt: skip
     dominated = eps > limits.eps_dominated
     if dominated.any() and seen.records >= min(limits.records, seen.possible_records):
@@ -286,6 +433,12 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             "a smaller eps (1e-12), or a larger scale of the loss: the optimizer is no longer "
             "adaptive there, and its updates vanish",
         )  # fmt: skip
+
+
+def _falling(rates: np.ndarray) -> bool:
+    """Whether the learning rate has fallen within the last steps, which calms steps that grow."""
+    rates = rates[np.isfinite(rates)]
+    return len(rates) > 0 and bool(rates[-1] < 0.95 * rates.max())
 
 
 def _growing(norms: np.ndarray, times: float) -> bool:
@@ -313,16 +466,32 @@ def _grown_slowly(grad: np.ndarray, times: float) -> np.ndarray:
 
 
 def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
-    share = seen.mean["lost"]
+    """Also told of wide parameters: there of steps that are too small, unless a minimum is."""
+    half = seen.resolution > 1e-4
+    once = np.nanmax(np.where(np.isfinite(seen.grad), seen.grad, -np.inf), axis=0, initial=-np.inf)
+    arrived = seen.mean["grad_norm"] < ARRIVED * 10.0**once
+    share = np.where(half | ~arrived, seen.mean["lost"], np.nan)
     lost = share > limits.lost
     if lost.any() and seen.records >= min(limits.records, seen.possible_records):
         most = float(np.nanmax(share))
+        kind = "half-precision parameters" if half[lost].any() else "the parameters"
+        advice = (
+            "keep float32 master weights: parameters in float32, which the loss casts to half "
+            "precision; a larger rate hides it only"
+        )
+        if not half[lost].any():
+            advice = (
+                "steps are too small to change a weight: a larger rate, or a larger scale of the "
+                "loss where gradients are tiny"
+            )
         yield Verdict(
             "LOST UPDATES", "alarm", _names(seen, lost), most, limits.lost,
-            f"{most:.0%} of updates are rounded away when they are added to half-precision "
-            "parameters",
-            "keep float32 master weights, or round stochastically; a larger rate hides it only",
+            f"{most:.0%} of updates are rounded away when they are added to {kind}", advice,
         )  # fmt: skip
+
+
+ARRIVED = 1e-3
+"""Gradients that are so small a share of what they were are those of a minimum."""
 
 
 def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
@@ -355,6 +524,7 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             f"{len(spikes)} spikes of the gradient norm, the last at step {last.step} "
             f"(norm {last.value:.2g}{place})",
             "guard(...) refuses them; look at the batches; a smaller rate or b2 (0.95)",
+            spikes[0].step,
         )  # fmt: skip
     ratio = seen.mean["update_norm"] / np.where(
         seen.mean["param_norm"] > 0, seen.mean["param_norm"], np.nan
