@@ -94,6 +94,16 @@ def test_a_group_that_is_frozen_and_moves_again():
         renamed.update(params, start, params)
 
 
+def test_a_parameter_that_went_to_another_group():
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    groups = {"x": funcopt.adam(0.1), "y": funcopt.sgd(0.1, momentum=0.9)}
+    tx, other = (
+        funcopt.partition(groups, dict(zip("ab", labels, strict=True))) for labels in ("xy", "yx")
+    )
+    with pytest.raises(ValueError, match=r"partition, group 'x': .*without a gradient: a"):
+        other.update(params, tx.init(params), params)
+
+
 @pytest.mark.parametrize(
     ("wrap", "counts"),
     [

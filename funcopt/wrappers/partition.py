@@ -1,6 +1,7 @@
 """Groups of parameters, each with a transformation of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -88,7 +89,8 @@ class _Partition:
         states = dict(state.inner)
         for label, tx in self.moving.items():
             own, at = group(label, grads), None if params is None else group(label, beside)
-            new, states[label] = tx.update(own, states[label], at, **extra_args)
+            with _named(label):
+                new, states[label] = tx.update(own, states[label], at, **extra_args)
             fill = iter(jax.tree.leaves(new))
             out = [next(fill) if each == label else x for each, x in zip(labels, out, strict=True)]
         return jax.tree.unflatten(structure, out), PartitionState(states)
@@ -134,6 +136,18 @@ class _Partition:
                 )
             found += mine
         return found
+
+
+@contextmanager
+def _named(label: str) -> Iterator[None]:
+    """Say in which group the state or the gradients do not fit."""
+    try:
+        yield
+    except ValueError as error:
+        # JAX's own are of classes of their own, and tell what they are about.
+        if type(error) is not ValueError:
+            raise
+        raise ValueError(f"partition, group {label!r}: {error}") from error
 
 
 def _of(label: str, labels: list[str], leaves: list[Any]) -> list[Any]:
