@@ -62,6 +62,7 @@ def test_other_schedules_that_are_nan():
     for inside, moves in (
         (funcopt.adamw(0.1, weight_decay=nan), False),
         (funcopt.adamw(0.1, b1=0.5 + nan), False),
+        (funcopt.adamw(0.1, weight_decay=bad), False),
         (funcopt.chain(funcopt.clip_by_global_norm(nan), funcopt.sgd(0.1)), False),
         (funcopt.chain(funcopt.clip_by_global_norm(1 + 0 * nan), funcopt.sgd(0.1)), False),
         (funcopt.chain(funcopt.clip_by_global_norm(lambda t: jnp.inf), funcopt.sgd(0.1)), True),

@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool
 
 from ..lift import Lifted
 from ..schedules.listening import spoken
-from ..schedules.schedule import Schedule
 from ..transformation import GradientTransformation
 from ..value import number_at
 
@@ -50,7 +49,7 @@ def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
     for x, number in zip(own, there, strict=True):
         if x is rate and (callable(x) or isinstance(x, jax.Array)):
             yield jnp.isfinite(number_at("learning_rate", number, state.count))
-        elif isinstance(x, Schedule):
+        elif callable(x):
             yield ~jnp.isnan(number_at("a schedule", number, state.count))
 
 
