@@ -121,8 +121,14 @@ def test_no_more_batches_are_taken_than_are_used_and_the_last_is_left_out():
 
     found(batches=forever(), steps=40)
     assert len(taken) == 40
-    shorter, same = found(batches=Loader(8, last=5)), found(batches=(X[:7], Y[:7]))
-    np.testing.assert_allclose(shorter.losses, same.losses, rtol=1e-6)
+    same = found(batches=(X[:7], Y[:7]))
+    for shorter in (Loader(8, last=5), [(np.asarray(x), np.asarray(y)) for x, y in Loader(8, 5)]):
+        np.testing.assert_allclose(found(batches=shorter).losses, same.losses, rtol=1e-6)
+
+
+def test_errors_of_a_loss_are_those_of_one_batch():
+    with pytest.raises(KeyError, match="'z'"):
+        found(batches=[{"x": x} for x in X], loss=lambda params, batch: jnp.sum(batch["z"]))
 
 
 def test_a_list_of_arrays_is_a_list_of_batches():

@@ -33,12 +33,9 @@ def stacked(batches: Any, count: int, fits: Callable[[Any], bool]) -> Any:
         return _stack(list(itertools.islice(iter(batches), count)))
     if is_function(batches):
         return batches
-    if isinstance(batches, list) and batches and _alike(batches):
-        try:
-            as_tree = fits(jax.tree.map(lambda leaf: leaf[0], as_arrays(batches)))
-        except (TypeError, IndexError):
-            as_tree = False
-        if not as_tree and fits(as_arrays(batches[0])):
+    if isinstance(batches, list) and _alike(batches) and not _fits_as_tree(batches, fits):
+        containers = not jax.tree_util.all_leaves(batches)
+        if containers or fits(as_arrays(batches[0])):
             return _stack(batches[:count])
     arrays = as_arrays(batches)
     shapes = [leaf.shape for leaf in jax.tree.leaves(arrays)]
@@ -68,12 +65,15 @@ def finite(tree: Any) -> jax.Array:
 
 
 def _alike(batches: list) -> bool:
-    first = batches[0]
-    return not any(
-        jax.tree.structure(each) != jax.tree.structure(first)
-        or list(map(np.shape, jax.tree.leaves(each))) != list(map(np.shape, jax.tree.leaves(first)))
-        for each in batches
-    )
+    """Whether all members have one structure, as batches have."""
+    return len({jax.tree.structure(each) for each in batches}) == 1
+
+
+def _fits_as_tree(batches: list, fits: Callable[[Any], bool]) -> bool:
+    try:
+        return fits(jax.tree.map(lambda leaf: leaf[0], as_arrays(batches)))
+    except (TypeError, IndexError):  # a leaf that has no first axis
+        return False
 
 
 def _stack(batches: list) -> Any:
