@@ -34,10 +34,13 @@ from ..storage import Storage, check_slots
 from ..transformation import chain, rates, transformation
 from ..tree.tree_math import axpy, minus, norm, root, vdot
 from ..tree.turn import Start, Turn
-from ..value import AxisName, Base, Choice, NonNegative, Positive, Within
+from ..value import AxisName, Base, Choice, NonNegative, Positive, Within, is_tracer
 
 
 def _count(where: str, x: Any) -> int:
+    # optax.inject_hyperparams makes arrays of whole numbers too.
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.integer) and not is_tracer(x):
+        x = x.item() if x.ndim == 0 else x
     if not isinstance(x, int | np.integer) or isinstance(x, bool):
         raise TypeError(f"{where} must be an integer from 1 to 7, got {x!r}.")
     return Within(1, 7, schedule=False, integer=True)(where, x)
