@@ -19,6 +19,7 @@ import funcopt
 
 LENGTH, WIDTH, BATCH, STEPS, NETWORKS, RATE = 20, 24, 20, 800, 8, 0.2
 CHANCE = np.log(4)
+THRESHOLD = 1.0
 
 
 def init(key):
@@ -74,10 +75,16 @@ def draw(curves, path):
         axes[0, column].axhline(CHANCE, color="0.5", linestyle=":")
         axes[0, column].set_title(f"{name}: {solved(losses)} of {NETWORKS} learn", loc="left")
         axes[1, column].semilogy(norms.T, color=colour, alpha=0.7, linewidth=0.8)
+        largest = np.argmax(norms, axis=1)
+        axes[1, column].plot(largest, norms.max(axis=1), "x", color="black", markersize=5)
         axes[1, column].set_xlabel("step")
+    axes[1, 1].axhline(THRESHOLD, color="black", linewidth=0.8)
+    axes[1, 1].annotate(
+        "clipped above", (STEPS, THRESHOLD), (0, 2), textcoords="offset points", ha="right", size=8
+    )
     axes[0, 0].set_ylim(0, 2 * CHANCE)
     axes[0, 0].set_ylabel("loss (dotted: guessing)")
-    axes[1, 0].set_ylabel("gradient norm")
+    axes[1, 0].set_ylabel("gradient norm (×: the largest)")
     for ax in axes.flat:
         ax.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +104,7 @@ def main(arguments=None):
     # The threshold is a number in the optimizer, so both ways are one compiled program.
     together = jax.jit(jax.vmap(train, in_axes=(None, 0)))
     curves = {}
-    for name, max_norm in {"sgd": np.inf, "clip + sgd": 1.0}.items():
+    for name, max_norm in {"sgd": np.inf, "clip + sgd": THRESHOLD}.items():
         tx = funcopt.chain(funcopt.clip_by_global_norm(max_norm), funcopt.sgd(RATE))
         (params, state), told = together(tx, jnp.arange(NETWORKS))
         losses, norms = curves[name] = tuple(map(np.asarray, told))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 import funcopt
 from funcopt.lab import load_digits
@@ -86,8 +87,10 @@ def draw(runs, norms, path):
     left.set(xlabel="layer, 1 is the first", ylabel="norm of the bias's gradient")
     right.set_title("An adaptive rate eases it, initialisation cures it", loc="left", fontsize=10)
     right.set(xlabel="step", ylabel="loss")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="center right")
     for ax in (left, right):
-        ax.legend(frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
@@ -113,7 +116,8 @@ def main(arguments=None):
         norm = norms[name] = arrives(params)
         (params, state), losses = train(tx, params, data)
         runs[name] = np.asarray(losses)
-        print(f"{name}: {norm[0] / norm[-1]:.0e} of the gradient arrives at the first layer")
+        share = f"{100 * norm[0] / norm[-1]:.1g} %"
+        print(f"{name}: {share} of the gradient arrives at the first layer")
         print(
             f"  loss {runs[name][-20:].mean():.2f} (guessing {CHANCE:.2f}); "
             f"the monitor: {funcopt.health(state, params).verdict}"

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
     from .report import Health
@@ -24,6 +25,7 @@ STYLE: dict[Any, Any] = {
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 DARK_YELLOW = "#9a6700"
 MOST_LABELS = 24
+POWERS = FuncFormatter(lambda power, _: f"$10^{{{power:g}}}$")
 
 
 def draw(health: "Health") -> Figure:
@@ -68,14 +70,15 @@ def _heat(figure: Figure, ax: Axes, health: "Health") -> None:
         if seen.layers[i] in told:
             label.set_color(RED)
     ax.tick_params(length=0)
-    bar = figure.colorbar(image, ax=ax, pad=0.01, aspect=14)
-    bar.set_label("log10 (white: zero)")
+    whole = MaxNLocator(5, integer=True)
+    bar = figure.colorbar(image, ax=ax, pad=0.01, aspect=14, format=POWERS, ticks=whole)
+    bar.ax.set_title("white: 0", fontsize=8, fontweight="normal")
     bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def _steps_beside_weights(ax: Axes, health: "Health") -> None:
     seen = health.readings
-    ax.set_title("Size of a step beside the weights, ‖update‖ / ‖weights‖")
+    ax.set_title("Size of a step beside the weights: ‖update‖ / ‖weights‖, last layers lighter")
     matrices = seen.ndims >= 2 if (seen.ndims >= 2).any() else np.ones(len(seen.ndims), bool)
     ax.axhspan(-4, -2, color=GREEN, alpha=0.10, linewidth=0)
     ax.axhline(-3, color=GREEN, linewidth=1, alpha=0.7)
@@ -87,11 +90,10 @@ def _steps_beside_weights(ax: Axes, health: "Health") -> None:
         for line, colour in zip(lines.T, colours, strict=True):
             ax.plot(seen.run.step, line, color=colour, linewidth=1, marker=mark, alpha=0.9)
         ax.set_ylim(max(min(known.min(), -4.2) - 0.2, -9), max(known.max(), -1.8) + 0.2)
-    ax.annotate("usual: 1e-3", (1, -3), xycoords=("axes fraction", "data"), va="bottom", ha="right",
+    ax.annotate("usual", (1, -3), xycoords=("axes fraction", "data"), va="bottom", ha="right",
                 color=GREEN, fontsize=8)  # fmt: skip
-    ax.annotate("first layers dark, last ones light", (0.0, 1.0), (2, -3), xycoords="axes fraction",
-                textcoords="offset points", va="top", color="#666666", fontsize=8)  # fmt: skip
-    ax.set_ylabel("log10")
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_formatter(POWERS)
     ax.set_xlim(*_span(seen))
 
 
@@ -99,10 +101,13 @@ def _norm_and_events(ax: Axes, health: "Health") -> None:
     """The global norm, of the whole run and in detail at its end, and what happened when."""
     seen = health.readings
     ax.set_title("Norm of the whole gradient, and what happened")
-    for over, colour, width in ((seen.run, "#9db7cc", 1.0), (seen.last, BLUE, 1.4)):
+    for over, colour, width, label in (
+        (seen.run, "#9db7cc", 1.0, "whole run"),
+        (seen.last, BLUE, 1.4, "last steps"),
+    ):
         norm = over.scalars["grad_norm"]
         ax.plot(over.step, np.where(np.isfinite(norm) & (norm > 0), norm, np.nan),
-                color=colour, linewidth=width)  # fmt: skip
+                color=colour, linewidth=width, label=label)  # fmt: skip
     ax.set_yscale("log")
     for over in (seen.run, seen.last):
         clipped = over.scalars["clip_ratio"] < 1
@@ -120,7 +125,7 @@ def _norm_and_events(ax: Axes, health: "Health") -> None:
     if any((over.scalars["clip_ratio"] < 1).any() for over in (seen.run, seen.last)):
         ax.plot([], [], "|", color=ORANGE, ms=7, label="clipped")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=4, fontsize=8)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=6, fontsize=8)
     ax.set_xlabel("step")
     ax.set_xlim(*_span(seen))
 
