@@ -125,7 +125,8 @@ EXPECTED = (
 def labelled(label: str, given: Any) -> Candidate:
     """A candidate from one of what may be given, tried out."""
     if isinstance(given, str):
-        return Candidate(label, parse(given).make)
+        found = parse(given)
+        return Candidate(label, found.make, named=found.label == label)
     where = f"optimizers: {label!r}"
     return Candidate(label, tried(where, factory(where, given)))
 
