@@ -23,6 +23,20 @@ from .signatures import Named, readable
 from .value import Moment, checked_arguments, is_number, is_tracer, signature
 
 
+class Number(np.float64):
+    """A Python float as a leaf: one that `equinox.filter_jit` takes for an array.
+
+    A Python float is static there, and every learning rate would be compiled anew.
+    """
+
+    __repr__ = float.__repr__
+    __str__ = float.__str__
+
+
+def _plain(x: Any) -> Any:
+    return float(x) if isinstance(x, np.float64) else x
+
+
 class _Mark(Enum):
     NUMBER = "where a number goes"
 
@@ -170,6 +184,7 @@ def _is_leaf(x: object) -> bool:
 
 def _from_call(kind: type, factory: Callable, arguments: tuple) -> Any:
     leaves, structure = jax.tree.flatten(arguments, is_leaf=_is_atom)
+    leaves = [_plain(x) for x in leaves]
     numbers = tuple(x for x in leaves if _is_leaf(x))
     atoms = tuple(_Mark.NUMBER if _is_leaf(x) else x for x in leaves)
     return kind(Call(factory, structure, atoms), numbers)
@@ -201,6 +216,11 @@ def build(call: Call, numbers: tuple) -> Any:
 
 def register(kind: type) -> None:
     """Register a subclass of `Value` as a pytree whose leaves are its numbers."""
-    jax.tree_util.register_pytree_node(
-        kind, lambda value: (value._numbers, value._call), lambda call, numbers: kind(call, numbers)
-    )
+
+    def flatten(value: Value) -> tuple[tuple, Call]:
+        return tuple(Number(x) if type(x) is float else x for x in value._numbers), value._call
+
+    def unflatten(call: Call, numbers: tuple) -> Value:
+        return kind(call, tuple(map(_plain, numbers)))
+
+    jax.tree_util.register_pytree_node(kind, flatten, unflatten)
