@@ -105,7 +105,7 @@ def test_leaves_are_the_numeric_hyperparameters(row):
 @each(NESTED)
 def test_leaves_of_a_composition_are_those_of_its_members(row):
     assert 0.05 in jax.tree.leaves(row.make())
-    assert all(type(x) is float for x in jax.tree.leaves(row.make()))
+    assert all(isinstance(x, float) for x in jax.tree.leaves(row.make()))
 
 
 @each(ALL)
