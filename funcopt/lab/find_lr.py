@@ -10,7 +10,7 @@ import numpy as np
 
 import funcopt
 
-from ..given import keyed, trained
+from ..given import is_inexact, keyed, trained
 from ..rate import nested
 from .batches import batch_at, finite, is_function, stacked
 from .candidates import factory, parse, tried
@@ -134,8 +134,11 @@ def range_program(loss_fn, model_at, make, smooth, stop_factor, every):
 
         def differentiated(params, state, batch, key):
             loss = loss_fn(whole(params), batch, key)
-            if jnp.ndim(loss):
-                raise ValueError(f"loss_fn: an array of shape {loss.shape} returned, not a scalar.")
+            if not is_inexact(loss) or loss.shape:
+                raise ValueError(
+                    f"loss_fn: {loss!r} returned, expected a floating-point scalar alone; where it "
+                    "has more to say, give lambda params, batch: loss_fn(params, batch)[0]."
+                )
             return scaled(loss, state), loss
 
         def one_batch(carry, step, rate, stopped):

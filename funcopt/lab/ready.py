@@ -74,7 +74,7 @@ def ready(task: str | Task) -> Task:
             return task.loss(whole(params), batch)
 
     told = _shapes(task, "loss", lambda p, k, s: of_params(p, sample(k, s)), params, key, step)
-    if jnp.shape(told) or not is_inexact(told):
+    if not is_inexact(told) or told.shape:
         raise _wrong(task, "loss", f"returned {_said(told)}, expected a floating-point scalar")
 
     def held_out(params: Any) -> jax.Array:
