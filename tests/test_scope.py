@@ -76,16 +76,29 @@ def test_one_gradient_moves_one_element(row):
     assert different.sum() == 1
 
 
+ARRAYS = {"a": START, "b": START[0]}
+
+
 @each(ROWS + BLOCKS, where=lambda row: row.acts_on == "array")
 def test_arrays_do_not_see_each_other(row):
-    """Another gradient for one leaf changes that leaf only, bit for bit."""
+    """Other gradients for one array change no bit of the other, and each element of its own."""
     tx = row.descending()
-    params = {"a": jnp.asarray(START), "b": jnp.asarray(START)}
-    state = tx.init(params)
-    one, _ = tx.update({"a": jnp.asarray(GRADS[0]), "b": jnp.asarray(GRADS[1])}, state, params)
-    other, _ = tx.update({"a": jnp.asarray(GRADS[0]), "b": jnp.asarray(GRADS[2])}, state, params)
-    np.testing.assert_array_equal(one["a"], other["a"])
-    assert np.any(np.asarray(one["b"]) != np.asarray(other["b"]))
+
+    def updates(grads, turned):
+        params = jax.tree.map(jnp.asarray, ARRAYS)
+        state, found = tx.init(params), []
+        for step, g in enumerate(grads):
+            g = {"a": jnp.asarray(g), "b": jnp.asarray(g[0])}
+            if step == len(grads) - 1:
+                g["a"] = g["a"].at[0].multiply(turned)
+            out, state = tx.update(g, state, params, **row.extra)
+            found.append(out)
+        return found[-1]
+
+    grads = np.concatenate([GRADS] * 3)
+    one, other = updates(grads, 1.0), updates(grads, 50.0)
+    np.testing.assert_array_equal(one["b"], other["b"])
+    assert not np.any(np.asarray(one["a"]) == np.asarray(other["a"]))
 
 
 @each(ROWS + BLOCKS, where=lambda row: row.acts_on == "tree")
@@ -141,13 +154,30 @@ def test_rules_say_what_they_act_on(kind):
 def test_row_tells_what_its_rules_tell(row):
     """The column repeats the rules' own declaration, and `needs_params` too.
 
-    What is not lifted declares nothing: its column is what the laws above make of it.
+    What is not lifted declares nothing: the laws above ask what it acts on, and its state is next.
     """
     rules = row.lifted.rules
     assert {rule.acts_on for rule in rules} <= {row.acts_on, "element"}
     assert row.acts_on in {rule.acts_on for rule in rules}
     assert any(rule.needs_params for rule in rules) == row.needs_params
     assert tuple(name for rule in rules for name in rule.slots._fields) == row.slots
+
+
+@each(ROWS + BLOCKS, where=lambda row: row.lifted is None)
+def test_row_tells_what_its_state_and_its_update_tell(row):
+    """Where there are no rules to ask: trees like the parameters in the state are its slots."""
+    tx, params = row.make(), {"a": jnp.ones((2, 3)), "b": jnp.ones(2)}
+    state = tx.init(params)
+    parts, _ = jax.tree_util.tree_flatten_with_path(state, is_leaf=lambda x: isinstance(x, dict))
+    trees = [(path[-1].name, x) for path, x in parts if isinstance(x, dict)]
+    assert tuple(name for name, _ in trees) == row.slots
+    for _, x in trees:
+        assert jax.tree.map(jnp.shape, x) == jax.tree.map(jnp.shape, params)
+    if row.needs_params:
+        with pytest.raises(ValueError, match="needs the parameters"):
+            tx.update(params, state, **row.extra)
+    else:
+        tx.update(params, state, **row.extra)
 
 
 def test_compositions_are_in_the_catalogue():
