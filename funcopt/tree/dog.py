@@ -27,8 +27,7 @@ from ..storage import Storage, check_slots
 from ..transformation import transformation
 from ..value import AxisName, NonNegative, OptionalNonNegative, Rate, Within
 from .average import Gamma, averaged, renewed_average
-from .norm import global_norm
-from .tree_math import axpy, minus, norm, ratio, with_square
+from .tree_math import axpy, held, minus, norm, ratio, square_norm
 from .turn import Start, Turn
 
 STEP_KINDS = ("distance", "learning_rate", "heuristic")
@@ -128,14 +127,14 @@ class _Dog:
         real, axis = now.real, self.axis_name
 
         r = jnp.maximum(state.max_dist, norm(minus(x, x0), real, axis))
-        G, length = with_square(state.sum_sq_norm_grads, global_norm(g, axis).astype(real), h.eps)
-        eta = ratio(r, length)
+        G = state.sum_sq_norm_grads + square_norm(g, real, axis)
+        eta = ratio(r, jnp.sqrt(G + h.eps))
         if self.init_kind == "learning_rate":
             eta = jnp.where(r > 0, eta, h.init_size)
         lr = h.learning_rate * eta
 
         average = renewed_average(now, h.average_gamma)
-        state = now.renew(lr=lr, max_dist=r, sum_sq_norm_grads=G, **average)
+        state = now.renew(lr=lr, max_dist=r, sum_sq_norm_grads=held(G), **average)
         return now.leave([-lr * each for each in g]), state
 
 

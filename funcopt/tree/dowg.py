@@ -24,8 +24,7 @@ from ..storage import Storage, check_slots
 from ..transformation import transformation
 from ..value import AxisName, OptionalNonNegative, Positive, Rate, Within
 from .average import Gamma, averaged, renewed_average
-from .norm import global_norm
-from .tree_math import axpy, minus, ratio, square_norm, with_square
+from .tree_math import axpy, held, minus, ratio, square_norm
 from .turn import Start, Turn
 
 OptionalPositive = Annotated[Any, Within(0, math.inf, "()", schedule=False, optional=True)]
@@ -107,12 +106,11 @@ class _Dowg:
         real, axis = now.real, self.axis_name
 
         r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real, axis))
-        weighted = jnp.sqrt(r2) * global_norm(g, axis).astype(real)
-        v, length = with_square(state.weighted_sq_norm_grads, weighted)
-        lr = h.learning_rate * ratio(r2, length + h.eps)
+        v = state.weighted_sq_norm_grads + r2 * square_norm(g, real, axis)
+        lr = h.learning_rate * ratio(r2, jnp.sqrt(v) + h.eps)
 
         average = renewed_average(now, h.average_gamma)
-        state = now.renew(lr=lr, estim_sq_dist=r2, weighted_sq_norm_grads=v, **average)
+        state = now.renew(lr=lr, estim_sq_dist=r2, weighted_sq_norm_grads=held(v), **average)
         return now.leave([-lr * each for each in g]), state
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..math.moments import abs_sq
-from ..math.norm import weighted_rms
 from ..math.varying import AxisNames, total_across
 
 Column = list[Array]
@@ -40,11 +39,9 @@ def norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]
     return root(square_norm(xs, real, axis_name))
 
 
-def with_square(squares: Array, x: Array, eps: Any = 0.0) -> tuple[Array, Array]:
-    """squares + x², at most what its type holds, and √(squares + x² + eps), whatever it holds."""
-    largest = float(jnp.finfo(squares.dtype).max)
-    total = jnp.minimum(squares + x * x, largest)
-    return total, weighted_rms(jnp.sqrt(squares + eps), 1, x, 1)
+def held(x: Float[Array, ""]) -> Float[Array, ""]:
+    """x ≥ 0, at most what its type holds: a sum that has left its range stays at the end of it."""
+    return jnp.minimum(x, float(jnp.finfo(x.dtype).max))
 
 
 def abs_sum(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
