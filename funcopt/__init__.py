@@ -16,6 +16,7 @@ from .optimizer import optimizer as optimizer
 from .rate import with_rate as with_rate
 from .rule import Accumulator as Accumulator
 from .rule import Clock as Clock
+from .rule import Divisor as Divisor
 from .rule import Exact as Exact
 from .rule import Rule as Rule
 from .rule import Signed as Signed
@@ -177,6 +178,7 @@ __all__ = [
     "Cocob",
     "Decay",
     "Descend",
+    "Divisor",
     "Exact",
     "GradientTransformation",
     "Health",

@@ -32,7 +32,7 @@ class Divisor(NamedTuple):
         updates: the number of gradients in the mean after t updates; None where that is t.
         restarts: after how many updates the mean begins anew; None for never.
         divided: v̂, of the slots and the total weight, where it is not `squares` over that weight.
-        forgets: whether v̂ can shrink while gradients do.
+        forgets: whether v̂ follows the gradients alone, and shrinks when they do.
         maximum: whether `squares` follows the largest |g|² instead of their mean.
     """
 

@@ -39,7 +39,17 @@ from .recorder import log_dtype, no_run, no_steps
 from .second_moment import divisors
 from .state import VERSION, Kept, Memory, MonitorState
 from .statistics import COLUMNS, EDGES, absent
-from .step import Came, Done, Numbers, Plan, alone, judged_step, with_measurement, with_step
+from .step import (
+    OWN_CLIP,
+    Came,
+    Done,
+    Numbers,
+    Plan,
+    alone,
+    judged_step,
+    with_measurement,
+    with_step,
+)
 from .surges import no_surges
 
 JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
@@ -300,11 +310,15 @@ def _whole(state: MonitorState, real: Any) -> MonitorState:
 
 
 def _said(state: OptState) -> Numbers:
-    """What a state reports, by the last word of each name; clips multiply."""
+    """What a state reports, by name; clips multiply, but for those that algorithms have in them."""
     said: Numbers = {}
-    for name, *_, number in reports(state):
+    told = reports(state)
+    algorithms = {each.path for each in told if each.name == "lr"}
+    for name, path, _, number in told:
         x = jnp.asarray(number, jnp.float32)
-        if name == "clip_ratio":
+        if name == "clip_ratio" and path in algorithms:
+            name = OWN_CLIP
+        if name in ("clip_ratio", OWN_CLIP):
             said[name] = said[name] * x if name in said else x
         else:
             said.setdefault(name, x)

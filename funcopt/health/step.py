@@ -24,6 +24,8 @@ from .statistics import Moment, absent, tidy
 from .surges import add_surge
 
 MEAN_DECAY = 0.8
+OWN_CLIP = "own_clip_ratio"
+"""By what an algorithm shortens its own steps, as StableAdamW does."""
 
 Numbers = dict[str, Array]
 
@@ -149,7 +151,9 @@ def with_step(
         lambda kept: varying(kept, axes),
         kept,
     )
-    passed = came.norm * said["clip_ratio"] if "clip_ratio" in said else came.norm
+    passed = came.norm
+    for clip in ("clip_ratio", OWN_CLIP):
+        passed = passed * said[clip].astype(passed.dtype) if clip in said else passed
     taken = came.finite & ~refused
     surges = add_surge(kept.surges, count, passed, baseline, came.loss, taken)
     surges = jax.tree.map(choose, surges, kept.surges)

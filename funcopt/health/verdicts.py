@@ -416,7 +416,7 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
                 "steps get longer all the time, and a spike of the loss may come of it: a smaller "
                 "b2 (0.95), or clip updates by their RMS",
             )  # fmt: skip
-        behind = (rms > limits.rms) & (not calms)
+        behind = (rms > limits.rms) & (seen.shrinks > 0) & (not calms)
         if behind.any():
             most = float(np.nanmax(rms))
             yield Verdict(

@@ -27,7 +27,7 @@ from .task import Task
 from .told import told
 from .treatments import BY_DEPTH, CLIP, NONE, Case, Make, Outcome, Treatment, get_case, treatments
 
-CHOOSING_SEEDS = (10_001, 10_002, 10_003)
+CHOOSING_SEEDS = tuple(range(10_001, 10_009))
 LOOKS = 50
 
 Report = Callable[[Stage], None]

@@ -80,8 +80,8 @@ class _Prodigy:
     state: ClassVar = ProdigyState
 
     def divides_by(self, state: ProdigyState) -> Divisor:
-        # The squares are of d g.
-        return Divisor(mean_square, self.b2, state.d * self.eps)
+        # The squares are of d g, and grow with d.
+        return Divisor(mean_square, self.b2, state.d * self.eps, forgets=False)
 
     def init(self, params: Params) -> ProdigyState:
         h, start = Start.of(self, params)
