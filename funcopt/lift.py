@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
-from .leaves import Leaf, gradients_beside, in_full, parameters
+from .leaves import gradients_beside, in_full, parameters
 from .math.dtypes import at_least, cast, common_dtype
 from .partition import Mask, checked_mask, marked
 from .record import record
@@ -99,6 +99,7 @@ class Lifted:
 
     def init(self, params: Params) -> LiftedState:
         arrays, structure = parameters(params)
+        self._active(jax.tree.unflatten(structure, arrays))  # a mask that fits nothing is told here
         feedback = begin(self._numbers)
         learning_rate, rules = spoken(self._numbers, feedback)
         slots = []
@@ -137,10 +138,12 @@ class Lifted:
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)
         clock = Clock(t, lr, gate)
+        shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
+        shown = jax.tree.unflatten(structure, shown)
         plan, numbers = _Plan.of(_at(state.count, rules), self.storage)
         done = [
             _leaf(plan, active, numbers, leaf.grad, plan.rows(leaf.slots), leaf.param, clock)
-            for leaf, active in zip(leaves, self._active(structure, leaves), strict=True)
+            for leaf, active in zip(leaves, self._active(shown), strict=True)
         ]
 
         renewed = zip(*(flat for _, flat in done), strict=True) if done else [()] * len(old)
@@ -214,15 +217,14 @@ class Lifted:
             "it is restored with such a state as its target."
         )
 
-    def _active(self, structure: Any, leaves: Sequence[Leaf]) -> list[tuple[bool, ...]]:
-        """For each leaf, which rules work on it."""
-        shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
-        tree = jax.tree.unflatten(structure, shown)
-        flags = [[True] * len(leaves)] * len(self.chain)
+    def _active(self, tree: Params) -> list[tuple[bool, ...]]:
+        """For each leaf of the parameters, which rules work on it."""
+        count = jax.tree.structure(tree).num_leaves
+        flags = [[True] * count] * len(self.chain)
         for i, each in enumerate(self.chain):
             if isinstance(each, Where):
                 flags[i] = marked(each.mask, tree)
-        return list(zip(*flags, strict=True)) if flags else [()] * len(leaves)
+        return list(zip(*flags, strict=True)) if flags else [()] * count
 
 
 def _names(slots: tuple[type, ...]) -> str:

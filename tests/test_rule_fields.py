@@ -90,3 +90,20 @@ def test_only_rules_go_into_where():
 def test_a_transformation_is_no_state(read):
     with pytest.raises(TypeError, match=r"takes a state, got the transformation adam"):
         read(funcopt.adam(0.1))
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        funcopt.adamw(0.1, mask="kernle"),
+        funcopt.guard(funcopt.chain(funcopt.clip(1.0), funcopt.lion(0.1, mask="kernle"))),
+        funcopt.prodigy(mask="kernle"),
+        funcopt.dog(mask="kernle"),
+        funcopt.stable_adamw(0.1, mask="kernle"),
+        funcopt.schedule_free_sgd(mask="kernle"),
+    ],
+    ids=str,
+)
+def test_a_mask_that_means_nothing_is_told_before_training(tx):
+    with pytest.raises(ValueError, match="pattern 'kernle' matches no parameter"):
+        tx.init({"kernel": jnp.ones(2)})

@@ -69,6 +69,7 @@ class Start:
     @staticmethod
     def of(record: H, params: Params) -> tuple[H, "Start"]:
         arrays, structure = parameters(params)
+        marked(getattr(record, "mask", None), params)  # one that fits nothing is told here
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
         feedback = begin(_scheduled(record))
         start = Start(arrays, structure, real, feedback, getattr(record, "axis_name", None))

@@ -21,7 +21,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, ScalarOrSchedule, Updates
 
-from ..partition import marked
 from ..rule import Exact
 from ..storage import Storage, check_slots
 from ..transformation import chain, rates, transformation
@@ -75,7 +74,6 @@ class ScheduleFree:
     static: ClassVar = ("base", "state_dtype", "storage", "mask")
 
     def init(self, params: Params) -> ScheduleFreeState:
-        marked(self.mask, params)  # which raises where a pattern means no parameter
         h, start = Start.of(self, params)
         z = [x.astype(self.state_dtype or x.dtype) for x in jax.tree.leaves(start.copies())]
         half = any(jnp.finfo(jnp.result_type(x)).bits < 32 for x in jax.tree.leaves(params))
