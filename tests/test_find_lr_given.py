@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 import funcopt
 from funcopt.lab import find_lr
@@ -124,6 +126,13 @@ def test_no_more_batches_are_taken_than_are_used_and_the_last_is_left_out():
     same = found(batches=(X[:7], Y[:7]))
     for shorter in (Loader(8, last=5), [(np.asarray(x), np.asarray(y)) for x, y in Loader(8, 5)]):
         np.testing.assert_allclose(found(batches=shorter).losses, same.losses, rtol=1e-6)
+
+
+def test_batches_whose_rows_are_spread_over_an_explicit_mesh():
+    with jax.set_mesh(jax.make_mesh((1,), ("data",), axis_types=(AxisType.Explicit,))):
+        batches = [jax.device_put(pair, P("data")) for pair in PAIRS]
+        assert "32@data" in str(jax.typeof(batches[0][0]))
+        np.testing.assert_allclose(found(batches=batches).losses, plain().losses, rtol=1e-6)
 
 
 def test_errors_of_a_loss_are_those_of_one_batch():

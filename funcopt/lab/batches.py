@@ -51,7 +51,13 @@ def batch_at(batches: Any, key: jax.Array) -> Callable[[Any], Any]:
         return lambda step: batches(key, step)
     count = jax.tree.leaves(batches)[0].shape[0]
     order = jax.random.permutation(key, count)
-    return lambda step: jax.tree.map(lambda leaf: leaf[order[step % count]], batches)
+
+    def at(step: Any) -> Any:
+        place = order[step % count]
+        # Where the rows of a batch are spread over an explicit mesh, `leaf[place]` is refused.
+        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, place, 0, False), batches)
+
+    return at
 
 
 def finite(tree: Any) -> jax.Array:
@@ -70,10 +76,10 @@ def _alike(batches: list) -> bool:
 
 
 def _fits_as_tree(batches: list, fits: Callable[[Any], bool]) -> bool:
-    try:
-        return fits(jax.tree.map(lambda leaf: leaf[0], as_arrays(batches)))
-    except (TypeError, IndexError):  # a leaf that has no first axis
+    arrays = as_arrays(batches)
+    if not all(leaf.ndim for leaf in jax.tree.leaves(arrays)):
         return False
+    return fits(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), arrays))
 
 
 def _stack(batches: list) -> Any:

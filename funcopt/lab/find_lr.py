@@ -84,7 +84,9 @@ def find_lr(
 
     def fits(batch):
         try:
-            jax.eval_shape(lambda key: loss(model_at(key, fixed), batch, key), jax.random.key(0))
+            jax.eval_shape(
+                lambda key, batch: loss(model_at(key, fixed), batch, key), jax.random.key(0), batch
+            )
         except Exception:  # whatever a user's loss raises where a batch is not one of its own
             return False
         return True

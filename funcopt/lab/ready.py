@@ -155,7 +155,8 @@ def _sampler(sample: Any, fits: Callable[[Any], bool]) -> Callable[[Any, Any], A
 
     def draw(key: jax.Array, step: jax.Array) -> Any:
         bits = jax.random.bits(jax.random.fold_in(key, step), (), jnp.uint32)
-        return jax.tree.map(lambda leaf: leaf[bits % jnp.uint32(count)], data)
+        place = bits % jnp.uint32(count)
+        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, place, 0, False), data)
 
     return draw
 
