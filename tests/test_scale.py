@@ -132,3 +132,17 @@ def test_one_spike_is_forgotten(name):
     large, huge = jax.jit(jax.vmap(after))(jnp.array([1e18, 1e25]))
     assert np.isfinite(huge).all()
     np.testing.assert_allclose(huge, large, rtol=0.1, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [*FORGETTING, "spikes", "dog", "dowg", "dadapt_adagrad", "momo"])
+def test_a_finite_spike_leaves_nothing_infinite(name):
+    tx, params = {**OPTIMIZERS, **CLIPS}[name](1.0), jnp.ones(3)
+
+    def step(carry, g):
+        updates, state = tx.update(jnp.full(3, g), carry[1], carry[0], value=2.0)
+        return (funcopt.apply_updates(carry[0], updates), state), None
+
+    grads = jnp.ones(16).at[11].set(1e25)
+    end, _ = jax.jit(lambda g: jax.lax.scan(step, (params, tx.init(params)), g))(grads)
+    for path, x in jax.tree_util.tree_leaves_with_path(end):
+        assert np.isfinite(x).all(), path

@@ -74,6 +74,15 @@ def within(x: Inexact[Array, "*p"], bound: Any) -> Inexact[Array, "*p"]:
     return jax.lax.complex(jnp.clip(x.real, -bound, bound), jnp.clip(x.imag, -bound, bound))
 
 
+def squarable(x: Inexact[Array, "*p"]) -> Inexact[Array, "*p"]:
+    """x, cut off at what has a square: what keeps a mean beside a mean square keeps one of a spike.
+
+    What is not finite stays so, for all to see.
+    """
+    largest = float(jnp.finfo(x.dtype).max)
+    return jnp.where(jnp.isfinite(x), within(x, (largest / 2) ** 0.5), x)
+
+
 def rms_ema(rms: Float[Array, "*n"], x: Float[Array, "*n"], decay: Any) -> Float[Array, "*n"]:
     """The root of the moving average of squares, √(decay rms² + (1 − decay) x²)."""
     return weighted_rms(rms, decay, x, 1 - decay)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq
+from ..math.norm import squarable
 from ..math.varying import AxisNames
 from ..partition import Mask
 from ..rule import Accumulator, Divisor, Exact
@@ -113,6 +114,7 @@ class _DAdaptAdagrad:
         x, x0 = now.params, now.column(state.init_params)
         real, axis = now.real, self.axis_name
         g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
+        g = [squarable(x) for x in g]
 
         lr = state.d * h.learning_rate
         state = now.renew(

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.moments import abs_sq, ema, over, unbiased
-from ..math.norm import norm, within
+from ..math.norm import norm, squarable
 from ..math.varying import AxisNames, norm_across, parts
 from ..partition import Mask
 from ..rule import Divisor
@@ -57,15 +57,6 @@ def kept_moments(start: Start, storage: Storage) -> Moments:
 def square(g: Array) -> Array:
     """|g|², at most what its type holds: an infinity would stay in a moving average for ever."""
     return jnp.minimum(abs_sq(g), float(jnp.finfo(g.dtype).max))
-
-
-def _squarable(g: Array) -> Array:
-    """g, cut off at what has a square: both moments then keep the same of a spike.
-
-    What is not finite goes into both, for all to see.
-    """
-    largest = float(jnp.finfo(g.dtype).max)
-    return jnp.where(jnp.isfinite(g), within(g, (largest / 2) ** 0.5), g)
 
 
 @dataclass(frozen=True)
@@ -120,7 +111,7 @@ class _StableAdamW:
         state = now.state
         g, t, real = now.grads, now.clock.t, now.real
         mu, nu = now.column(state.mu), now.column(state.nu)
-        kept = [_squarable(x) for x in g]
+        kept = [squarable(x) for x in g]
         state = now.renew(
             lr=h.learning_rate,
             mu=[ema(m, x, h.b1) for m, x in zip(mu, kept, strict=True)],
