@@ -1,7 +1,7 @@
 """How XLA compiles the tests' programs: quickly, because they run for microseconds.
 
 To be imported before JAX, which reads the flags once. Only rounding differs, and where a test is
-about rounding or about the program itself, it takes that back with `CONTRACTED` or `FUSED`.
+about rounding or about the program itself, it takes that back with an option below.
 `XLA_FLAGS= python -m pytest` compiles everything as users do.
 """
 
@@ -57,3 +57,5 @@ def taken_back(**options: Any) -> dict[str, Any]:
 CONTRACTED = taken_back(xla_backend_optimization_level=1)
 # The fusions are those of users' programs.
 FUSED = taken_back(xla_cpu_use_fusion_emitters=True)
+# Everything is: rounding at every step is what the test is about.
+OPTIMIZED = taken_back(xla_backend_optimization_level=3, xla_cpu_use_fusion_emitters=True)

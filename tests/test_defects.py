@@ -6,6 +6,8 @@ import numpy as np
 import optax
 import pytest
 
+from tests import catalog
+from tests.catalog import each_kind
 from tests.defects import (
     FUNCOPT,
     LIBRARY_CHECKS,
@@ -25,9 +27,9 @@ pytestmark = pytest.mark.default_promotion
 ROWS = dict(funcopt_rows())
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_no_defects(name):
-    found = list(measure(FUNCOPT, [(name, ROWS[name])]))
+@each_kind(catalog.ROWS, where=lambda row: row.name in ROWS)
+def test_no_defects(row):
+    found = list(measure(FUNCOPT, [(row.name, ROWS[row.name])]))
     assert len(found) >= len(ROW_CHECKS) - 2  # no `b1`, no slots: two checks may not apply
     assert [one for one in found if not one.ok] == []
 
@@ -38,9 +40,9 @@ def test_no_defects_of_chain_and_clipping():
     assert [one for one in found if not one.ok] == []
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_inject_hyperparams_in_float32_is_the_optimizer_itself(name):
-    factory = ROWS[name]
+@each_kind(catalog.ROWS, where=lambda row: row.name in ROWS)
+def test_inject_hyperparams_in_float32_is_the_optimizer_itself(row):
+    factory = row.factory
     params = {"w": jnp.ones(3, "bfloat16")}
     grads = {"w": jnp.array([0.1, -2.0, 0.0], "bfloat16")}
     plain = factory(RATE)

@@ -19,6 +19,7 @@ import pytest
 
 import funcopt
 from tests import catalog, reference
+from tests.compiling import OPTIMIZED
 from tests.golden import HERE, Inputs, load
 from tests.reference.schedule_free import rectification
 
@@ -305,10 +306,10 @@ def run(tx: Any, dtype: Any, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray
         params, state = funcopt.step(tx, grads, state, params, value=loss)
         return (params, state), (params, funcopt.eval_params(tx, state, params))
 
-    @jax.jit
     def loop(params, noise):
         return jax.lax.scan(body, (params, tx.init(params)), noise)
 
+    loop = jax.jit(loop, compiler_options=OPTIMIZED if dtype == np.float32 else {})
     noise = jax.tree.map(lambda *xs: jnp.stack(xs), *(tree(x, dtype) for x in NOISE[:steps]))
     (_, state), (path, evaluated) = loop(tree(P0, dtype), noise)
     return flat(path, 1), flat(evaluated, 1), state
