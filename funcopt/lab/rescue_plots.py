@@ -251,7 +251,8 @@ def lagging(ax: Axes, found: Rescue) -> None:
     other.spines["right"].set_visible(True)
     alarm = watched.first.get("STALE SECOND MOMENT")
     spike = run.step[0]
-    text = f"seed {watched.seed}, untreated; dotted: from below here the monitor says stale"
+    text = f"seed {watched.seed}, untreated; the monitor says stale below the dotted line, once "
+    text += "gradients grow as well"
     if alarm is not None and math.isfinite(spike):
         for step, word, side in ((alarm, "alarm", "left"), (spike, "spike", "right")):
             ax.axvline(step, color="black", linewidth=1)

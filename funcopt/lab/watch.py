@@ -3,9 +3,10 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .comparison import digits
@@ -70,9 +71,26 @@ def say(console: Console, line: str, *, whole: bool = False) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=soft)
 
 
+@dataclass(frozen=True)
+class Short:
+    """What leaves room for the ^C that a terminal echoes, which would begin another line."""
+
+    part: Any
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator:
+        yield from console.render(self.part, options.update_width(options.max_width - len("^C")))
+
+
+class Bar(Progress):
+    """A bar that is gone after an interrupt as well."""
+
+    def get_renderables(self) -> Iterator[Short]:
+        yield from map(Short, super().get_renderables())
+
+
 def live(console: Console, *more: Any) -> Progress:
     """A bar that goes away when it is done."""
-    return Progress(
+    return Bar(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         *more,
