@@ -52,9 +52,14 @@ def readable_functions(names: Mapping[str, Any]) -> None:
     signature, where it has none of its own.
     """
     for thing in names.values():
-        function = vars(thing).get("__init__") if inspect.isclass(thing) else thing
+        function = maker(thing) if inspect.isclass(thing) else thing
         if inspect.isfunction(function) and "__signature__" not in vars(function):
             vars(function)["__signature__"] = readable(function)
+
+
+def maker(cls: type) -> Any:
+    """The function whose signature is that of `cls`, where it has one of its own."""
+    return cls.__new__ if hasattr(cls, "_fields") else vars(cls).get("__init__")
 
 
 def named(annotation: Any, aliases: Mapping[str, Any]) -> Any:

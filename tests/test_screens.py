@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rich.cells import cell_len
 from rich.console import Console
 
 import funcopt
@@ -65,7 +66,7 @@ def words(text: str) -> set[str]:
 def test_a_narrow_screen_hides_nothing(records, kind, width):
     table = records[kind].table()
     narrow = printed(table, width)
-    assert max(map(len, narrow.splitlines())) <= width
+    assert max(map(cell_len, narrow.splitlines())) <= width
     assert "…" not in narrow
     broken = "".join(narrow.split())  # where a word is wider than the screen, it is folded
     missing = {word for word in words(printed(table, 300)) if word not in broken}
@@ -107,7 +108,7 @@ def test_two_pictures_share_no_id():
 def test_the_list_has_every_public_name(width):
     text = printed(catalogue().table(), width)
     assert set(funcopt.__all__) <= words(text)
-    assert max(map(len, text.splitlines())) <= width
+    assert max(map(cell_len, text.splitlines())) <= width
     assert "…" not in text
 
 
