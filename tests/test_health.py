@@ -161,6 +161,8 @@ def test_single_steps_that_dwarf_the_usual_one():
     norms[60] = 20.0
     steady, risen = np.ones(100, np.float32), np.where(np.arange(100) > 60, 2, 1).astype("f4")
     assert given(norms, steady).verdict == "healthy"
+    small = np.where(np.arange(100) > 1, 1e-3 * risen, 1).astype("f4")
+    assert given(norms, small).verdict == "healthy"
     verdict = only(given(norms, risen), "EXPLODING")
     assert (verdict.severity, verdict.since) == ("alarm", 60)
     assert "the loss went from 1 to 1.8" in verdict.evidence

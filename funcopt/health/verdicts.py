@@ -29,7 +29,7 @@ class Thresholds:
         growth: of the gradient norm, beside its median over the run.
         surge: of the gradient norm of a single step, as far as a clip let it through, over the
             usual one, where the loss has risen after it.
-        surge_alone: the same, where the loss has not risen or is not known.
+        surge_alone: the same, where the loss has not risen or is not known, and there is no clip.
         rise: share by which a loss has risen then, from before such a step to 20 steps later.
         share: of layers that must be affected, where one or two may be by design.
         dead: share of gradient elements that are exactly zero in a dead layer.
@@ -337,11 +337,18 @@ def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterat
     yield from _surged(seen, limits)
 
 
+NOTEWORTHY = 0.4
+"""A loss that is a smaller share of the first one may rise by much and is still small."""
+
+
 def _surged(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     """Single steps that dwarf the others, which no mean over measurements shows."""
     told = seen.surges
-    rose = told.high - told.low > limits.rise * max(abs(told.low), 1e-30)
-    if not told.ratio >= (limits.surge if rose else limits.surge_alone):
+    first = seen.run.scalars["value"][:1]
+    scale = max(abs(told.low), *(NOTEWORTHY * abs(first[np.isfinite(first)])), 1e-30)
+    rose = told.high - told.low > limits.rise * scale
+    clips = np.isfinite(seen.last.scalars["clip_ratio"]).any()
+    if not told.ratio >= (limits.surge if rose else limits.surge_alone) or (clips and not rose):
         return
     many = f"{told.seen} steps" if told.seen > 1 else "a step"
     text = (
