@@ -479,7 +479,7 @@ def test_the_picture(eventful, exploded, tmp_path):
     assert heat.collections[0].get_array().shape == (6, len(eventful.readings.run.step))
     assert len(ratio.lines) == 1 + sum(eventful.readings.ndims >= 2)
     told = set(norm.get_legend_handles_labels()[1])
-    assert told == {"spike", "clipped"}
+    assert told == {"whole run", "last steps", "spike", "clipped"}
     for i, each in enumerate((eventful, exploded)):
         path: Path = tmp_path / f"{i}.png"
         each.plot().savefig(path)
