@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -72,6 +73,11 @@ def path_name(path: tuple) -> str:
 
 def path_names(tree: Any) -> list[str]:
     return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def path_codes(tree: Any) -> list[np.uint32]:
+    """A number for the path of each leaf, which is all that an array can hold of it."""
+    return [np.uint32(zlib.crc32(name.encode())) for name in path_names(tree)]
 
 
 def marked(mask: Any, tree: Params) -> list[bool]:

@@ -152,3 +152,15 @@ def test_a_mean_square_is_no_maximum():
     tx = funcopt.adamax(0.1)
     with pytest.raises(ValueError, match=r"keep \(AdamaxSlots, NoSlots\): got \(Moments"):
         tx.update(AB, funcopt.adam(0.1).init(AB), AB)
+
+
+def test_the_average_of_a_leaf_is_not_that_of_another():
+    tx = funcopt.clip_by_ema(factor=1.0, warmup=0)
+    small, large = {"a": jnp.full(1, 1.0)}, {"b": jnp.full(1, 100.0)}
+    state = tx.init(small | large)
+    for _ in range(3):
+        _, state = tx.update(small | large, state)
+    renamed = {"x": small["a"], "y": large["b"]}
+    updates, state = tx.update(renamed, state)
+    np.testing.assert_allclose(updates["y"], tx.update(renamed, tx.init(renamed))[0]["y"])
+    assert float(state.gamma[0]) < float(state.gamma[1])

@@ -18,12 +18,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 from optax import Params, Updates
 
 from ..math.moments import ema
 from ..math.norm import norm, shortening
 from ..math.varying import AxisNames, norm_across
+from ..partition import path_codes
 from ..transformation import transformation
 from ..value import AxisName, DecayRate, NonNegative, Offset, Threshold
 from .clip_state import clip_metrics, nothing_clipped
@@ -31,13 +32,16 @@ from .turn import Start, Turn
 
 
 class AdaGCState(NamedTuple):
-    """The report of `ClipState`, and γ of every leaf in the order of the leaves, 0 if not begun."""
+    """The report of `ClipState`, and for every leaf, in their order, γ (0 if not begun) and a
+    number for its path.
+    """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     grad_norm: Float[Array, ""]
     clip_ratio: Float[Array, ""]
     clipped: Float[Array, ""]
     gamma: Float[Array, " leaves"]
+    paths: UInt32[Array, " leaves"]
     feedback: tuple = ()
 
     def metrics(self) -> dict[str, Array]:
@@ -60,6 +64,7 @@ class _AdaGC:
             start.count,
             **nothing_clipped(start),
             gamma=start.line(),
+            paths=jnp.array(path_codes(params), jnp.uint32),
             feedback=start.feedback,
         )
 
@@ -87,7 +92,9 @@ class _AdaGC:
             )
         if not now.leaves:
             return updates, now.renew()
-        gamma = state.gamma.astype(now.real)
+        paths = jnp.array(path_codes(updates), jnp.uint32)
+        # A leaf that goes by another name begins anew.
+        gamma = jnp.where(state.paths == paths, state.gamma, 0).astype(now.real)
         norms = [norm_across(norm(g).astype(now.real), self.axis_name) for g in now.grads]
         norms = jnp.stack(norms)
         total = norm(norms)
@@ -106,6 +113,7 @@ class _AdaGC:
             clip_ratio=jnp.min(ratio),
             clipped=jnp.mean((ratio < 1).astype(now.real)),
             gamma=jnp.where(known, moved, gamma),
+            paths=paths,
         )
 
 

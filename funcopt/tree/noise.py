@@ -7,7 +7,6 @@ Neelakantan et al., 2015, eq. 1 (https://arxiv.org/abs/1511.06807), whose t begi
 whatever other leaves there are, and after a restart from a checkpoint.
 """
 
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -20,7 +19,7 @@ from optax import Params, Updates
 
 from ..math.norm import root
 from ..math.varying import AxisNames, axes_of
-from ..partition import path_names
+from ..partition import path_codes
 from ..transformation import transformation
 from ..value import AxisName, NonNegative, Seed
 from .turn import Start, Turn
@@ -86,7 +85,7 @@ class _Noise:
         seed = jnp.asarray(self.key).astype(jnp.int32)
         t = now.clock.t
         std = root(jnp.asarray(h.eta, now.real)) * t.astype(now.real) ** (-h.gamma / 2)
-        paths = [jnp.uint32(zlib.crc32(name.encode())) for name in path_names(updates)]
+        paths = path_codes(updates)
         steps = [
             _noisy(g, std, path, t, seed, self.axis_name)
             for g, path in zip(now.grads, paths, strict=True)
