@@ -202,6 +202,39 @@ def test_a_state_that_was_cast():
         other.update(PARAMS, state._replace(inner=other.init(PARAMS).inner), PARAMS)
 
 
+def test_counts_stay_at_their_largest_number():
+    """After 2³¹ − 1 steps, measurements and events a run goes on, and nothing begins anew."""
+    tx = funcopt.monitor(funcopt.guard(funcopt.sgd(0.1)), every=1)
+    state = after(tx, tx.init(PARAMS), 1)
+    most = jnp.int32(2**31 - 1)
+    memory = state.kept.memory()
+    memory = memory._replace(
+        means=most, broken=jnp.full_like(memory.broken, most),
+        events=memory.events._replace(seen=most), surges=memory.surges._replace(seen=most),
+    )  # fmt: skip
+    state = state._replace(count=most, kept=memory.kept())
+    nan = jax.tree.map(lambda x: x * jnp.nan, PARAMS)
+    for grads in (PARAMS, nan):
+        _, state = tx.update(grads, state, PARAMS)
+    memory = state.memory
+    counts = [state.count, memory.means, *memory.broken, memory.events.seen, memory.surges.seen]
+    assert {int(x) for x in counts} == {int(most)}
+
+
+def test_a_metric_is_handed_on_and_not_judged():
+    """A metric that is not known yet is no news, while a loss that is not finite is an event."""
+    rate = 0.1 * funcopt.on_plateau(factor=0.5, patience=1)
+    tx = funcopt.monitor(funcopt.sgd(rate), every=1)
+    state = tx.init(PARAMS)
+    for metric in (1.0, jnp.nan, 1.0, 1.0, 1.0):
+        _, state = tx.update(PARAMS, state, PARAMS, value=1.0, metric=metric)
+    seen = read(state, PARAMS)
+    assert not seen.events
+    assert seen.now("lr") < 0.1
+    _, state = tx.update(PARAMS, state, PARAMS, value=jnp.nan, metric=1.0)
+    assert [event.kind for event in read(state, PARAMS).events] == ["loss"]
+
+
 # -- second moments ---------------------------------------------------------------------------
 
 MOMENTS = {"nu", "e_g", "sum_of_squares"}
