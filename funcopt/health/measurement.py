@@ -63,8 +63,7 @@ def measured(
     for (_, _, precision, axes), members in alike.items():
         here = [row for i, _ in members for row in range(starts[i], starts[i + 1])]
         table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x for _, x in members))
-        last = jnp.concatenate([latest[starts[i] : starts[i + 1]] for i, _ in members])
-        whole = jnp.concatenate([norms[starts[i] : starts[i + 1]] for i, _ in members])
+        last, whole = _rows(latest, here), _rows(norms, here)
         size = sizes[here] * parts(table.grad, axes or None)
         tables.append(measure(table, whole, last, unscale, jnp.asarray(size), precision, axes))
         order += here
@@ -72,6 +71,12 @@ def measured(
     if order != sorted(order):
         found = [x[np.argsort(order)] for x in found]
     return found[0], found[1]
+
+
+def _rows(table: Array, here: list[int]) -> Array:
+    first, many = here[0], len(here)
+    together = here == list(range(first, first + many))
+    return table[first : first + many] if together else table[np.array(here)]
 
 
 def norms_across(
@@ -106,6 +111,8 @@ def norms_of_rows(
         last: the norms of the rows before, from which the scale of stacked ones is taken.
         axis_name: mapped axes over which gradients may be split.
     """
+    if not any(axis is not None for axis in rows.axes):
+        return norms.astype(last.dtype)
     found = [jnp.zeros(0, last.dtype)]
     for i, axis in enumerate(rows.axes):
         here = slice(rows.starts[i], rows.starts[i + 1])

@@ -247,7 +247,7 @@ class _Monitor:
             return inner, updates, {"gate": measured}
 
         def wait(x: Any) -> Any:
-            return jnp.where(measured, x, jnp.zeros_like(x)) if jnp.ndim(x) else x
+            return _waiting(measured, x) if jnp.ndim(x) else x
 
         if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
             return jax.tree.map(wait, inner), updates, {}
@@ -307,6 +307,12 @@ def _whole(state: MonitorState, real: Any) -> MonitorState:
         )
     kept = Kept(kept.integers, in_full(kept.floats), kept.halves.astype(log_dtype(real)))
     return state._replace(kept=kept, baseline=in_full(state.baseline))
+
+
+# Arrays of the same shape share a trace, as in `lift`.
+@jax.jit
+def _waiting(there: Array, x: Array) -> Array:
+    return jnp.where(there, x, jnp.zeros_like(x))
 
 
 def _said(state: OptState) -> Numbers:

@@ -191,6 +191,8 @@ class Sample(NamedTuple):
     moment: Moment | None
 
 
+# Leaves of the same shape share a trace, as in `lift`.
+@partial(jax.jit, static_argnames=("axis", "limit", "length", "dtype"))
 def sample(
     grad: Array,
     update: Array,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..math.noise_scale import Noise, add_noise_terms, noise_scale
@@ -114,11 +115,11 @@ def with_measurement(
 
 def _shrinks(rows: Rows, moments: list[Moment | None]) -> Array:
     """Whether what the rows are divided by can shrink."""
-    each = [
-        jnp.full(layers, 0 if moment is None else moment.numbers[-1], jnp.int32)
-        for layers, moment in zip(rows.layers, moments, strict=True)
-    ]
-    return jnp.concatenate([jnp.zeros(0, jnp.int32), *each])
+    known = {id(x.numbers): x.numbers[-1] for x in moments if x is not None}
+    place = {key: i for i, key in enumerate(known, start=1)}
+    each = [0 if x is None else place[id(x.numbers)] for x in moments]
+    flags = jnp.stack([jnp.zeros([], float), *known.values()]).astype(jnp.int32)
+    return flags[np.repeat(np.array(each, int), np.array(rows.layers, int))]
 
 
 def with_step(
