@@ -14,6 +14,7 @@ own. `ALL` is all of them.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -165,6 +166,11 @@ class Row:
     def theirs(self) -> Mapping[str, Any]:
         """The arguments of optax's function."""
         return self.kwargs if self.optax_kwargs is None else self.optax_kwargs
+
+
+def spelled(x: Any) -> str:
+    """`x` as the name of a case: without addresses, which differ between the workers of a run."""
+    return re.sub(r" at 0x\w+", "", repr(x))
 
 
 def each(rows: tuple[Row, ...], where: Callable[[Row], Any] = lambda row: True) -> Any:

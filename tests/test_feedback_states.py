@@ -8,6 +8,7 @@ import pytest
 import funcopt
 from funcopt.value import MOST_STEPS
 from tests import catalog
+from tests.catalog import spelled
 from tests.test_feedback import LISTENERS
 
 PARAMS = {"w": jnp.ones(2)}
@@ -103,7 +104,7 @@ def test_a_join_that_listens_is_a_value():
 EVERY = [*LISTENERS, *(schedule for schedule, _ in JOINED.values())]
 
 
-@pytest.mark.parametrize("schedule", EVERY, ids=repr)
+@pytest.mark.parametrize("schedule", EVERY, ids=spelled)
 def test_states_hold_finite_numbers(schedule):
     """From the beginning on, whatever is heard."""
     state = schedule.init()

@@ -14,6 +14,7 @@ from test_schedules_more import gallery
 
 import funcopt
 from funcopt.value import MOST_STEPS, NumberOfSteps, settled
+from tests.catalog import spelled
 
 EPS = float(np.finfo(np.float32).eps)
 NEVER = 10**10
@@ -99,7 +100,7 @@ PARTS = [
         (funcopt.join_schedules(PARTS[::2], [NEVER]), 1.0),
         (funcopt.join_schedules([PARTS[0], *PARTS], [NEVER, 2 * NEVER, 10**400]), 1.0),
     ],
-    ids=repr,
+    ids=spelled,
 )
 def test_what_lies_beyond_every_count_never_comes(schedule, value):
     for step in (1, 10**6, MOST_STEPS):
@@ -193,7 +194,7 @@ def linear(step, init, end, steps, begin=0.0):
         ),
         (funcopt.linear_schedule(1.0, 0.0, 20).shifted(5.5), lambda t: linear(t - 5.5, 1, 0, 20)),
     ],
-    ids=repr,
+    ids=spelled,
 )  # fmt: skip
 def test_moments_between_two_steps_mean_what_the_formula_says(schedule, definition):
     steps = np.arange(90)
