@@ -159,13 +159,14 @@ def read(state: MonitorState, params: Params) -> Readings:
         events_seen=int(seen.events.seen),
         resolution=resolution[order],
         shrinks=seen.shrinks[order],
-        surges=_surged(seen.surges, steps),
+        surges=_surged(seen.surges, steps, _scalars(seen.last[last % LAST_STEPS])["value"]),
     )
 
 
-def _surged(told: Any, steps: int) -> Surged:
-    losses = told.low, told.high, told.before, told.level
-    low, high, before, level = (float(_plain(x)) for x in losses)
+def _surged(told: Any, steps: int, losses: np.ndarray) -> Surged:
+    low, high, before = (float(_plain(x)) for x in (told.low, told.high, told.before))
+    recent = losses[-LEAST_AFTER:]
+    level = float(np.mean(recent)) if len(recent) and np.isfinite(recent).all() else np.nan
     rose, opened = int(told.rose), int(told.opened)
     # The last ones are not AFTERWARDS steps old yet.
     young = opened >= 0 and LEAST_AFTER <= steps - 1 - opened < AFTERWARDS

@@ -121,14 +121,10 @@ class Kept(NamedTuple):
     def surges(self) -> Surges:
         return Surges.of(self.floats[: Surges.NUMBERS], self.integers[: Surges.STEPS])
 
-    def with_step(
-        self, step: Int[Array, ""], row: Float[Array, " scalars"], surges: Surges
-    ) -> "Kept":
+    def with_step(self, step: Int[Array, ""], row: Float[Array, " scalars"]) -> "Kept":
         """With a step in the flight recorder, which does not need the rest of the memory."""
         floats = jax.lax.dynamic_update_slice(self.floats, row, _place(step))
-        floats = floats.at[: Surges.NUMBERS].set(jnp.stack(surges.numbers))
-        integers = self.integers.at[: Surges.STEPS].set(jnp.stack(surges.steps))
-        return self._replace(floats=floats, integers=integers)
+        return self._replace(floats=floats)
 
 
 class MonitorState(NamedTuple):

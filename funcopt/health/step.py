@@ -22,7 +22,7 @@ from .placement import local_axes, varying
 from .recorder import SCALARS, add_mean, add_record, plus, scalars
 from .state import Kept
 from .statistics import Moment, absent, tidy
-from .surges import add_surge
+from .surges import add_surge, is_news, surge_ratio
 
 MEAN_DECAY = 0.8
 OWN_CLIP = "own_clip_ratio"
@@ -145,25 +145,26 @@ def with_step(
         kept = memory._replace(noise=jax.tree.map(choose, noise, memory.noise)).kept()
 
     refused = _refused(said)
-    strange = came.counts & (~step.calm | refused)
-    kept = jax.lax.cond(
-        strange,
-        lambda kept: varying(_logged(plan, came, kept, count, step), axes),
-        lambda kept: varying(kept, axes),
-        kept,
-    )
     passed = came.norm
     for clip in ("clip_ratio", OWN_CLIP):
         passed = passed * said[clip].astype(passed.dtype) if clip in said else passed
-    taken = came.finite & ~refused
-    surges = add_surge(kept.surges, count, passed, baseline, came.loss, taken)
-    surges = jax.tree.map(choose, surges, kept.surges)
+    ratio = surge_ratio(passed, baseline, came.finite & ~refused)
+    ill = ~step.calm | refused
+    news = came.counts & (ill | is_news(ratio, kept.surges.opened, count))
+    kept = jax.lax.cond(
+        news,
+        lambda kept: varying(_logged(plan, came, kept, count, step, ill, ratio), axes),
+        lambda kept: varying(kept, axes),
+        kept,
+    )
     row = choose(_row(came, step, said), kept.step(count))
-    return varying(kept.with_step(count, row, surges), axes)
+    return varying(kept.with_step(count, row), axes)
 
 
-def _logged(plan: Plan, came: Came, kept: Kept, count: Array, step: Step) -> Kept:
-    """What is kept, with what was wrong with this step."""
+def _logged(
+    plan: Plan, came: Came, kept: Kept, count: Array, step: Step, ill: Array, ratio: Array
+) -> Kept:
+    """What is kept, with what was strange about this step, or wrong if it is `ill`."""
     rows, memory = plan.rows(came.params), kept.memory()
     here = norms_of_rows(
         rows, came.grads, came.norms, memory.latest[:, 0] / came.unscale, plan.axis_name
@@ -171,7 +172,11 @@ def _logged(plan: Plan, came: Came, kept: Kept, count: Array, step: Step) -> Kep
     broken, event = diagnosed(rows, here, memory.mean, step.ill)
     event = jax.tree.map(partial(jnp.where, step.calm), refusal(came.norm), event)
     events = add_event(memory.events, count, event)
-    return memory._replace(broken=plus(memory.broken, broken), events=events).kept()
+    return memory._replace(
+        broken=plus(memory.broken, broken),
+        events=jax.tree.map(partial(jnp.where, ill), events, memory.events),
+        surges=add_surge(memory.surges, count, ratio, memory.last),
+    ).kept()
 
 
 @partial(jax.jit, static_argnames="plan")
