@@ -411,7 +411,7 @@ def rescue(task: str) -> str:
     rows = [rescue_row(run, report["optimizer"]) for run in report["treatments"]]
     scored = any(run["accuracy"] is not None for run in report["treatments"])
     head = ["", "rate", "success", report["step_name"], "final loss, median", "worst", "accuracy",
-            "steps clipped", "refused"]  # fmt: skip
+            "steps clipped", "skipped"]  # fmt: skip
     kept = [i for i, name in enumerate(head) if scored or name != "accuracy"]
     lines = [table([head[i] for i in kept], [[row[i] for i in kept] for row in rows])]
     if report["depths"]:
