@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.counts import counted
 from .layers import Rows
-from .recorder import log2, plus
+from .recorder import log2
 from .statistics import absent, tidy
 
 FIRST_EVENTS, LAST_EVENTS = 16, 16
@@ -61,7 +62,7 @@ def add_event(events: Events, step: Array, event: Event) -> Events:
     at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
     what = jnp.stack([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
     return Events(
-        plus(events.seen, jnp.ones([], bool)),
+        counted(events.seen, jnp.ones([], bool)),
         jax.lax.dynamic_update_index_in_dim(events.what, what, at, 0),
         jax.lax.dynamic_update_index_in_dim(events.value, tidy(event.value), at, 0),
     )

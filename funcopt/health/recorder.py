@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..math.counts import counted
 from ..math.dtypes import cast
 from .statistics import NORMS, absent, largest, tidy
 
@@ -23,13 +24,6 @@ def exponents(dtype: Any) -> float:
 def log_dtype(dtype: Any) -> Any:
     """In which logarithms over time are kept, of numbers of this type."""
     return jnp.float16 if jnp.finfo(dtype).bits <= 32 else jnp.float32
-
-
-def plus(count: Int[Array, "*n"], more: Array) -> Int[Array, "*n"]:
-    """A count with `more`, of which the largest there is stays."""
-    most = jnp.iinfo(count.dtype).max
-    more = more.astype(count.dtype)
-    return jnp.where(count > most - more, most, count + more)
 
 
 class Run(NamedTuple):
@@ -126,4 +120,4 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
         return jax.lax.dynamic_update_index_in_dim(column, new, rows, 0)
 
     columns = (written(a, b) for a, b in zip(kept, (step, row, norms), strict=True))
-    return Run(plus(rows, taken), stride, *columns)
+    return Run(counted(rows, taken), stride, *columns)

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..math.counts import counted
 from ..math.noise_scale import Noise, add_noise_terms, noise_scale
 from ..wrappers.baseline import Baseline, Judgement, judge
 from .events import Ailment, add_event, diagnosed, refusal
 from .layers import Rows
 from .measurement import measured, norms_of_rows
 from .placement import local_axes, varying
-from .recorder import SCALARS, add_mean, add_record, plus, scalars
+from .recorder import SCALARS, add_mean, add_record, scalars
 from .state import Kept
 from .statistics import Moment, absent, tidy
 from .surges import add_surge, is_news, surge_ratio
@@ -106,7 +107,7 @@ def with_measurement(
         every=jnp.int32(plan.window),
         latest=latest,
         mean=jnp.where(good, mean, memory.mean),
-        means=plus(memory.means, good),
+        means=counted(memory.means, good),
         above=above.astype(memory.above.dtype),
         shrinks=_shrinks(rows, done.moments),
         run=add_record(memory.run, number, count, latest, _row(came, step, done.said)),
@@ -173,7 +174,7 @@ def _logged(
     event = jax.tree.map(partial(jnp.where, step.calm), refusal(came.norm), event)
     events = add_event(memory.events, count, event)
     return memory._replace(
-        broken=plus(memory.broken, broken),
+        broken=counted(memory.broken, broken),
         events=jax.tree.map(partial(jnp.where, ill), events, memory.events),
         surges=add_surge(memory.surges, count, ratio, memory.last),
     ).kept()

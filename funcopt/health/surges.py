@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.counts import counted
 from ..wrappers.baseline import Baseline
-from .recorder import LAST_STEPS, SCALARS, plus
+from .recorder import LAST_STEPS, SCALARS
 from .statistics import absent, largest
 
 SURGE = 10.0
@@ -111,7 +112,7 @@ def add_surge(
         before=jnp.where(opens, level, old.before),
         low=jnp.where(rose, old.before, old.low),
         high=jnp.where(rose, level, old.high),
-        seen=plus(old.seen, surge),
+        seen=counted(old.seen, surge),
         worst=jnp.where(larger, step, old.worst),
         opened=jnp.where(opens, step, old.opened),
         rose=jnp.where(rose, old.opened, old.rose),

@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, in_full, parameters
+from ..math.counts import counted
 from ..math.dtypes import common_dtype
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
 from ..math.varying import mean_across
@@ -30,7 +31,6 @@ from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, Flag, NumberOfSteps, number_at
 from .agreement import everywhere, square_sum_across, varying_state
-from .counting import counted
 from .loss_scale import refuse_loss_scale
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .counting import counted
+from ..math.counts import counted
 
 PRIOR_WEIGHT = 20
 LEAST_SIGMA = 0.05

@@ -18,13 +18,13 @@ from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, in_full, parameters
+from ..math.counts import counted
 from ..math.dtypes import common_dtype
 from ..transformation import apply_updates, gated, reports, transformation, where_open
 from ..tree.norm import square_sums, total
 from ..value import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
 from .agreement import everywhere, varying_state, whole_norm
 from .baseline import Baseline, judge, no_baseline
-from .counting import counted
 from .loss_scale import refuse_loss_scale
 from .rates import rates_are_finite
 

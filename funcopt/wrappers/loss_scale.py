@@ -18,12 +18,12 @@ from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, in_full, parameters
+from ..math.counts import counted
 from ..math.dtypes import common_dtype
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, OptionalSteps, Positive, Steps
 from .agreement import everywhere, varying_state
-from .counting import counted
 
 
 class LossScaleState(NamedTuple):

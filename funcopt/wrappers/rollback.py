@@ -29,13 +29,13 @@ from jaxtyping import Array, Bool, Int
 from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, parameters
+from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
 from ..math.varying import varying_like
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, Flag, Steps
 from .agreement import everywhere, varying_state
-from .counting import counted
 from .guard import GuardState
 from .loss_scale import refuse_loss_scale
 from .rates import rates_are_finite

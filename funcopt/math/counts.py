@@ -1,0 +1,11 @@
+"""Counts that stay at the largest number of their type instead of beginning again below zero."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Shaped
+
+
+def counted(count: Int[Array, "*n"], more: Shaped[Array, "..."]) -> Int[Array, "*n"]:
+    """`count` with `more`: a number of events, or whether there was one."""
+    most = jnp.iinfo(count.dtype).max
+    more = more.astype(count.dtype)
+    return jnp.where(count > most - more, most, count + more)
