@@ -109,7 +109,7 @@ def gradients_beside(
                 raise ValueError(
                     f"The state's {name} of {path_names(updates)[i]!r} has shape "
                     f"{jnp.shape(slot)}, expected {expected}: the state was made for a parameter "
-                    f"of another shape. Make one for these with `tx.init(params)`."
+                    "of another shape. Make one for these with `tx.init(params)`."
                 )
     return leaves, structure
 

@@ -41,4 +41,5 @@ def test_the_winner_wins_again():
         again = found[row["label"]]
         # Other machines round differently, and 300 steps at high rates make much of it.
         assert again.loss.median == pytest.approx(row["loss"]["median"], rel=0.15), HOW
-        assert again.best_rate == pytest.approx(row["best_rate"], rel=1.0), HOW
+        place, expected = (abs(rates - x).argmin() for x in (again.best_rate, row["best_rate"]))
+        assert abs(place - expected) <= 1, HOW

@@ -1,11 +1,13 @@
 """In float64 everything is: no number of a state is kept in less, and none on its way is cast."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import funcopt
 from funcopt.partition import path_name
@@ -42,6 +44,22 @@ def test_float64_is_kept(row):
         narrow = {path_name(path): x.dtype.name for path, x in kept if x.dtype in NARROW}
         assert narrow.keys() <= {DRAWN}
         assert set(narrowed(update(PARAMS, state, PARAMS).jaxpr)) <= set(narrow.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each(ALL)
+def test_numbers_that_are_arguments_widen_nothing(row, dtype):
+    """Traced, the numbers of a transformation are float64 here, whatever the parameters are."""
+    with jax.enable_x64(True):
+        tx, params = row.make(), jax.tree.map(lambda x: x.astype(dtype), PARAMS)
+        state = jax.eval_shape(tx.init, params)
+
+        def update(tx, grads, state, params):
+            return tx.update(grads, state, params, value=jnp.asarray(1.0, dtype))
+
+        given = jax.eval_shape(update, tx, params, state, params)
+        assert given == jax.eval_shape(partial(update, tx), params, state, params)
+        assert given[1] == state
 
 
 def test_a_weakly_typed_parameter_is_as_wide_as_any():

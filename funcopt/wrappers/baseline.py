@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..math.counts import counted
+from ..math.dtypes import cast
 
 PRIOR_WEIGHT = 20
 LEAST_SIGMA = 0.05
@@ -60,7 +61,7 @@ def judge(
     sigma = jnp.maximum(jnp.sqrt(old.variance), LEAST_SIGMA)
     residual = jnp.where(old.seen > 0, y - old.mean, 0)
     z = jnp.where(news, residual / sigma, 0)
-    above = z > threshold
+    above = z > cast(threshold, real)
     rebased = above & (old.streak >= patience)
     outlier = above & ~rebased
 
@@ -68,8 +69,9 @@ def judge(
     number = old.seen.astype(real)
     young = jnp.where(above, 0, 1 / (number + 1))
     young_of_square = jnp.where(above, 0, 1 / (number + PRIOR_WEIGHT))
-    weight = jnp.maximum(1 - decay, young)
-    weight_of_square = jnp.maximum(1 - decay, young_of_square)
+    last = cast(1 - decay, real)
+    weight = jnp.maximum(last, young)
+    weight_of_square = jnp.maximum(last, young_of_square)
     first = rebased | (old.seen == 0)
     new = Baseline(
         mean=jnp.where(first, y, old.mean + weight * near),

@@ -19,7 +19,7 @@ from optax import OptState, Params, Updates
 
 from ..leaves import gradients_beside, in_full, parameters
 from ..math.counts import counted
-from ..math.dtypes import common_dtype
+from ..math.dtypes import cast, common_dtype
 from ..transformation import gated, transformation
 from ..tree.norm import square_sum
 from ..value import AxisName, Base, OptionalSteps, Positive, Steps
@@ -106,8 +106,12 @@ class _LossScale:
         left = jnp.minimum(state.tolerated, self.hysteresis)
         tolerated = jnp.where(finite, left, jnp.maximum(left - 1, 0))
         lower = ~finite & (tolerated == 0)
-        raised = jnp.minimum(state.scale * self.growth_factor, self.max_scale)
-        lowered = jnp.maximum(state.scale * self.backoff_factor, self.min_scale)
+        growth_factor, backoff_factor, max_scale, min_scale = (
+            cast(x, state.scale.dtype)
+            for x in (self.growth_factor, self.backoff_factor, self.max_scale, self.min_scale)
+        )
+        raised = jnp.minimum(state.scale * growth_factor, max_scale)
+        lowered = jnp.maximum(state.scale * backoff_factor, min_scale)
         # A scale that was given outside of the limits stays there until it has to change.
         scale = jnp.where(grow, raised, jnp.where(lower, lowered, state.scale))
         return (
