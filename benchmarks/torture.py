@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 import funcopt
-from funcopt.wrappers.baseline import judge, no_baseline
+from funcopt.safety.baseline import judge, no_baseline
 from tests import torture
 from tests.torture import Fault
 

@@ -1,68 +1,109 @@
 """Gradient transformations for JAX that are values, keep their precision and say what they do."""
 
+from . import arguments as arguments
 from . import schedules as schedules
 from . import storage as storage
-from . import value as value
-from .health.initial import diagnose_init as diagnose_init
-from .health.monitor import monitor as monitor
-from .health.report import Health as Health
-from .health.report import health as health
-from .health.verdicts import Thresholds as Thresholds
-from .lift import where as where
-from .optimizer import Descend as Descend
-from .optimizer import descend as descend
-from .optimizer import lift as lift
-from .optimizer import optimizer as optimizer
-from .rate import with_rate as with_rate
-from .rule import Accumulator as Accumulator
-from .rule import Clock as Clock
-from .rule import Divisor as Divisor
-from .rule import Exact as Exact
-from .rule import Rule as Rule
-from .rule import Signed as Signed
-from .rule import rule as rule
-from .rules.adadelta import Adadelta as Adadelta
-from .rules.adadelta import adadelta as adadelta
-from .rules.adadelta import scale_by_adadelta as scale_by_adadelta
-from .rules.adagrad import Adagrad as Adagrad
-from .rules.adagrad import adagrad as adagrad
-from .rules.adagrad import scale_by_rss as scale_by_rss
-from .rules.adam import Adam as Adam
-from .rules.adam import adam as adam
-from .rules.adam import adamw as adamw
-from .rules.adam import scale_by_adam as scale_by_adam
-from .rules.adamax import Adamax as Adamax
-from .rules.adamax import adamax as adamax
-from .rules.adamax import scale_by_adamax as scale_by_adamax
-from .rules.amsgrad import Amsgrad as Amsgrad
-from .rules.amsgrad import amsgrad as amsgrad
-from .rules.amsgrad import scale_by_amsgrad as scale_by_amsgrad
-from .rules.centralize import Centralize as Centralize
-from .rules.centralize import centralize as centralize
-from .rules.cocob import Cocob as Cocob
-from .rules.cocob import cocob as cocob
-from .rules.decay import Decay as Decay
-from .rules.decay import add_decayed_weights as add_decayed_weights
-from .rules.lion import Lion as Lion
-from .rules.lion import lion as lion
-from .rules.lion import scale_by_lion as scale_by_lion
-from .rules.nadam import Nadam as Nadam
-from .rules.nadam import nadam as nadam
-from .rules.nadam import nadamw as nadamw
-from .rules.rmsprop import CenteredRms as CenteredRms
-from .rules.rmsprop import Rms as Rms
-from .rules.rmsprop import rmsprop as rmsprop
-from .rules.rmsprop import scale_by_rms as scale_by_rms
-from .rules.rmsprop import scale_by_stddev as scale_by_stddev
-from .rules.scale import Clip as Clip
-from .rules.scale import Scale as Scale
-from .rules.scale import scale as scale
-from .rules.scale import scale_by_learning_rate as scale_by_learning_rate
-from .rules.sgd import Momentum as Momentum
-from .rules.sgd import sgd as sgd
-from .rules.sgd import trace as trace
-from .rules.spam import Spam as Spam
-from .rules.spam import spam as spam
+from .averaging.eval_params import eval_params as eval_params
+from .averaging.schedule_free import schedule_free as schedule_free
+from .averaging.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
+from .averaging.schedule_free_radam import schedule_free_radam as schedule_free_radam
+from .averaging.schedule_free_sgd import schedule_free_sgd as schedule_free_sgd
+from .clips.adaptive_grad_clip import adaptive_grad_clip as adaptive_grad_clip
+from .clips.clip import clip as clip
+from .clips.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
+from .clips.clip_by_block_rms import clip_update_rms as clip_update_rms
+from .clips.clip_by_ema import clip_by_ema as clip_by_ema
+from .clips.clip_by_global_norm import clip_by_global_norm as clip_by_global_norm
+from .clips.clip_by_norm import clip_by_norm as clip_by_norm
+from .clips.clip_by_percentile import clip_by_percentile as clip_by_percentile
+from .clips.clip_by_zscore import clip_by_zscore as clip_by_zscore
+from .clips.clip_spikes import clip_spikes as clip_spikes
+from .core.lift import where as where
+from .core.optimizer import Descend as Descend
+from .core.optimizer import descend as descend
+from .core.optimizer import lift as lift
+from .core.optimizer import optimizer as optimizer
+from .core.partition import partition as partition
+from .core.rule import Accumulator as Accumulator
+from .core.rule import Clock as Clock
+from .core.rule import Divisor as Divisor
+from .core.rule import Exact as Exact
+from .core.rule import Rule as Rule
+from .core.rule import Signed as Signed
+from .core.rule import rule as rule
+from .core.signatures import readable_functions
+from .core.transformation import GradientTransformation as GradientTransformation
+from .core.transformation import apply_updates as apply_updates
+from .core.transformation import chain as chain
+from .core.transformation import current_lr as current_lr
+from .core.transformation import identity as identity
+from .core.transformation import metrics as metrics
+from .core.transformation import step as step
+from .core.transformation import transformation as transformation
+from .core.with_rate import with_rate as with_rate
+from .math.global_norm import global_norm as global_norm
+from .monitoring.angular_velocity import angular_velocity as angular_velocity
+from .monitoring.initial import diagnose_init as diagnose_init
+from .monitoring.monitor import monitor as monitor
+from .monitoring.report import Health as Health
+from .monitoring.report import health as health
+from .monitoring.verdicts import Thresholds as Thresholds
+from .optimizers.adadelta import Adadelta as Adadelta
+from .optimizers.adadelta import adadelta as adadelta
+from .optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
+from .optimizers.adagrad import Adagrad as Adagrad
+from .optimizers.adagrad import adagrad as adagrad
+from .optimizers.adagrad import scale_by_rss as scale_by_rss
+from .optimizers.adam import Adam as Adam
+from .optimizers.adam import adam as adam
+from .optimizers.adam import adamw as adamw
+from .optimizers.adam import scale_by_adam as scale_by_adam
+from .optimizers.adamax import Adamax as Adamax
+from .optimizers.adamax import adamax as adamax
+from .optimizers.adamax import scale_by_adamax as scale_by_adamax
+from .optimizers.amsgrad import Amsgrad as Amsgrad
+from .optimizers.amsgrad import amsgrad as amsgrad
+from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .optimizers.lion import Lion as Lion
+from .optimizers.lion import lion as lion
+from .optimizers.lion import scale_by_lion as scale_by_lion
+from .optimizers.nadam import Nadam as Nadam
+from .optimizers.nadam import nadam as nadam
+from .optimizers.nadam import nadamw as nadamw
+from .optimizers.rmsprop import CenteredRms as CenteredRms
+from .optimizers.rmsprop import Rms as Rms
+from .optimizers.rmsprop import rmsprop as rmsprop
+from .optimizers.rmsprop import scale_by_rms as scale_by_rms
+from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
+from .optimizers.sgd import Momentum as Momentum
+from .optimizers.sgd import sgd as sgd
+from .optimizers.sgd import trace as trace
+from .optimizers.spam import Spam as Spam
+from .optimizers.spam import spam as spam
+from .optimizers.stable_adamw import stable_adamw as stable_adamw
+from .optimizers.stable_spam import stable_spam as stable_spam
+from .rate_free.cocob import Cocob as Cocob
+from .rate_free.cocob import cocob as cocob
+from .rate_free.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
+from .rate_free.dadapt_adamw import dadapt_adamw as dadapt_adamw
+from .rate_free.dadapt_sgd import dadapt_sgd as dadapt_sgd
+from .rate_free.dog import dog as dog
+from .rate_free.dowg import dowg as dowg
+from .rate_free.hypergradient import hypergradient as hypergradient
+from .rate_free.mechanize import mechanize as mechanize
+from .rate_free.momo import momo as momo
+from .rate_free.momo_adam import momo_adam as momo_adam
+from .rate_free.polyak_sgd import polyak_sgd as polyak_sgd
+from .rate_free.prodigy import prodigy as prodigy
+from .safety.accumulate import accumulate as accumulate
+from .safety.flush import flush as flush
+from .safety.guard import guard as guard
+from .safety.guard import skip_nonfinite as skip_nonfinite
+from .safety.loss_scale import current_loss_scale as current_loss_scale
+from .safety.loss_scale import loss_scale as loss_scale
+from .safety.loss_scale import scale_loss as scale_loss
+from .safety.microbatched import microbatched as microbatched
+from .safety.rollback import rollback as rollback
 from .schedules import Schedule as Schedule
 from .schedules import chebyshev_schedule as chebyshev_schedule
 from .schedules import clipped as clipped
@@ -110,57 +151,18 @@ from .schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_sched
 from .schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
 from .schedules import warmup_stable_decay as warmup_stable_decay
 from .sharding.state_shardings import state_shardings as state_shardings
-from .signatures import readable_functions
-from .transformation import GradientTransformation as GradientTransformation
-from .transformation import apply_updates as apply_updates
-from .transformation import chain as chain
-from .transformation import current_lr as current_lr
-from .transformation import identity as identity
-from .transformation import metrics as metrics
-from .transformation import step as step
-from .transformation import transformation as transformation
-from .tree.adagc import clip_by_ema as clip_by_ema
-from .tree.agc import adaptive_grad_clip as adaptive_grad_clip
-from .tree.angular_velocity import angular_velocity as angular_velocity
-from .tree.autoclip import clip_by_percentile as clip_by_percentile
-from .tree.clip import clip as clip
-from .tree.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
-from .tree.clip_by_block_rms import clip_update_rms as clip_update_rms
-from .tree.clip_by_norm import clip_by_norm as clip_by_norm
-from .tree.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
-from .tree.dadapt_adamw import dadapt_adamw as dadapt_adamw
-from .tree.dadapt_sgd import dadapt_sgd as dadapt_sgd
-from .tree.dog import dog as dog
-from .tree.dowg import dowg as dowg
-from .tree.global_clip import clip_by_global_norm as clip_by_global_norm
-from .tree.momo import momo as momo
-from .tree.momo_adam import momo_adam as momo_adam
-from .tree.noise import add_noise as add_noise
-from .tree.norm import global_norm as global_norm
-from .tree.normalize import normalize_by_update_norm as normalize_by_update_norm
-from .tree.polyak import polyak_sgd as polyak_sgd
-from .tree.prodigy import prodigy as prodigy
-from .tree.spike_clip import clip_spikes as clip_spikes
-from .tree.stable_adamw import stable_adamw as stable_adamw
-from .tree.stable_spam import stable_spam as stable_spam
-from .tree.zclip import clip_by_zscore as clip_by_zscore
-from .wrappers.accumulate import accumulate as accumulate
-from .wrappers.evaluation import eval_params as eval_params
-from .wrappers.flush import flush as flush
-from .wrappers.guard import guard as guard
-from .wrappers.guard import skip_nonfinite as skip_nonfinite
-from .wrappers.hypergradient import hypergradient as hypergradient
-from .wrappers.loss_scale import current_loss_scale as current_loss_scale
-from .wrappers.loss_scale import loss_scale as loss_scale
-from .wrappers.loss_scale import scale_loss as scale_loss
-from .wrappers.mechanic import mechanize as mechanize
-from .wrappers.microbatched import microbatched as microbatched
-from .wrappers.partition import partition as partition
-from .wrappers.rollback import rollback as rollback
-from .wrappers.schedule_free import schedule_free as schedule_free
-from .wrappers.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
-from .wrappers.schedule_free_radam import schedule_free_radam as schedule_free_radam
-from .wrappers.schedule_free_sgd import schedule_free_sgd as schedule_free_sgd
+from .transforms.add_decayed_weights import Decay as Decay
+from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_weights
+from .transforms.add_noise import add_noise as add_noise
+from .transforms.centralize import Centralize as Centralize
+from .transforms.centralize import centralize as centralize
+from .transforms.normalize_by_update_norm import (
+    normalize_by_update_norm as normalize_by_update_norm,
+)
+from .transforms.scale import Clip as Clip
+from .transforms.scale import Scale as Scale
+from .transforms.scale import scale as scale
+from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 
 __version__ = "0.1.0"
 
@@ -204,6 +206,7 @@ __all__ = [
     "amsgrad",
     "angular_velocity",
     "apply_updates",
+    "arguments",
     "centralize",
     "chain",
     "chebyshev_schedule",
@@ -317,7 +320,6 @@ __all__ = [
     "total",
     "trace",
     "transformation",
-    "value",
     "warmup",
     "warmup_constant_schedule",
     "warmup_cosine_decay_schedule",

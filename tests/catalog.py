@@ -26,8 +26,8 @@ import pytest
 from optax import contrib
 
 import funcopt
-from funcopt.call import Value
-from funcopt.lift import Lifted
+from funcopt.core.lift import Lifted
+from funcopt.core.value import Value
 from tests import reference
 from tests.reference import Step
 

@@ -31,7 +31,7 @@ collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
 
 # The shapes and types in the annotations of code for one array are checked here, and only here.
 install_import_hook(
-    ["funcopt.math", "funcopt.rules"],
+    ["funcopt.math", "funcopt.optimizers", "funcopt.transforms", "funcopt.rate_free.cocob"],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 

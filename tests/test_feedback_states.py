@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import funcopt
-from funcopt.value import MOST_STEPS
+from funcopt.core.arguments import MOST_STEPS
 from tests import catalog
 from tests.catalog import spelled
 from tests.test_feedback import LISTENERS

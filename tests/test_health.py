@@ -16,9 +16,9 @@ import pytest
 import rich.console
 
 import funcopt
-from funcopt.health.readings import in_depth
-from funcopt.health.verdicts import Thresholds, _falling, _grown_slowly, _times
 from funcopt.lab.tasks import get_task
+from funcopt.monitoring.readings import in_depth
+from funcopt.monitoring.verdicts import Thresholds, _falling, _grown_slowly, _times
 
 pytestmark = pytest.mark.default_promotion  # the networks of the tests promote
 
@@ -488,7 +488,7 @@ def test_the_picture(eventful, exploded, tmp_path):
 
 def test_the_guide_has_every_verdict_and_threshold():
     root = Path(__file__).parents[1]
-    source = (root / "funcopt" / "health" / "verdicts.py").read_text()
+    source = (root / "funcopt" / "monitoring" / "verdicts.py").read_text()
     guide = (root / "docs" / "health.md").read_text()
     given = set(re.findall(r'Verdict\(\s*"([A-Z -]+)"', source))
     assert len(given) >= 14

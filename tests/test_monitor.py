@@ -16,15 +16,15 @@ import orbax.checkpoint
 import pytest
 
 import funcopt
-from funcopt.health.events import FIRST_EVENTS, KINDS, LAST_EVENTS
-from funcopt.health.layers import rows_of
-from funcopt.health.measurement import _lengths
-from funcopt.health.readings import find, read
-from funcopt.health.recorder import LAST_STEPS, SCALARS, add_record, no_run
-from funcopt.health.state import MonitorState
-from funcopt.health.statistics import COLUMNS, EDGES, absent, largest, stride, thinned
-from funcopt.tree.norm import known, norm_of, square_sums
-from funcopt.wrappers.baseline import Baseline
+from funcopt.math.global_norm import known, norm_of, square_sums
+from funcopt.monitoring.events import FIRST_EVENTS, KINDS, LAST_EVENTS
+from funcopt.monitoring.layers import rows_of
+from funcopt.monitoring.measurement import _lengths
+from funcopt.monitoring.readings import find, read
+from funcopt.monitoring.recorder import LAST_STEPS, SCALARS, add_record, no_run
+from funcopt.monitoring.state import MonitorState
+from funcopt.monitoring.statistics import COLUMNS, EDGES, absent, largest, stride, thinned
+from funcopt.safety.baseline import Baseline
 from tests.catalog import ALL, Row, each
 
 RATE, B2, EPS = 0.01, 0.9, 1e-3

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 import funcopt
-from funcopt.health.readings import read
+from funcopt.monitoring.readings import read
 from tests.catalog import ALL, Row, each
 from tests.compilations import of_eager_steps
 
 ON_EIGHT_DEVICES = """
 import jax, jax.numpy as jnp, numpy as np, funcopt
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from funcopt.health.readings import read
+from funcopt.monitoring.readings import read
 
 random = np.random.default_rng(0)
 params = {"w": random.standard_normal((8, 6)), "stack": random.standard_normal((4, 8, 2)),

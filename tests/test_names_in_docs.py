@@ -20,8 +20,8 @@ import optax
 import pytest
 
 import funcopt
+import funcopt.arguments
 import funcopt.lab
-import funcopt.value
 from tests.test_docs import PAGES, ROOT, blocks, check_funcopt, options
 
 each_page = pytest.mark.parametrize(
@@ -35,7 +35,7 @@ PLACES = (
     funcopt,
     funcopt.lab,
     funcopt.schedules,
-    funcopt.value,
+    funcopt.arguments,
     optax,
     optax.contrib,
     jax,

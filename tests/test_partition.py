@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcopt
-from funcopt.partition import marked, path_names
+from funcopt.core.paths import marked, path_names
 
 
 class Pair(NamedTuple):

@@ -17,7 +17,7 @@ RULE_FILE = """
     from jaxtyping import Array, Float
 
     from funcopt import Accumulator, Clock, Rule, rule, transformation, optimizer
-    from funcopt.value import Choice, DecayRate, Rate
+    from funcopt.arguments import Choice, DecayRate, Rate
 
     class Sizes(NamedTuple):
         nu: Accumulator

@@ -13,7 +13,7 @@ import pytest
 from test_schedules_more import gallery
 
 import funcopt
-from funcopt.value import MOST_STEPS, NumberOfSteps, settled
+from funcopt.core.arguments import MOST_STEPS, NumberOfSteps, settled
 from tests.catalog import spelled
 
 EPS = float(np.finfo(np.float32).eps)

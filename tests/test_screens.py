@@ -16,10 +16,11 @@ from rich.console import Console
 
 import funcopt
 import funcopt_cli
-from funcopt import lab, svg
+from funcopt import lab
 from funcopt.lab import catalogue, compare, find_lr, get_task, schedule_curves, show, sweep
 from funcopt.lab.progress import Stage
 from funcopt.lab.watch import telling, waiting
+from funcopt.monitoring import svg
 
 ROOT = Path(__file__).parent.parent
 TASK = get_task("linear_regression")

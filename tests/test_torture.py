@@ -20,7 +20,7 @@ import optax
 import pytest
 
 import funcopt
-from funcopt.wrappers.baseline import judge, no_baseline
+from funcopt.safety.baseline import judge, no_baseline
 from tests import torture
 from tests.torture import STEPS, Fault
 

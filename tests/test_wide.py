@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import funcopt
-from funcopt.partition import path_name
+from funcopt.core.paths import path_name
 from tests.catalog import ALL, each
 
 PARAMS = {"w": np.ones((3, 4)), "b": np.ones(4)}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import funcopt
-from funcopt.wrappers.schedule_free_radam import rectified
+from funcopt.averaging.schedule_free_radam import rectified
 
 SCALES = np.array([1e-60, 1.0, 1e60])
 STEPS = 8

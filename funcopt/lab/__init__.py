@@ -9,7 +9,7 @@ is a whole figure.
 0.2
 """
 
-from ..signatures import readable_functions
+from ..core.signatures import readable_functions
 from .catalogue import Catalogue as Catalogue
 from .catalogue import catalogue as catalogue
 from .compare import compare as compare

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..given import as_arrays, is_stream
-from ..partition import path_names
+from ..core.given import as_arrays, is_stream
+from ..core.paths import path_names
 
 EXPECTED = (
     "arrays whose first axis counts the batches, the same for all; an iterable of batches; or a "

@@ -29,7 +29,8 @@ GROUPS = {
     "rule": "an algorithm for one array",
     "own algorithm": "what a new rule, schedule or transformation is made with",
 }
-WRITING = {"rule", "schedule", "transformation", "where", "lift", "optimizer", "value"}
+WRITING = {"rule", "schedule", "transformation", "where", "lift", "optimizer", "arguments"}
+WRAPPERS = ("funcopt.averaging.", "funcopt.safety.", "funcopt.core.partition")
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def kind(name: str, thing: Any) -> str:
         return "clip"
     if first is None:
         return "building block"
-    if thing.__module__.startswith("funcopt.wrappers.") and first.name != "learning_rate":
+    if thing.__module__.startswith(WRAPPERS) and first.name != "learning_rate":
         return "wrapper"
     if any(str(parameter.annotation) == "Base" for parameter in shown.parameters.values()):
         return "wrapper"

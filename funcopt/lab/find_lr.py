@@ -10,8 +10,8 @@ import numpy as np
 
 import funcopt
 
-from ..given import is_inexact, keyed, trained
-from ..rate import nested
+from ..core.given import is_inexact, keyed, trained
+from ..core.with_rate import nested
 from .batches import batch_at, finite, is_function, stacked
 from .candidates import factory, parse, tried
 from .grid import parse_seeds

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..given import is_inexact, keyed, trained, wants_key
-from ..value import is_tracer
+from ..core.arguments import is_tracer
+from ..core.given import is_inexact, keyed, trained, wants_key
 from .batches import is_function, stacked
 from .task import Task
 from .tasks import get_task

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from string import Template
 
-from ..svg import inline
+from ..monitoring.svg import inline
 from .comparison import Comparison
 from .tables import footnotes, header, row
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import funcopt
 
-from ..transformation import reports
+from ..core.transformation import reports
 from .compare import environment
 from .comparison import plural
 from .grid import parse_rates, parse_seeds

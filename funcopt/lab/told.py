@@ -4,7 +4,7 @@ import html
 import io
 from typing import Any, TypeVar
 
-from .. import svg
+from ..monitoring import svg
 
 C = TypeVar("C", bound=type)
 WIDTH = 110  # columns of a table in a notebook

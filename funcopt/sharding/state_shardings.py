@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import PyTree
 from optax import Params
 
-from ..partition import path_name, path_names, some
+from ..core.paths import path_name, path_names, some
 
 
 def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardings: PyTree) -> Any:

@@ -1,0 +1,33 @@
+"""What annotates the arguments of a factory and the fields of a rule: each is a check, too."""
+
+from .core.arguments import Axes as Axes
+from .core.arguments import AxisName as AxisName
+from .core.arguments import Base as Base
+from .core.arguments import Choice as Choice
+from .core.arguments import ClosedDecayRate as ClosedDecayRate
+from .core.arguments import Constant as Constant
+from .core.arguments import ConstantDecay as ConstantDecay
+from .core.arguments import ConstantThreshold as ConstantThreshold
+from .core.arguments import DecayRate as DecayRate
+from .core.arguments import Delay as Delay
+from .core.arguments import DType as DType
+from .core.arguments import Flag as Flag
+from .core.arguments import Moment as Moment
+from .core.arguments import NonNegative as NonNegative
+from .core.arguments import NonNegativeConstant as NonNegativeConstant
+from .core.arguments import NumberOfSteps as NumberOfSteps
+from .core.arguments import Offset as Offset
+from .core.arguments import OpenDecayRate as OpenDecayRate
+from .core.arguments import OptionalConstant as OptionalConstant
+from .core.arguments import OptionalDecayRate as OptionalDecayRate
+from .core.arguments import OptionalNonNegative as OptionalNonNegative
+from .core.arguments import OptionalSpan as OptionalSpan
+from .core.arguments import OptionalSteps as OptionalSteps
+from .core.arguments import Positive as Positive
+from .core.arguments import Rate as Rate
+from .core.arguments import Real as Real
+from .core.arguments import Seed as Seed
+from .core.arguments import Span as Span
+from .core.arguments import Steps as Steps
+from .core.arguments import Threshold as Threshold
+from .core.arguments import Within as Within

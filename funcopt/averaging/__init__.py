@@ -1,0 +1,1 @@
+"""What evaluates with averages of the parameters."""

@@ -1,0 +1,122 @@
+"""Schedule-free RAdam.
+
+    ν ← β₂ ν + (1 − β₂) |g|²     of gradients at y, within `schedule_free`
+    ρ_∞ = 2 / (1 − β₂) − 1
+    ρ_t = ρ_∞ − 2 t β₂ᵗ / (1 − β₂ᵗ)
+    η_t = learning_rate √( (ρ_t − 4)(ρ_t − 2) ρ_∞ / ((ρ_∞ − 4)(ρ_∞ − 2) ρ_t) ), 0 while ρ_t ≤ 4
+    z ← z − η_t ( g / (√(ν / (1 − β₂ᵗ)) + eps) + λ y )
+
+Defazio et al., 2024 (https://arxiv.org/abs/2405.15682); Liu et al., 2020
+(https://arxiv.org/abs/1908.03265), algorithm 2.
+"""
+
+import math
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.arguments import (
+    Constant,
+    DType,
+    NonNegative,
+    OpenDecayRate,
+    OptionalSteps,
+    Positive,
+    Rate,
+    Within,
+)
+from ..core.arithmetic import product
+from ..core.lift import where
+from ..core.optimizer import optimizer
+from ..core.paths import Mask
+from ..core.schedule import schedule
+from ..core.transformation import chain, transformation
+from ..optimizers.rmsprop import Rms
+from ..storage import Storage, check_slots, part
+from ..transforms.add_decayed_weights import Decay
+from .schedule_free import ScheduleFree, ScheduleFreeSlots
+from .schedule_free_sgd import warmed_up
+
+
+@schedule
+def rectified(b2: Constant):
+    """RAdam's factor of the rate; 0 until the variance of the mean square is tractable.
+
+    ρ_t = ρ_∞ − 2 t β₂ᵗ / (1 − β₂ᵗ) is a small difference of large numbers while t (1 − β₂) is
+    small, where float32 is left with few digits: there its power series is summed instead.
+    """
+
+    def factor(step: Array) -> Array:
+        t = jnp.asarray(step, float) + 1
+        a = -jnp.log(b2) if isinstance(b2, jax.Array) else -math.log(b2)
+        x = a * t
+        rho_inf = 2 / (1 - b2) - 1
+        series = t
+        # Where the first term that is left out, and what the difference loses, are of one size.
+        limit = 0.5 if t.dtype == jnp.float32 else 0.05
+        for coefficient, n in ((1 / 12, 2), (-1 / 720, 4), (1 / 30240, 6)):
+            series = series - 2 / a * coefficient * (x**n - a**n)
+        rho = jnp.where(x < limit, series, rho_inf - 2 * t / jnp.expm1(x))
+        tractable = rho > 4
+        safe = jnp.where(tractable, rho, 5.0)
+        squared = (safe - 4) * (safe - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * safe)
+        return jnp.where(tractable, jnp.sqrt(squared), 0.0)
+
+    return factor
+
+
+@transformation
+def schedule_free_radam(
+    learning_rate: Rate = 0.0025,
+    warmup_steps: OptionalSteps = None,
+    b1: OpenDecayRate = 0.9,
+    b2: Annotated[Any, Within(0.6, 1, "()", schedule=False)] = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    weight_lr_power: NonNegative = 2.0,
+    state_dtype: DType = None,
+    *,
+    mask: Mask = None,
+    storage: Storage = None,
+):
+    """Schedule-free RAdam: schedule-free AdamW whose warm-up follows from `b2`.
+
+    The rate is multiplied by RAdam's rectification, which is 0 in the first steps (the authors'
+    `silent_sgd_phase`) and rises to 1 within about 2 / (1 − b2) steps.
+
+    Args:
+        learning_rate: at least 0, or a schedule without decay.
+        warmup_steps: a linear warm-up on top; None, as the authors have it, is none.
+        b1: in (0, 1): how much of the average is in the parameters.
+        b2: decay rate of the mean square, in (0.6, 1): below, there is nothing to rectify.
+        eps: above 0, added to the root.
+        weight_decay: times the parameters in training (y) and the rate.
+        weight_lr_power: at least 0; a step's weight is the largest rate so far to this power.
+        state_dtype: in which z is kept; None for float32, or float64 for such parameters. Steps
+            below half a unit in the last place of z are lost in half precision.
+        mask: which parameters decay, as in `add_decayed_weights`.
+        storage: how slots are kept between steps, see `funcopt.storage`; these are kept in full.
+
+    Evaluate at `funcopt.eval_params(tx, state, params)`.
+
+    >>> import funcopt
+    >>> tx = funcopt.schedule_free_radam(0.01)
+    >>> float(funcopt.current_lr(tx.init({"w": 0.0})))
+    0.0
+
+    Source: https://arxiv.org/abs/2405.15682, https://arxiv.org/abs/1908.03265 and
+    https://github.com/facebookresearch/schedule_free.
+    """
+    rate = product(warmed_up(learning_rate, warmup_steps), rectified(b2))
+    check_slots(storage, [ScheduleFreeSlots, Rms.slots])
+    base = optimizer(
+        Rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
+        where(mask, Decay(weight_decay)),
+        learning_rate=rate,
+        storage=part(storage, Rms.slots),
+    )
+    return ScheduleFree(
+        chain(base), None, b1, weight_lr_power, state_dtype, part(storage, ScheduleFreeSlots), mask
+    )

@@ -1,0 +1,100 @@
+"""Adaptive gradient clipping: no unit moves by more than a fraction of itself.
+
+    u_i = g_i min(1, clipping max(‖w_i‖, eps) / ‖g_i‖)      for each unit i
+
+Brock, De, Smith & Simonyan, 2021, section 4 (https://arxiv.org/abs/2102.06171). A unit is what
+feeds one output. JAX's layers keep outputs last, (in, out) and (height, width, in, out), so a unit
+is an index of the last axis, and its norm is taken along all others.
+"""
+
+from dataclasses import field
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.arguments import Axes as AxesArgument
+from ..core.arguments import AxisName, NonNegative, Threshold
+from ..core.record import record
+from ..core.transformation import transformation
+from ..math.norm import Axes
+from ..math.varying import AxisNames
+from .unit_clip import LayerAxis, Measured, UnitClip, all_but, unit_norm
+
+
+@record
+class _Agc:
+    clipping: Any
+    eps: Any
+    axis: Any = field(metadata={"static": True})
+    axis_name: AxisNames = field(metadata={"static": True})
+
+    needs_params = True
+    static: ClassVar = ("axis", "axis_name")
+
+    def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
+        ndim = len(shape)
+        if self.axis is not None:
+            axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+            return tuple(sorted(axis % ndim for axis in axes)) if ndim else None
+        one = all_but(ndim, layer)
+        within = range(ndim) if one is None else one
+        if sum(shape[axis] > 1 for axis in within) <= 1:  # a bias or a gain is one unit
+            return one
+        return all_but(ndim, layer, -1)
+
+    def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
+        assert param is not None
+        moved, there = (unit_norm(x, axes, self.axis_name) for x in (grad, param))
+        return Measured(moved, self.clipping * jnp.maximum(there, self.eps))
+
+
+@transformation
+def adaptive_grad_clip(
+    clipping: Threshold,
+    eps: NonNegative = 1e-3,
+    axis: AxesArgument = None,
+    *,
+    layer_axis: LayerAxis = None,
+    axis_name: AxisName = None,
+):
+    """Shorten each unit's update to at most `clipping` times the norm of its weights.
+
+    u_i = g_i min(1, clipping max(‖w_i‖, eps) / ‖g_i‖)
+
+    Args:
+        clipping: at least 0, or a schedule. 0.01 suits large batches, up to 0.16 small ones.
+        eps: the least norm that a unit counts as having, at least 0, so that one that starts at
+            zero can move.
+        axis: along which axes norms are taken; what is left are the units. None: all axes but the
+            last, which is right for (in, out), for convolutions (height, width, in, out) and for
+            any rank; a leaf with one axis longer than 1 is one unit. optax takes axis 0 only
+            where there are three, `axis=0` here.
+        layer_axis: where layers are stacked in one leaf, as in `clip_by_block_rms`; only where
+            `axis` is None.
+        axis_name: the axes of `jax.shard_map` over which every unit is spread, as in `global_norm`.
+            A leaf that is sharded along the axis of its units holds whole ones: those mesh axes
+            stay out. None: each device takes what it holds for the whole.
+
+    Raises:
+        ValueError: `update` was called without parameters.
+
+    Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
+    `clipped` (the fraction of units), see `funcopt.metrics`. The paper does not clip the last
+    linear layer; `optax.masked` leaves it out.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.adaptive_grad_clip(0.1)
+    >>> kernel = jnp.array([[3.0, 0.6], [4.0, 0.8]])
+    >>> tx.update(jnp.ones((2, 2)), tx.init(kernel), kernel)[0].round(3)
+    Array([[0.354, 0.071],
+           [0.354, 0.071]], dtype=float32)
+
+    Source: https://arxiv.org/abs/2102.06171, section 4.
+    """
+    if axis is not None and layer_axis is not None:
+        raise ValueError(
+            f"adaptive_grad_clip: axis={axis!r} tells the units already, layer_axis={layer_axis!r} "
+            "has nothing to add. Leave one of them out."
+        )
+    return UnitClip(_Agc(clipping, eps, axis, axis_name), layer_axis)

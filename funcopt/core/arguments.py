@@ -1,0 +1,386 @@
+"""What an argument may be: checks, and the aliases by which signatures ask for them."""
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import DTypeLike
+from optax import ScalarOrSchedule
+
+from ..math.dtypes import dtype_named
+from .hints import instead_of, instead_of_tree
+from .record import static_fields
+
+
+def is_tracer(x: object) -> bool:
+    return isinstance(x, jax.core.Tracer)
+
+
+def is_number(x: object) -> bool:
+    """Whether `x` is a real number, an array of them, or a tracer of one; never a bool."""
+    if isinstance(x, bool | np.bool_):
+        return False
+    if isinstance(x, int | float):
+        return True
+    if isinstance(x, np.number | np.ndarray | jax.Array):
+        dtype = x.dtype
+        return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+    return False
+
+
+def _is_half(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+
+
+@dataclass(frozen=True)
+class Within:
+    """Checks a number: between `low` and `high`, where `ends` tells which ends are included."""
+
+    low: float
+    high: float
+    ends: Literal["[]", "[)", "(]", "()"] = "[]"
+    schedule: bool = True
+    optional: bool = False
+    integer: bool = False
+
+    def __str__(self) -> str:
+        open_end, close_end = self.ends
+        if self.integer:
+            text = f"an integer from {self.low} to {self.high}"
+        elif math.isinf(self.high):
+            text = "a number" if close_end == "]" else "a finite number"
+            if not math.isinf(self.low):
+                text += f" {'>=' if open_end == '[' else '>'} {self.low:g}"
+        else:
+            text = f"a number in {open_end}{self.low:g}, {self.high:g}{close_end}"
+        text += " or a schedule (a function of the step)" if self.schedule else ""
+        return text + (" or None" if self.optional else "")
+
+    def __call__(self, where: str, x: Any) -> Any:
+        if x is None and self.optional:
+            return x
+        if self.schedule and callable(x):
+            return function_of_the_step(where, self, x)
+        if not is_number(x):
+            raise TypeError(f"{where} must be {self}, got {x!r}.{instead_of_tree(where, x)}")
+        if isinstance(x, jax.Array) and _is_half(x.dtype):
+            x = self._widened(where, x)
+        if is_tracer(x):
+            return x
+        low = np.greater_equal if self.ends[0] == "[" else np.greater
+        high = np.less_equal if self.ends[1] == "]" else np.less
+        try:
+            numbers = np.asarray(x, np.float64)
+        except OverflowError:
+            raise ValueError(
+                f"{where} must be {self}, got an integer of {len(str(x))} digits, which no float "
+                "holds."
+            ) from None
+        inside = low(numbers, self.low) & high(numbers, self.high)
+        if self.integer:
+            inside &= numbers == np.round(numbers)
+        if not np.all(inside):  # NaN compares false, so it is refused here too
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        if isinstance(x, np.ndarray | jax.Array) and not isinstance(x, np.number):
+            return x
+        number = numbers.item()
+        return int(number) if self.integer else number
+
+    def _widened(self, where: str, x: jax.Array) -> jax.Array:
+        """A number that came in half precision, in float32, and inside where its end is open.
+
+        `optax.inject_hyperparams` casts to the parameters' dtype: in bfloat16 a decay rate of
+        0.999 arrives as 1, which stands for everything that rounds to it.
+        """
+        dtype, x = x.dtype, x.astype(jnp.float32)
+        if math.isinf(self.high) or self.ends[1] == "]":
+            return x
+        middle = self.high * (1 - float(jnp.finfo(dtype).epsneg) / 4)
+        if is_tracer(x) or np.any(x == self.high):
+            warnings.warn(
+                f"{where} came in {dtype.name}, in which numbers just below {self.high} round to "
+                f"it; it counts as {middle:.5f} then. Give optax.inject_hyperparams "
+                "hyperparam_dtype=jnp.float32.",
+                stacklevel=2,
+            )
+        return jnp.where(x == self.high, jnp.float32(middle), x)
+
+
+def function_of_the_step(where: str, expected: object, x: Any) -> Any:
+    """`x`, if it can be called with the step alone."""
+    if not callable(x):
+        raise TypeError(f"{where} must be {expected}, got {x!r}.")
+    if isinstance(x, type):
+        raise TypeError(f"{where} must be {expected}, got a class, {x!r}: call it to make one.")
+    try:
+        expects = inspect.signature(x)
+    except (TypeError, ValueError):  # of a function that is not Python's
+        return x
+    try:
+        expects.bind(0)
+    except TypeError as error:
+        raise TypeError(
+            f"{where} must be {expected}, got {x!r}, which cannot be called with the step alone: "
+            f"{error}. A schedule is called with one argument; a factory of schedules is called to "
+            "make one."
+        ) from None
+    return x
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Checks that an argument is one of a few names."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, where: str, x: Any) -> Any:
+        if not isinstance(x, str) or x not in self.names:
+            raise ValueError(f"{where} must be one of {', '.join(self.names)}, got {x!r}.")
+        return x
+
+
+def _dtype_name(where: str, x: Any) -> str | None:
+    if x is None:
+        return None
+    dtype = dtype_named(x)
+    if dtype is None:
+        raise TypeError(f"{where} must be the name of a dtype or None, got {x!r}.")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{where} must be a floating dtype, got {dtype.name}.")
+    return dtype.name
+
+
+def _flag(where: str, x: Any) -> bool:
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"{where} must be True or False, got {x!r}.")
+    return bool(x)
+
+
+# Rules and schedules compute with these, as the numbers that they are by then: hence Any.
+Number = Any
+
+Rate = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
+"""A learning rate: finite and not negative, or a schedule of it."""
+DecayRate = Annotated[Number, Within(0, 1, "[)")]
+"""A decay rate of a running mean: in [0, 1)."""
+ClosedDecayRate = Annotated[Number, Within(0, 1)]
+OpenDecayRate = Annotated[Number, Within(0, 1, "()")]
+NonNegative = Annotated[Number, Within(0, math.inf, "[)")]
+Threshold = Annotated[Number, Within(0, math.inf)]
+"""A clipping threshold: infinity means never."""
+Real = Annotated[Number, Within(-math.inf, math.inf, "()")]
+OptionalDecayRate = Annotated[Number, Within(0, 1, "[)", optional=True)]
+Constant = Annotated[Number, Within(-math.inf, math.inf, "()", schedule=False)]
+"""A finite number that no schedule may replace."""
+OptionalNonNegative = Annotated[Number, Within(0, math.inf, "[)", optional=True)]
+NonNegativeConstant = Annotated[Number, Within(0, math.inf, "[)", schedule=False)]
+Positive = Annotated[Number, Within(0, math.inf, "()", schedule=False)]
+ConstantThreshold = Annotated[Number, Within(0, math.inf, "(]", schedule=False)]
+"""A threshold that no schedule may replace: infinity means never."""
+ConstantDecay = Annotated[Number, Within(0, 1, "[)", schedule=False)]
+OptionalConstant = Annotated[
+    Number, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
+]
+MOST_STEPS = 2**31 - 1  # where the count of updates, an int32, saturates
+
+
+class Moment(float):
+    """A number of steps between two whole ones. Like the whole ones it is structure, no leaf."""
+
+
+def settled(x: Any) -> int | Moment:
+    """A known number of steps: an integer also where rounding errors have made 100.00000000000001
+    of it, else a moment between two steps."""
+    if isinstance(x, int | np.integer):
+        return int(x)
+    eps = np.finfo(x.dtype if isinstance(x, np.floating) else float).eps
+    number, nearest = float(x), round(float(x))
+    close = abs(number - nearest) <= min(4 * float(eps) * abs(number), 0.01)
+    return nearest if close else Moment(number)
+
+
+@dataclass(frozen=True)
+class NumberOfSteps:
+    """Checks a number of steps, of any size from `low` on, also one that was computed as a float.
+
+    A count of events is whole, and what no count reaches is stored as the most that there are. A
+    length or a moment of a schedule (`between`) is kept as it is, fractions of a step included.
+    """
+
+    low: int
+    between: bool = False
+    optional: bool = False
+    schedule: bool = False
+
+    def __str__(self) -> str:
+        text = "a number of steps" if self.between else "an integer"
+        text += f" from {self.low} on"
+        text += " or a schedule (a function of the step)" if self.schedule else ""
+        return text + (" or None" if self.optional else "")
+
+    def __call__(self, where: str, x: Any) -> Any:
+        if x is None and self.optional:
+            return None
+        if self.schedule and callable(x):
+            return function_of_the_step(where, self, x)
+        if not is_number(x):
+            raise TypeError(f"{where} must be {self}, got {x!r}.")
+        if is_tracer(x):
+            return x
+        if isinstance(x, np.ndarray | jax.Array):
+            return self._array(where, x)
+        if isinstance(x, float | np.floating) and not math.isfinite(x):
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        steps = settled(x)
+        if steps < self.low or (isinstance(steps, Moment) and not self.between):
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        return steps if self.between else min(steps, MOST_STEPS)
+
+    def _array(self, where: str, x: Any) -> Any:
+        numbers = np.asarray(x, np.float64)
+        whole = np.all(numbers == np.round(numbers))
+        if not np.all((numbers >= self.low) & np.isfinite(numbers)) or not (whole or self.between):
+            raise ValueError(f"{where} must be {self}, got {x!r}.")
+        if np.all(numbers <= MOST_STEPS):
+            return x
+        return numbers if self.between else np.minimum(x, MOST_STEPS)
+
+
+Steps = Annotated[Any, NumberOfSteps(1)]
+"""How many steps: a count, at least one."""
+OptionalSteps = Annotated[Any, NumberOfSteps(1, optional=True)]
+Offset = Annotated[Any, NumberOfSteps(0)]
+"""How many steps, possibly none."""
+Span = Annotated[Any, NumberOfSteps(1, between=True)]
+"""The length of a part of a schedule, at least one step."""
+OptionalSpan = Annotated[Any, NumberOfSteps(1, between=True, optional=True)]
+Delay = Annotated[Any, NumberOfSteps(0, between=True)]
+"""A moment of a schedule, or the length of a part that there need not be."""
+Seed = Annotated[Any, Within(0, 2**31 - 1, schedule=False, integer=True)]
+"""What random numbers begin with: an integer that an int32 holds."""
+DType = Annotated[DTypeLike | None, _dtype_name]
+Flag = Annotated[bool, _flag]
+
+
+def _axes(where: str, x: Any) -> Any:
+    axes = x if isinstance(x, tuple) else (x,)
+    if x is not None and not all(isinstance(a, int) and not isinstance(a, bool) for a in axes):
+        raise TypeError(f"{where} must be None, an axis or a tuple of axes, got {x!r}.")
+    return x
+
+
+Axes = Annotated[int | tuple[int, ...] | None, _axes]
+"""The axes of an array that are meant; None for the usual ones."""
+
+
+def _axis_name(where: str, x: Any) -> Any:
+    names = x if isinstance(x, tuple) else (x,)
+    if x is not None and not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{where} must be the name of a mapped axis, or several, got {x!r}.")
+    return x
+
+
+AxisName = Annotated[str | tuple[str, ...] | None, _axis_name]
+"""The mapped axes (of `shard_map`, `vmap`, `pmap`) over which a decision is made together."""
+
+
+def _transformation(where: str, x: Any) -> Any:
+    if isinstance(x, type) or not (hasattr(x, "init") and hasattr(x, "update")):
+        raise TypeError(f"{where} must be a gradient transformation, got {x!r}{_remedy(x)}.")
+    if hasattr(x, "acts_on"):
+        raise TypeError(
+            f"{where} must be a gradient transformation, got {x!r}: a rule, which funcopt.lift or "
+            "funcopt.optimizer makes a transformation."
+        )
+    return x
+
+
+def _remedy(x: Any) -> str:
+    if isinstance(x, str):
+        return f": call the function of that name, `funcopt.{x or 'adam'}(...)`"
+    if isinstance(x, list | tuple):
+        return ": funcopt.chain(a, b) makes one of several"
+    if isinstance(x, type) and hasattr(x, "acts_on"):
+        return ": a class of rules; `funcopt.optimizer(rule(...), learning_rate=...)` makes one"
+    return ": call it to make one" if callable(x) else ""
+
+
+Base = Annotated[optax.GradientTransformation, _transformation]
+"""A transformation that another one is made from, funcopt's or optax's."""
+
+
+@cache
+def _checks(annotated: Any) -> dict[str, Callable]:
+    hints = inspect.get_annotations(annotated, eval_str=True)
+    return {name: get_args(h)[1] for name, h in hints.items() if get_origin(h) is Annotated}
+
+
+signature = cache(inspect.signature)
+
+
+@cache
+def _choices(kind: type) -> dict[str, Callable]:
+    """The checks of a record's fields that choose, which no schedule or tracer replaces."""
+    flags = inspect.get_annotations(kind, eval_str=True)
+    return {
+        name: _checks(kind).get(name, _flag)
+        for name in static_fields(kind)
+        if name in _checks(kind) or flags.get(name) is bool
+    }
+
+
+def check_choices(record: Any) -> None:
+    """Check those fields of a record that choose the algorithm."""
+    for name, check in _choices(type(record)).items():
+        check(f"{type(record).__name__}: {name}", getattr(record, name))
+
+
+def check_fields(record: Any) -> None:
+    """Check the fields of a record by the aliases that annotate them."""
+    for name, check in _checks(type(record)).items():
+        check(f"{type(record).__name__}: {name}", getattr(record, name))
+
+
+def checked_arguments(function: Callable, args: tuple, kwargs: dict) -> tuple:
+    """Bind a call to `function`'s signature, check every argument, and return them in order."""
+    expected = signature(function)
+    try:
+        bound = expected.bind(*args, **kwargs)
+    except TypeError as error:
+        # Python names a missing argument first, also where one was merely misspelt.
+        unknown = [name for name in kwargs if name not in expected.parameters]
+        problem = f"unknown argument {', '.join(map(repr, unknown))}" if unknown else error
+        problem = f"{problem}{instead_of(unknown, expected.parameters)}"
+        names = ", ".join(expected.parameters)
+        raise TypeError(f"{function.__name__}: {problem}. Its arguments are {names}.") from None
+    bound.apply_defaults()
+    for name, check in _checks(function).items():
+        if name in bound.arguments:
+            bound.arguments[name] = check(f"{function.__name__}: {name}", bound.arguments[name])
+    return tuple(bound.arguments.values())
+
+
+def number_at(what: str, x: Any, step: jax.Array | int) -> jax.Array:
+    """A number or a schedule, at `step`, as an array of its own, as wide as floats are here."""
+    value: Any = x(step) if callable(x) else x
+    if not is_number(value):
+        hint = ": call it to make a schedule" if callable(value) else ""
+        raise TypeError(
+            f"{what}: the schedule {x!r} returned {value!r}, which is not a number{hint}."
+        )
+    if jnp.ndim(value):
+        raise ValueError(
+            f"{what} has shape {jnp.shape(value)}, but one run takes one number. To train several "
+            "settings at once, map over the transformation: "
+            "`jax.vmap(train, in_axes=(tx.in_axes,))(tx)`."
+        )
+    return jnp.array(value, float)

@@ -1,0 +1,205 @@
+"""Parameters, gradients and slots, leaf by leaf, checked."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from optax import Params, Updates
+
+from ..math.dtypes import at_least, cast, common_dtype, is_narrow
+from .paths import path_name, path_names, some
+
+T = TypeVar("T")
+
+
+class Leaf(NamedTuple):
+    grad: Array
+    param: Array | None
+    slots: tuple[Array, ...]
+
+
+def parameters(params: Params) -> tuple[list[Array], Any]:
+    """The parameters in the type of the arithmetic, and their structure."""
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    return [_parameter(path, leaf) for path, leaf in leaves], structure
+
+
+def _parameter(path: tuple, leaf: Any) -> Array:
+    if not isinstance(leaf, float | complex) and not is_array(leaf):
+        raise TypeError(
+            f"The parameter {path_name(path)!r} is {leaf!r}, which is not an array. If this is an "
+            "Equinox module, give `init` its arrays only: "
+            "`tx.init(eqx.filter(model, eqx.is_inexact_array))`."
+        )
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        raise TypeError(
+            f"The parameter {path_name(path)!r} is {leaf!r}, which has no elements. For the shapes "
+            "and types of the state alone, call `jax.eval_shape(tx.init, params)`."
+        )
+    dtype = jnp.result_type(leaf)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(
+            f"The parameter {path_name(path)!r} has dtype {dtype.name}; only floating-point and "
+            "complex parameters can be optimized. Take it out of the tree, or convert it."
+        )
+    if is_narrow(dtype):
+        raise TypeError(
+            f"The parameter {path_name(path)!r} has dtype {dtype.name}, to which a step would "
+            "round away. Train it in bfloat16 or float32, and convert it where it is used."
+        )
+    return jnp.asarray(leaf).astype(common_dtype(jnp.float32, dtype))
+
+
+def is_array(x: Any) -> bool:
+    return hasattr(x, "dtype") and hasattr(x, "shape")
+
+
+def in_full(tree: T, least: Any = jnp.float32) -> T:
+    """The arrays of a state at least as wide as `least`.
+
+    A state that was cast, as half-precision checkpoints are, would go on in the type that it has:
+    a running mean of squares in bfloat16 stops at a quarter of its value.
+    """
+    return jax.tree.map(lambda x: cast(x, at_least(x.dtype, least)) if is_array(x) else x, tree)
+
+
+def gradients_beside(
+    updates: Updates,
+    params: Params | None,
+    slots: Sequence[Params],
+    *,
+    names: Sequence[str] = (),
+    shape_of: Callable[[int, Array], tuple[int, ...]] | None = None,
+) -> tuple[list[Leaf], Any]:
+    """Each gradient with its parameter and its slots, and the structure of the gradients.
+
+    Containers may differ between `init` and `update` (Flax NNX wraps leaves in the one only), and
+    parameters may hold anything where there is no gradient (an Equinox model), so leaves are
+    matched by their paths and not by the structure.
+
+    Args:
+        updates: a tree of arrays.
+        params: a tree like it, or None.
+        slots: trees like it, from the state.
+        names: what the slots are called, for messages.
+        shape_of: the shape of slot i beside an array, where it may be another than the array's.
+
+    Raises:
+        ValueError: paths differ, or their order, or shapes.
+        TypeError: a gradient is no array of floats, or complex beside a real parameter.
+    """
+    grads, structure = jax.tree.flatten(updates)
+    columns = [_column(tree, updates, structure) for tree in slots]
+    beside = [None] * len(grads) if params is None else _matching(updates, params, bool(columns))
+    rows = zip(*columns, strict=True) if columns else [()] * len(grads)
+    leaves = [Leaf(g, p, row) for g, p, row in zip(grads, beside, rows, strict=True)]
+    for i, leaf in enumerate(leaves):
+        problem = _problem(leaf)
+        if problem:
+            raise problem[0](f"The gradient of {path_names(updates)[i]!r} {problem[1]}")
+        for j, slot in enumerate(leaf.slots):
+            shape = jnp.shape(leaf.grad)
+            if jnp.shape(slot) == shape:
+                continue
+            expected = shape_of(j, jnp.asarray(leaf.grad)) if shape_of else shape
+            if jnp.shape(slot) != expected:
+                name = names[j] if j < len(names) else "slot"
+                raise ValueError(
+                    f"The state's {name} of {path_names(updates)[i]!r} has shape "
+                    f"{jnp.shape(slot)}, expected {expected}: the state was made for a parameter "
+                    "of another shape. Make one for these with `tx.init(params)`."
+                )
+    return leaves, structure
+
+
+def _column(tree: Params, updates: Updates, structure: Any) -> list[Array]:
+    """The leaves of a slot, whose paths must be those of the gradients."""
+    leaves, own = jax.tree.flatten(tree)
+    if own != structure and path_names(tree) != path_names(updates):
+        raise _different("the state was made for", path_names(tree), path_names(updates))
+    return leaves
+
+
+def _different(what: str, params: list[str], grads: list[str]) -> ValueError:
+    missing = [name for name in params if name not in set(grads)]
+    extra = [name for name in grads if name not in set(params)]
+    if not missing and not extra:
+        return ValueError(
+            f"The gradients have the names of the parameters that {what}, but in another order: "
+            f"{some(grads)} where those are {some(params)}. Leaves go to each other by order as "
+            "well as by name, so use the same kind of container for both: a dict, whose order is "
+            "that of its keys, or an OrderedDict filled in the same order."
+        )
+    return ValueError(
+        f"The {len(grads)} gradients do not match the {len(params)} parameters that {what}. "
+        f"Parameters without a gradient: {some(missing)}. Gradients without a parameter: "
+        f"{some(extra)}. Give one gradient for each; zeros leave a parameter where it is. Where "
+        "parameters were renamed, rename them in the state too."
+    )
+
+
+def _problem(leaf: Leaf) -> tuple[type[Exception], str] | None:
+    beside = leaf.slots[:1] if leaf.param is None else (leaf.param,)
+    if not isinstance(leaf.grad, float | complex) and not is_array(leaf.grad):
+        return TypeError, f"is {leaf.grad!r}, which is not an array."
+    if getattr(leaf.grad, "dtype", None) == jax.dtypes.float0:
+        return TypeError, (
+            "has dtype float0, which is JAX's gradient of an integer parameter. Take the parameter "
+            "out of the tree, or convert it."
+        )
+    dtype = jnp.result_type(leaf.grad)
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        return TypeError, (
+            f"has dtype {dtype.name}; only floating-point and complex parameters can be "
+            "optimized. Take the parameter out of the tree, or convert it."
+        )
+    for x in beside:
+        if jnp.shape(leaf.grad) != jnp.shape(x):
+            return ValueError, (
+                f"has shape {jnp.shape(leaf.grad)}, but the parameter has shape {jnp.shape(x)}. "
+                "Shapes are not broadcast: check the loss function, or a missing sum or mean."
+            )
+    if leaf.param is None:
+        return None
+    kept = jnp.result_type(leaf.param)
+    if not jnp.issubdtype(kept, jnp.inexact):
+        return TypeError, f"has dtype {dtype.name}, but the parameter has dtype {kept.name}."
+    if jnp.issubdtype(dtype, jnp.complexfloating) and jnp.issubdtype(kept, jnp.floating):
+        return TypeError, (
+            f"is complex ({dtype.name}), but the parameter is real ({kept.name}). Take the real "
+            "part, or make the parameter complex."
+        )
+    return None
+
+
+def _matching(updates: Updates, params: Params, state_agrees: bool) -> list[Any]:
+    """The parameter of each gradient. Where a gradient is None there may be anything."""
+
+    def is_none(x):
+        return x is None
+
+    if jax.tree.structure(updates) == jax.tree.structure(params):
+        return jax.tree.leaves(params)
+    names = path_names(updates)
+    if path_names(params) == names:
+        return jax.tree.leaves(params)
+    paths, structure = jax.tree_util.tree_flatten_with_path(updates, is_leaf=is_none)
+    try:
+        parts = structure.flatten_up_to(params)
+    except ValueError:
+        raise _different("were given", path_names(params), names) from None
+    for (path, grad), part in zip(paths, parts, strict=True):
+        if grad is not None and not jax.tree_util.all_leaves([part]):
+            raise _different("were given", path_names(params), names)
+        if grad is None and not state_agrees and any(map(_wants_gradient, jax.tree.leaves(part))):
+            raise ValueError(
+                f"The parameter {path_name(path)!r} has no gradient (None). Give zeros to leave "
+                "it where it is, or take it out of the parameters as well."
+            )
+    return [part for (_, grad), part in zip(paths, parts, strict=True) if grad is not None]
+
+
+def _wants_gradient(x: Any) -> bool:
+    return is_array(x) and jnp.issubdtype(jnp.result_type(x), jnp.inexact)

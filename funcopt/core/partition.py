@@ -1,0 +1,187 @@
+"""Groups of parameters, each with a transformation of its own."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+from optax import OptState, Params, Updates
+
+from .leaves import gradients_beside
+from .paths import marked, path_names, some
+from .transformation import gated, transformation
+
+
+def _checked(where: str, transforms: Any) -> dict[str, Any]:
+    if not isinstance(transforms, Mapping) or not transforms:
+        raise TypeError(f"{where} must be a dict of transformations by label, got {transforms!r}.")
+    for label, tx in transforms.items():
+        if tx is not None and not isinstance(tx, optax.GradientTransformation):
+            raise TypeError(
+                f"{where}[{label!r}] must be a gradient transformation, or None to leave its "
+                f"parameters where they are, got {tx!r}."
+            )
+    return dict(transforms)
+
+
+Transforms = Annotated[Mapping[str, optax.GradientTransformation | None], _checked]
+
+
+class PartitionState(NamedTuple):
+    """The state of each group that moves, by its label.
+
+    `optax.MaskedNode` stands in it for the leaves of other groups.
+    """
+
+    inner: dict[str, OptState]
+
+    def by_group(self) -> dict[str, OptState]:
+        return self.inner
+
+
+@dataclass(frozen=True)
+class _Partition:
+    transforms: Mapping[str, Any]
+    param_labels: Any
+
+    @property
+    def moving(self) -> dict[str, Any]:
+        return {label: gated(tx) for label, tx in self.transforms.items() if tx is not None}
+
+    def init(self, params: Params) -> PartitionState:
+        leaves, structure = jax.tree.flatten(params)
+        labels = self._labels(params)
+        return PartitionState(
+            {
+                label: tx.init(jax.tree.unflatten(structure, _of(label, labels, leaves)))
+                for label, tx in self.moving.items()
+            }
+        )
+
+    def update(
+        self,
+        updates: Updates,
+        state: PartitionState,
+        params: Params | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, PartitionState]:
+        if not isinstance(state, PartitionState):
+            raise ValueError(
+                f"partition got a {type(state).__name__} as its state, expected a PartitionState: "
+                "`tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        self._check_groups(state)
+        leaves, structure = gradients_beside(updates, params, ())
+        grads, beside = [leaf.grad for leaf in leaves], [leaf.param for leaf in leaves]
+        labels = self._labels(jax.tree.unflatten(structure, grads if params is None else beside))
+
+        def group(label: str, column: list[Any]) -> Params:
+            return jax.tree.unflatten(structure, _of(label, labels, column))
+
+        # Minus zero changes no bit of a parameter that stays.
+        out: list[Array] = [-jnp.zeros_like(g) for g in grads]
+        # What a group remembers that is left where it is goes along, for when it moves again.
+        states = dict(state.inner)
+        for label, tx in self.moving.items():
+            own, at = group(label, grads), None if params is None else group(label, beside)
+            with _named(label):
+                new, states[label] = tx.update(own, states[label], at, **extra_args)
+            fill = iter(jax.tree.leaves(new))
+            out = [next(fill) if each == label else x for each, x in zip(labels, out, strict=True)]
+        return jax.tree.unflatten(structure, out), PartitionState(states)
+
+    def _check_groups(self, state: PartitionState) -> None:
+        """Raise where the state has not the groups that move here, or others that are not here."""
+        missing = [repr(label) for label in self.moving if label not in state.inner]
+        surplus = [repr(label) for label in state.inner if label not in self.transforms]
+        if missing or surplus:
+            raise ValueError(
+                "partition: the state was made for other groups. Groups without a state: "
+                f"{some(missing)}. States without a group: {some(surplus)}. Go on with "
+                "`fresh = tx.init(params)` and `state = fresh._replace(inner={**fresh.inner, "
+                "label: state.inner[label], ...})` for the groups whose parameters are the same."
+            )
+
+    def _labels(self, tree: Params) -> list[str]:
+        """The label of each leaf."""
+        labels = self.param_labels(tree) if callable(self.param_labels) else self.param_labels
+        known = set(self.transforms)
+        unknown = set(jax.tree.leaves(labels)) - known
+        if unknown:
+            raise ValueError(
+                f"partition: param_labels has {some(sorted(map(repr, unknown)))}, but transforms "
+                f"has only {some(sorted(map(repr, known)))}."
+            )
+        columns = {
+            label: marked(label if labels is None else jax.tree.map(label.__eq__, labels), tree)
+            for label in self.transforms
+            if label or labels is not None
+        }
+        found = []
+        for i, name in enumerate(path_names(tree)):
+            mine = [label for label, flags in columns.items() if flags[i]]
+            if not mine and "" in self.transforms:
+                mine = [""]
+            if len(mine) != 1:
+                which = some([repr(label) for label in mine])
+                raise ValueError(
+                    f"partition: the parameter {name!r} is in {len(mine) or 'no'} "
+                    f"group{'s' * (len(mine) != 1)}{f': {which}' * bool(mine)}. The patterns in "
+                    'transforms must be such that one matches it; "" takes what no other does.'
+                )
+            found += mine
+        return found
+
+
+@contextmanager
+def _named(label: str) -> Iterator[None]:
+    """Say in which group the state or the gradients do not fit."""
+    try:
+        yield
+    except ValueError as error:
+        # JAX's own are of classes of their own, and tell what they are about.
+        if type(error) is not ValueError:
+            raise
+        raise ValueError(f"partition, group {label!r}: {error}") from error
+
+
+def _of(label: str, labels: list[str], leaves: list[Any]) -> list[Any]:
+    return [
+        x if each == label else optax.MaskedNode() for each, x in zip(labels, leaves, strict=True)
+    ]
+
+
+@transformation
+def partition(transforms: Transforms, param_labels: Any | Callable[..., Any] | None = None):
+    """Give each group of parameters a transformation of its own.
+
+    Args:
+        transforms: a dict from labels to transformations; None leaves its parameters where they
+            are, without any state. In a run that goes on, a group may be frozen by None; one that
+            is to move again, or a new one, needs a state.
+        param_labels: which label each parameter has: a tree of labels (a prefix of the parameters'
+            tree is enough), or a function from parameters to one, as in optax. None: the labels
+            are regular expressions that are searched in the path; `""` takes what no other does.
+
+    Extra arguments of `update` reach all groups. What several groups report has their labels in
+    `funcopt.metrics`: `lr/bias`, and `lr/otherwise` for the group `""`. `funcopt.current_lr` is
+    the rate that all groups share.
+
+    Raises:
+        TypeError: `transforms` is no dict of transformations.
+        ValueError: a parameter is in no group or in several, a label has no transformation, a
+            pattern matches no parameter, or the state was made for other groups.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.partition({"kernel": funcopt.sgd(0.1), "bias": funcopt.sgd(1.0), "": None})
+    >>> params = {"kernel": jnp.ones(1), "bias": jnp.ones(1), "scale": jnp.ones(1)}
+    >>> params, state = funcopt.step(tx, params, tx.init(params), params)
+    >>> {name: float(x[0]) for name, x in params.items()}
+    {'bias': 0.0, 'kernel': 0.8999..., 'scale': 1.0}
+    """
+    return _Partition(transforms, param_labels)

@@ -1,0 +1,154 @@
+"""What a rule is: an algorithm for ONE array, its slots, and the clock it reads."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from .arguments import check_choices
+from .record import record
+from .signatures import readable
+
+Signed = Annotated[Array, "signed"]
+"""A slot whose elements may be negative."""
+Accumulator = Annotated[Array, "nonnegative"]
+"""A slot whose elements are never negative: a sum or running mean of magnitudes."""
+Exact = Annotated[Array, "exact"]
+"""A slot of which every digit counts: a starting point, or a sum that outgrows its summands."""
+
+S = TypeVar("S", bound=tuple)
+
+
+class Divisor(NamedTuple):
+    """What an algorithm divides by: the root of a second moment v̂ of its gradients.
+
+    Args:
+        squares: of the slots of one parameter, the running mean (or sum) of |g|².
+        decay: of the mean; None where it is the sum of all.
+        eps, eps_root: what is added to the root, and inside of it.
+        corrected: whether the mean is divided by its total weight, 1 − decayᵗ.
+        updates: the number of gradients in the mean after t updates; None where that is t.
+        restarts: after how many updates the mean begins anew; None for never.
+        divided: v̂, of the slots and the total weight, where it is not `squares` over that weight.
+        forgets: whether v̂ follows the gradients alone, and shrinks when they do.
+        maximum: whether `squares` follows the largest |g|² instead of their mean.
+    """
+
+    squares: Callable[[Any], Array]
+    decay: Any
+    eps: Any = 0.0
+    eps_root: Any = 0.0
+    corrected: bool = False
+    updates: Callable[[Array], Array] | None = None
+    restarts: int | None = None
+    divided: Callable[[Any, Array], Array] | None = None
+    forgets: bool = True
+    maximum: bool = False
+
+
+class NoSlots(NamedTuple):
+    """The slots of a rule that remembers nothing."""
+
+
+@record
+class Clock:
+    """What all rules of one transformation share during one update.
+
+    `t` is 1 on the first update. `lr` is the learning rate in force, None where the transformation
+    has none. `gate` says whether this step counts; None means that it always does.
+    """
+
+    t: Int[Array, ""]
+    lr: Float[Array, ""] | None = None
+    gate: Bool[Array, ""] | None = None
+
+    def renew(self, slots: S, **new: Array) -> S:
+        """The slots with `new` contents, or as they were when the gate is closed.
+
+        Compute the update from what this returns, never from the old slots: XLA then writes each
+        slot in place. An old slot that is read after its renewal costs a copy of it.
+        """
+        old = slots._asdict()  # type: ignore[attr-defined]
+        chosen = {name: self.choose(x, old[name]) for name, x in new.items()}
+        return type(slots)(**{**old, **chosen})
+
+    def choose(self, new: Array, old: Array | float) -> Array:
+        """`new` when this step counts, `old` when it does not."""
+        return new if self.gate is None else jnp.where(self.gate, new, old)
+
+    def choose_step(self, step: Array) -> Array:
+        """`step` when this step counts, else minus zero: adding it changes no bit of a parameter,
+        not even where that is minus zero itself.
+        """
+        return step if self.gate is None else jnp.where(self.gate, step, -jnp.zeros_like(step))
+
+
+class Rule:
+    """An algorithm for one array: a frozen record of hyperparameters with `init` and `update`.
+
+    It knows no tree, dtype, mask, mesh or learning rate. Write one with the decorator `rule`.
+    """
+
+    acts_on: ClassVar[Literal["element", "array", "matrix"]]
+    needs_params: ClassVar[bool] = False
+    slots: ClassVar[type] = NoSlots
+
+    def __post_init__(self):
+        check_choices(self)
+
+    def init(self, param: Array) -> Any:
+        """The slots of one parameter, before the first update."""
+        del param
+        return NoSlots()
+
+    def update(self, grad: Any, slots: Any, param: Any, clock: Clock) -> tuple[Any, Any]:
+        """Map an incoming update (for the first rule: the gradient) to an outgoing one."""
+        raise NotImplementedError
+
+    def divides_by(self) -> Divisor | None:
+        """The second moment that `update` divides by, so that a monitor can read it."""
+        return None
+
+
+R = TypeVar("R", bound=type)
+
+
+@dataclass_transform(frozen_default=True)
+def rule(
+    *, acts_on: Literal["element", "array", "matrix"], slots: type = NoSlots, needs_params=False
+):
+    """Make a class of hyperparameters a rule.
+
+    Args:
+        acts_on: what one output element may depend on: the same `"element"` of the inputs, the
+            whole `"array"`, or the last two axes as a `"matrix"`.
+        slots: the NamedTuple class of what is remembered, its fields annotated `Signed` or
+            `Accumulator` or `Exact`.
+        needs_params: whether `update` reads the parameter.
+
+    Fields annotated `bool`, `str` or a `Literal` choose the algorithm and are static; all others
+    are numbers or schedules of them.
+
+    >>> from funcopt import Rule, arguments, rule
+    >>> @rule(acts_on="element")
+    ... class Damp(Rule):
+    ...     factor: arguments.Real = 0.5
+    ...
+    ...     def update(self, grad, slots, param, clock):
+    ...         del param, clock  # damping looks only at the gradient
+    ...         return self.factor * grad, slots
+    >>> Damp()
+    Damp(factor=0.5)
+    """
+
+    def decorate(cls: R) -> R:
+        cls.acts_on, cls.slots, cls.needs_params = acts_on, slots, needs_params
+        told = cls.__doc__ or sys.modules[cls.__module__].__doc__
+        cls.__doc__ = told or f"The rule {cls.__name__}."
+        made = record(cls)
+        made.__signature__ = readable(made)
+        return made
+
+    return decorate

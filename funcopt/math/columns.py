@@ -1,0 +1,63 @@
+"""Vectors that are lists of arrays: one array for each leaf of a tree."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .moments import abs_sq
+from .varying import AxisNames, total_across
+
+Column = list[Array]
+"""One array for each leaf, all of one precision."""
+
+
+def _sum(numbers: list[Array], real: Any, axis_name: AxisNames) -> Float[Array, ""]:
+    return total_across([jnp.zeros([], real), *numbers], axis_name)
+
+
+def vdot(xs: Column, ys: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+    """The inner product; of complex arrays, that of their real and imaginary parts."""
+
+    def inner(x: Array, y: Array) -> Array:
+        product = jnp.conj(x) * y
+        return jnp.sum(product.real if jnp.iscomplexobj(product) else product)
+
+    return _sum(list(map(inner, xs, ys)), real, axis_name)
+
+
+def square_norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+    return _sum([jnp.sum(abs_sq(x)) for x in xs], real, axis_name)
+
+
+def root(x: Array) -> Array:
+    """√x, with derivative 0 where x is 0; NaN stays NaN."""
+    return jnp.where(x <= 0, 0, jnp.sqrt(jnp.where(x <= 0, 1, x)))
+
+
+def norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+    return root(square_norm(xs, real, axis_name))
+
+
+def held(x: Float[Array, ""]) -> Float[Array, ""]:
+    """x ≥ 0, at most what its type holds: a sum that has left its range stays at the end of it."""
+    return jnp.minimum(x, float(jnp.finfo(x.dtype).max))
+
+
+def abs_sum(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+    """The 1-norm."""
+    return _sum([jnp.sum(jnp.abs(x)) for x in xs], real, axis_name)
+
+
+def axpy(a: Any, xs: Column, ys: Column) -> Column:
+    """a x + y."""
+    return [a * x + y for x, y in zip(xs, ys, strict=True)]
+
+
+def minus(xs: Column, ys: Column) -> Column:
+    return [x - y for x, y in zip(xs, ys, strict=True)]
+
+
+def ratio(a: Any, b: Array) -> Array:
+    """a / b for b ≥ 0, and 0 where b is 0: where nothing was seen, nothing is estimated."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)

@@ -1,0 +1,90 @@
+"""What a transformation is made of, as far as a monitor around it wants to know."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool
+
+from ..core.lift import Lifted
+from ..core.transformation import GradientTransformation
+from ..safety.accumulate import AccumulateState, _Accumulate
+from ..safety.guard import _Guard
+
+
+def members(tx: GradientTransformation) -> list[Any]:
+    """The transformations among the arguments of `tx`, or those that its factory makes."""
+    body = tx.body()
+    if isinstance(body, GradientTransformation):
+        return [body]
+
+    def is_transformation(x: Any) -> bool:
+        return isinstance(x, optax.GradientTransformation)
+
+    for where in (tx.arguments, getattr(body, "__dict__", {})):
+        leaves = jax.tree.leaves(tuple(where.values()), is_leaf=is_transformation)
+        found = [x for x in leaves if is_transformation(x)]
+        if found:
+            return found
+    return []
+
+
+def algorithms(tx: Any) -> Iterator[Any]:
+    """What says what it divides by, in the order of states: chains of rules, and other bodies."""
+    if not isinstance(tx, GradientTransformation):
+        return
+    body = tx.body()
+    if isinstance(body, Lifted) or hasattr(body, "divides_by"):
+        yield body
+    else:
+        for member in members(tx):
+            yield from algorithms(member)
+
+
+def micro_batches(tx: Any) -> int:
+    """How many updates of `tx` make one step: more than 1 where it accumulates."""
+    if not isinstance(tx, GradientTransformation):
+        return 1
+    body = tx.body()
+    own = body.every if isinstance(body, _Accumulate) else 1
+    if not isinstance(own, int):
+        raise TypeError(
+            f"monitor: the every of accumulate inside of it is {own!r}, but a monitor has to know "
+            "it as an integer. Put the monitor inside: accumulate(monitor(tx), every)."
+        )
+    return own * max(map(micro_batches, members(tx)), default=1)
+
+
+def makes_a_step(tx: Any, state: Any, flush: Any) -> Bool[Array, ""]:
+    """Whether the next update is one that what accumulates passes on."""
+    rounds, states = list(_accumulations(tx)), list(_rounds(state))
+    if len(rounds) != len(states):
+        return jnp.ones([], bool)
+    last = [body.is_last(s, flush) for body, s in zip(rounds, states, strict=True)]
+    return jnp.stack([jnp.ones([], bool), *last]).all()
+
+
+def _accumulations(tx: Any) -> Iterator[_Accumulate]:
+    if not isinstance(tx, GradientTransformation):
+        return
+    body = tx.body()
+    if isinstance(body, _Accumulate):
+        yield body
+    for member in members(tx):
+        yield from _accumulations(member)
+
+
+def _rounds(node: Any) -> Iterator[AccumulateState]:
+    if isinstance(node, AccumulateState):
+        yield node
+    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
+        if child is not node:
+            yield from _rounds(child)
+
+
+def judge_of(tx: Any) -> _Guard | None:
+    """The guard that `tx` is, if it judges the gradients of one device as they come."""
+    body = tx.body() if isinstance(tx, GradientTransformation) else None
+    return body if isinstance(body, _Guard) and body.axis_name is None else None

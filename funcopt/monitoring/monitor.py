@@ -1,0 +1,393 @@
+"""Watches a transformation from outside: raw gradients go in, final updates come out.
+
+Everything that it learns is in its state, in arrays of a fixed size, so that it goes through
+`scan`, donation and checkpoints and needs no callback. On every step it looks at the sum of
+squares that a clip needs too; on every `every`-th it measures each leaf. Measurements come before
+the step and compute its update for themselves: an update that two things want is written to
+memory, which costs more than all of this (`benchmarks/guarded_step.py`). Outside of `jit`, where it
+is in memory anyway, they come after the step, in one program that is compiled once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array
+from optax import OptState, Params, Updates
+
+from ..core.arguments import AxisName, Base, Steps, Within, is_tracer
+from ..core.leaves import gradients_beside, in_full, parameters
+from ..core.paths import path_names
+from ..core.transformation import gated, reports, transformation
+from ..math.dtypes import common_dtype
+from ..math.global_norm import known, norms_of, square_sums, total
+from ..math.noise_scale import no_noise
+from ..math.norm import norm as norm_of_array
+from ..math.varying import mean_across
+from ..safety.agreement import everywhere
+from ..safety.baseline import Baseline, no_baseline
+from .events import no_events
+from .inside import judge_of, makes_a_step, micro_batches
+from .layers import LayerAxis, Rows, rows_of
+from .measurement import norms_across
+from .placement import beside, local_axes, varying
+from .recorder import log_dtype, no_run, no_steps
+from .second_moment import divisors
+from .state import VERSION, Kept, Memory, MonitorState
+from .statistics import COLUMNS, EDGES, absent
+from .step import (
+    OWN_CLIP,
+    Came,
+    Done,
+    Numbers,
+    Plan,
+    alone,
+    judged_step,
+    with_measurement,
+    with_step,
+)
+from .surges import no_surges
+
+JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
+
+Elements = Annotated[Any, Within(1, 2**16 - 1, schedule=False, integer=True)]
+Records = Annotated[Any, Within(2, 10_000, schedule=False, integer=True)]
+
+
+@dataclass(frozen=True)
+class _Monitor:
+    inner: Any
+    every: int
+    history: int
+    layer_axis: Any
+    sample: int
+    axis_name: Any
+
+    @property
+    def window(self) -> int:
+        """How many updates there are for one measurement, at most one for each step inside."""
+        return max(self.every, micro_batches(self.inner))
+
+    def init(self, params: Params) -> MonitorState:
+        rows = rows_of(path_names(params), jax.tree.leaves(params), self.layer_axis)
+        arrays, _ = parameters(params)
+        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
+        latest, mean = (jnp.full((rows.total, len(COLUMNS)), absent(real), real) for _ in range(2))
+        memory = Memory(
+            version=jnp.int32(VERSION),
+            every=jnp.int32(self.window),
+            axes=rows.kept_axes,
+            latest=latest,
+            mean=mean,
+            means=jnp.int32(0),
+            above=jnp.zeros((rows.total, len(EDGES)), log_dtype(real)),
+            shrinks=jnp.zeros(rows.total, jnp.int32),
+            run=no_run(self.history, rows.total, real),
+            last=no_steps(real),
+            surges=no_surges(real),
+            events=no_events(real),
+            broken=jnp.zeros(rows.total, jnp.int32),
+            noise=no_noise(real),
+        )
+        own = memory.kept(), no_baseline(real) if judge_of(self.inner) is None else ()
+        kept, baseline = varying(beside(own, arrays), local_axes(self.axis_name, arrays))
+        return MonitorState(
+            inner=self.inner.init(params),
+            count=jnp.zeros([], jnp.int32),
+            kept=kept,
+            baseline=baseline,
+        )
+
+    def update(
+        self,
+        updates: Updates,
+        state: MonitorState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        gate: Array | None = None,
+        micro_norms: ArrayLike | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, MonitorState]:
+        rows, leaves, state = self._checked(updates, state, params)
+        real = state.kept.floats.dtype
+        plan = Plan(self.window, tuple(rows.axes), self.sample, self.axis_name)
+        given = {"value": value, "micro_norms": micro_norms}
+        extra_args |= {name: x for name, x in given.items() if x is not None}
+        counts = jnp.ones([], bool) if gate is None else gate
+        # Of constants JAX makes tracers only where it records a program.
+        recorded = is_tracer(jnp.ones([], bool))
+
+        due = counts & self._is_due(state, extra_args.get("flush", False))
+        squares = square_sums(leaves)
+        leaf_norms, whole_norm = norms_of(leaves, squares, due)
+        grads = [jax.lax.stop_gradient(x) for x in leaves]
+        came = self._came(rows, grads, state, jax.lax.stop_gradient((leaf_norms, whole_norm)),
+                          jnp.isfinite(total(squares)), value, counts, due)  # fmt: skip
+
+        def stepped(updates: Updates, inner: OptState, **passed: Any) -> tuple[Updates, OptState]:
+            with known(jax.tree.leaves(updates), squares, whole_norm):
+                return self.inner.update(updates, inner, params, **passed, **extra_args)
+
+        def done(tried: Updates, after: OptState) -> Done:
+            tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
+            moments = divisors(self.inner, state.inner, after, rows.names)
+            return Done([jnp.asarray(x) for x in jax.tree.leaves(tried)], moments, said_of(after))
+
+        def said_of(state: OptState) -> Numbers:
+            return {name: mean_across(x, self.axis_name) for name, x in _said(state).items()}
+
+        baseline, judging = self._judge(state)
+        micro = None if micro_norms is None else _checked_norms(micro_norms, real)
+        if recorded:
+            axes = local_axes(self.axis_name, came, state, value)
+            step = judged_step(came, baseline, judging)
+            kept = jax.lax.cond(
+                due,
+                lambda: varying(
+                    with_measurement(plan, came, state.kept, state.count, step,
+                              done(*stepped(updates, state.inner))), axes,
+                ),
+                lambda: varying(state.kept, axes),
+            )  # fmt: skip
+            own, coming, passed = self._after(kept.is_there, state.inner, updates, gate)
+            new_updates, inner = stepped(coming, own, **passed)
+            kept = with_step(plan, came, kept, state.count, step, baseline, said_of(inner), micro)
+            judged = step.judged.baseline
+        else:
+            passed = {} if gate is None else {"gate": gate}
+            new_updates, inner = stepped(updates, state.inner, **passed)
+            kept, judged = alone(
+                plan, came, state.kept, state.count, baseline, judging, done(new_updates, inner),
+                micro,
+            )  # fmt: skip
+
+        def choose(new: Any, old: Any) -> Any:
+            return new if gate is None else jnp.where(gate, new, old)
+
+        return new_updates, MonitorState(
+            inner=inner,
+            count=choose(jnp.asarray(optax.safe_increment(state.count)), state.count),
+            kept=kept,
+            baseline=jax.tree.map(choose, judged, state.baseline)
+            if judge_of(self.inner) is None
+            else (),
+        )
+
+    def _judge(self, state: Any) -> tuple[Baseline, dict[str, Any]]:
+        """The baseline of norms, and by which numbers it judges: the guard's, if that is inside."""
+        guard = judge_of(self.inner)
+        if guard is None:
+            return state.baseline, dict(JUDGEMENT)
+        numbers = {"threshold": guard.spike, "patience": guard.patience, "decay": guard.decay}
+        return state.inner.baseline, numbers
+
+    def _is_due(self, state: MonitorState, flush: ArrayLike) -> Array:
+        """Whether leaves are measured: once for each window, on the micro-batch that makes a step.
+
+        A window of 1 is not simplified, so that the measurement stays a branch of its own, whose
+        temporaries are small.
+        """
+        micro = micro_batches(self.inner)
+        due = state.count % self.window < micro
+        if micro == 1:
+            return due & (state.count >= 0)
+        return due & makes_a_step(self.inner, state.inner, flush)
+
+    def _came(
+        self,
+        rows: Rows,
+        grads: list[Array],
+        state: MonitorState,
+        norms: tuple[Array, Array],
+        finite: Array,
+        value: ArrayLike | None,
+        counts: Array,
+        due: Array,
+    ) -> Came:
+        real = state.kept.floats.dtype
+        each, whole = norms
+        if self.axis_name is not None:
+            each = norms_across(each, grads, self.axis_name)
+            whole = norm_of_array(each)
+        before = _said(state.inner)
+        scaled = "loss_scale" in before
+        unscale = 1 / before["loss_scale"].astype(real) if scaled else jnp.ones([], real)
+        loss = jnp.array(absent(real), real)
+        if value is not None:
+            loss = mean_across(jax.lax.stop_gradient(jnp.asarray(value)), self.axis_name)
+        return Came(
+            params=[jnp.asarray(x) for x in rows.leaves],
+            grads=grads,
+            norms=each,
+            norm=whole.astype(real) * unscale,
+            loss=loss.astype(real),
+            finite=everywhere(finite, self.axis_name),
+            unscale=unscale,
+            counts=counts,
+            due=due,
+        )
+
+    def _after(
+        self, measured: Array, inner: OptState, updates: Updates, gate: Array | None
+    ) -> tuple[OptState, Updates, dict[str, Array]]:
+        """What the step takes, as it is, in a way that makes it wait for the measurement.
+
+        Else XLA copies everything that is measured before the step writes over it. The condition is
+        always true, but not known to be. Where there is a gate it waits, which costs nothing; else
+        the slots do, or the gradients where there are none.
+        """
+        if gate is not None:
+            return inner, updates, {"gate": gate & measured}
+        if judge_of(self.inner) is not None:
+            return inner, updates, {"gate": measured}
+
+        def wait(x: Any) -> Any:
+            return _waiting(measured, x) if jnp.ndim(x) else x
+
+        if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
+            return jax.tree.map(wait, inner), updates, {}
+        return inner, jax.tree.map(wait, updates), {}
+
+    def _checked(
+        self, updates: Updates, state: Any, params: Params | None
+    ) -> tuple[Rows, list[Array], MonitorState]:
+        if not isinstance(state, MonitorState):
+            raise ValueError(
+                f"monitor got a {type(state).__name__} as its state, expected a MonitorState: "
+                "`tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        if params is None:
+            raise ValueError(
+                "monitor needs the parameters: call `tx.update(grads, state, params)`, not "
+                "`tx.update(grads, state)`."
+            )
+        leaves, _ = gradients_beside(updates, params, ())
+        names = path_names(updates)
+        params_beside = [jax.lax.stop_gradient(jnp.asarray(leaf.param)) for leaf in leaves]
+        rows = rows_of(names, params_beside, self.layer_axis)
+        state = _whole(state, jnp.finfo(common_dtype(jnp.float32, *params_beside)).dtype)
+        own = beside((state.kept, state.baseline), params_beside)
+        state = state._replace(kept=own[0], baseline=own[1])
+        if isinstance(state.baseline, Baseline) != (judge_of(self.inner) is None):
+            around = "around a guard" if state.baseline == () else "not around a guard"
+            raise ValueError(
+                f"monitor: the state is of a monitor {around}, and this one is not so. Make one "
+                "with `tx.init(params)`, and put the states inside of it in their places."
+            )
+        memory = state.memory
+        if rows.total != len(memory.latest) or len(names) != len(memory.axes):
+            raise ValueError(
+                f"monitor: the state is of {len(memory.axes)} leaves, {len(memory.latest)} rows, "
+                f"but these gradients are {len(names)} leaves, {rows.total} rows. Make the state "
+                "with `tx.init(params)`."
+            )
+        return rows, [jnp.asarray(leaf.grad) for leaf in leaves], state
+
+
+def _whole(state: MonitorState, real: Any) -> MonitorState:
+    """The state in its own types, also where it was cast, as half-precision checkpoints are."""
+    kept, least = state.kept, jnp.finfo(real).bits
+    wide = jnp.issubdtype(kept.floats.dtype, jnp.floating)
+    if not wide or not jnp.issubdtype(kept.integers.dtype, jnp.integer):
+        raise ValueError(
+            f"monitor: the numbers of the state came as {kept.floats.dtype.name} and "
+            f"{kept.integers.dtype.name}, expected {real.name} and int32. Restore it in the types "
+            "that it was saved with: give `tx.init(params)` as the target."
+        )
+    if 32 <= jnp.finfo(kept.floats.dtype).bits < least:
+        raise ValueError(
+            f"monitor: the state is in {kept.floats.dtype.name}, made for parameters that are no "
+            f"wider, but these are {real.name}. Make one with `tx.init(params)`."
+        )
+    kept = Kept(kept.integers, in_full(kept.floats), kept.halves.astype(log_dtype(real)))
+    return state._replace(kept=kept, baseline=in_full(state.baseline))
+
+
+# Arrays of the same shape share a trace, as in `lift`.
+@jax.jit
+def _waiting(there: Array, x: Array) -> Array:
+    return jnp.where(there, x, jnp.zeros_like(x))
+
+
+def _said(state: OptState) -> Numbers:
+    """What a state reports, by name; clips multiply, but for those that algorithms have in them."""
+    said: Numbers = {}
+    told = reports(state)
+    algorithms = {each.path for each in told if each.name == "lr"}
+    for name, path, _, number in told:
+        x = jnp.asarray(number, jnp.float32)
+        if name == "clip_ratio" and path in algorithms:
+            name = OWN_CLIP
+        if name in ("clip_ratio", OWN_CLIP):
+            said[name] = said[name] * x if name in said else x
+        else:
+            said.setdefault(name, x)
+    return said
+
+
+def _checked_norms(micro_norms: ArrayLike, real: Any) -> Array:
+    micro = jnp.asarray(micro_norms).astype(real)
+    if micro.ndim != 1 or micro.size < 2:
+        raise ValueError(
+            "monitor: micro_norms must be the norms of at least two micro-batch gradients, an "
+            f"array of one axis, got shape {micro.shape}."
+        )
+    return micro
+
+
+@transformation
+def monitor(
+    inner: Base,
+    every: Steps = 10,
+    history: Records = 32,
+    *,
+    layer_axis: LayerAxis = None,
+    sample: Elements = 1024,
+    axis_name: AxisName = None,
+):
+    """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
+
+    Put it around everything else. `funcopt.health(state, params)` makes a report of what it saw.
+    It changes no update, and a step whose gate is closed it does not see.
+
+    Args:
+        inner: the optimizer, funcopt's or optax's.
+        every: leaves are measured on every so many steps, from the first. Non-finite gradients,
+            spikes and refused steps are noticed on all of them. Around a guard, a spike is what
+            the guard takes for one.
+        history: how many measurements are kept, over the whole run: when they are full every
+            second one is dropped, and only every second one is kept from there on. At least 2.
+        layer_axis: where layers are stacked in one leaf, the axis along which they are: an axis,
+            or a dict from patterns, searched in the path, to axes. Each layer gets its own row.
+        sample: of leaves with more elements, at most this many are looked at, evenly spaced along
+            every axis; below 65,536. Norms of gradients are always exact.
+        axis_name: mapped axes (of `shard_map`) over which parameters are split: what is measured is
+            of whole parameters then, and the same on every device. Without it each device sees
+            its own part.
+
+    Extra arguments of `update`: `value`, the loss; `micro_norms`, the norms of the gradients of
+    micro-batches whose mean the gradient is, from which the gradient noise scale comes. Where
+    inner reports `lr`, `clip_ratio`, `skipped`, `loss_scale` or `noise_scale`, they are recorded,
+    and gradients are divided by the loss scale.
+
+    State: arrays of a fixed size, float32 and float16 (float64 and float32 where a parameter is
+    float64), without NaN. It goes on under another `every` or `sample`; `history` stays what it was
+    made with. It reports `events`, and `grad_norm` where inner does not.
+
+    Raises:
+        ValueError: `update` was called without parameters, or a pattern matches none.
+
+    >>> import funcopt, jax, jax.numpy as jnp
+    >>> tx = funcopt.monitor(funcopt.adam(0.1), every=1)
+    >>> params = {"w": jnp.array([3.0, -4.0])}
+    >>> params, state = funcopt.step(tx, params, tx.init(params), params)
+    >>> print(funcopt.health(state, params).verdict)
+    healthy
+    """
+    return _Monitor(gated(inner), every, history, layer_axis, sample, axis_name)

@@ -1,0 +1,124 @@
+"""Which second moments there are in a state, as the algorithms themselves say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..core.arguments import number_at
+from ..core.lift import Lifted, LiftedState
+from ..core.listening import spoken
+from ..core.paths import path_names
+from ..core.rule import Divisor
+from ..math.moments import seen
+from .inside import algorithms
+from .statistics import Moment, numbers_of
+
+
+def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Moment | None]:
+    """For each parameter what its step was divided by, None where that is not known.
+
+    Args:
+        tx: the transformation, whose algorithms say what they divide by.
+        before, after: its state, before and after the step.
+        names: the paths of the parameters.
+    """
+    bodies = list(algorithms(tx))
+    kinds = tuple({_kind(body) for body in bodies})
+    old, new = (list(_states(state, kinds)) for state in (before, after))
+    found: dict[str, Moment] = {}
+    if len(bodies) == len(old) == len(new):
+        for body, a, b in zip(bodies, old, new, strict=True):
+            if isinstance(a, _kind(body)) and type(a) is type(b):
+                found = {**_of_one(body, a, b), **found}
+    return [found.get(name) for name in names]
+
+
+def _kind(body: Any) -> type:
+    return LiftedState if isinstance(body, Lifted) else body.state
+
+
+def _states(node: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
+    if isinstance(node, kinds):
+        yield node
+        return
+    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
+        if child is not node:
+            yield from _states(child, kinds)
+
+
+def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
+    if not isinstance(body, Lifted):
+        numbers = {name: x for name, x in vars(body).items() if name not in body.static}
+        record = type(body)(**vars(body) | _now(spoken(numbers, before.feedback), before.count))
+        divisor = record.divides_by(before)
+        trees = divisor.squares(before), divisor.squares(after)
+        names = path_names(trees[0])
+        a, b = map(jax.tree.leaves, trees)
+        divisor = divisor._replace(squares=lambda slot: slot)
+        return dict(zip(names, _moments(divisor, a, b, before.count), strict=True))
+    if tuple(each.slots for each in body.rules) != tuple(map(type, before.slots)):
+        return {}
+    _, rules = spoken((body.learning_rate, body.rules), before.feedback)
+    found: dict[str, Moment] = {}
+    for rule, old, new in zip(rules, before.slots, after.slots, strict=True):
+        divisor = _now(rule, before.count).divides_by()
+        if divisor is not None:
+            names, a, b = path_names(old[0]), _by_parameter(old), _by_parameter(new)
+            found |= zip(names, _moments(divisor, a, b, before.count), strict=True)
+    return found
+
+
+def _by_parameter(slots: Any) -> list[Any]:
+    columns = zip(*map(jax.tree.leaves, slots), strict=True)
+    return [type(slots)(*column) for column in columns]
+
+
+def _now(numbers: Any, step: Array) -> Any:
+    """Numbers instead of schedules."""
+
+    def at(x: Any) -> Any:
+        return number_at("hyperparameter", x, step) if callable(x) else x
+
+    return jax.tree.map(at, numbers, is_leaf=callable)
+
+
+def _moments(divisor: Divisor, old: list[Any], new: list[Any], count: Array) -> Iterator[Moment]:
+    """Of each parameter, whose slots are in `old` and `new`."""
+    t = count + 1
+    updates = divisor.updates or (lambda t: t)
+
+    def weight(t: Array) -> Array:
+        steps = jnp.maximum(updates(t), 1)
+        if divisor.decay is None:
+            return steps.astype(float)
+        if not divisor.corrected:
+            return jnp.ones([], float)
+        return seen(divisor.decay, steps, jnp.zeros([], float).dtype)
+
+    before, now = weight(count), weight(t)
+    eps = _wide(divisor.eps) + jnp.sqrt(_wide(divisor.eps_root))
+    # Of a sum the mean is looked at, and what is small beside it.
+    floor = eps / jnp.sqrt(now) if divisor.decay is None else eps
+    decay = 1.0 if divisor.decay is None else divisor.decay
+    share = 1.0 if divisor.decay is None or divisor.maximum else 1 - decay
+    fresh = jnp.zeros([], bool)
+    if divisor.restarts is not None:
+        fresh = t % divisor.restarts == 0
+    one = jnp.ones_like(now)
+    weights = (before, now) if divisor.divided is None else (one, one)
+    numbers = numbers_of(
+        jnp.where(fresh, 0, decay), share, floor, *weights, divisor.maximum, divisor.forgets
+    )
+    for a, b in zip(old, new, strict=True):
+        squares = divisor.squares(a), divisor.squares(b)
+        divided = squares
+        if divisor.divided is not None:
+            divided = divisor.divided(a, before), divisor.divided(b, now)
+        yield Moment(*squares, *divided, numbers)
+
+
+def _wide(x: Any) -> Array:
+    return jnp.asarray(x, float)

@@ -1,0 +1,119 @@
+"""Single steps whose gradient dwarfs the usual one, and what the loss did after them.
+
+    ratio = norm · clip_ratio / usual        usual: the running geometric mean of norms
+    level = mean of the last 10 losses
+    ratio ≥ `SURGE`: a surge; the level before it is compared with that `AFTERWARDS` steps later
+
+Where norms vary much, such a step is no outlier, and it throws a network all the same. What a clip
+has shortened to about the usual length is none.
+"""
+
+from functools import reduce
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..math.counts import counted
+from ..safety.baseline import Baseline
+from .recorder import LAST_STEPS, SCALARS
+from .statistics import absent, largest
+
+SURGE = 10.0
+AFTERWARDS = 20
+LEVEL_STEPS = 10
+LEAST_SEEN = 5
+"""So many norms make a usual one."""
+
+
+class Surges(NamedTuple):
+    """`ratio` is the largest, at step `worst`. The last surges began at step `opened`, where the
+    loss was at `before`. Of those after which it rose most, which began at step `rose`, it went
+    from `low` to `high`. Steps are -1, and losses absent, as long as there is none.
+    """
+
+    ratio: Float[Array, ""]
+    before: Float[Array, ""]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+    seen: Int[Array, ""]
+    worst: Int[Array, ""]
+    opened: Int[Array, ""]
+    rose: Int[Array, ""]
+
+    NUMBERS = 4
+    STEPS = 4
+
+    @staticmethod
+    def of(numbers: Float[Array, "*n 4"], steps: Int[Array, "*n 4"]) -> "Surges":
+        return Surges(
+            *(numbers[..., i] for i in range(Surges.NUMBERS)),
+            *(steps[..., i] for i in range(Surges.STEPS)),
+        )
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        return self[: Surges.NUMBERS]
+
+    @property
+    def steps(self) -> tuple[Array, ...]:
+        return self[Surges.NUMBERS :]
+
+
+def no_surges(dtype: Any) -> Surges:
+    zero, unknown = jnp.zeros([], dtype), jnp.array(absent(dtype), dtype)
+    none, never = jnp.int32(0), jnp.int32(-1)
+    return Surges(zero, unknown, unknown, unknown, none, never, never, never)
+
+
+def surge_ratio(
+    norm: Float[Array, ""], baseline: Baseline, taken: Bool[Array, ""]
+) -> Float[Array, ""]:
+    """How many times the usual norm that of a step is, as far as a clip let it through.
+
+    Args:
+        norm: of its gradient.
+        baseline: of the norms before.
+        taken: whether it was a step at all.
+    """
+    usual = jnp.exp(baseline.mean.astype(norm.dtype))
+    known = taken & (baseline.seen >= LEAST_SEEN) & jnp.isfinite(norm) & (usual > 0)
+    return jnp.minimum(jnp.where(known, norm / jnp.where(known, usual, 1), 0), largest(norm.dtype))
+
+
+def is_news(ratio: Float[Array, ""], opened: Int[Array, ""], step: Int[Array, ""]) -> Array:
+    """Whether there is something to remember of a step."""
+    return (ratio >= SURGE) | ((opened >= 0) & (step - opened == AFTERWARDS))
+
+
+def add_surge(
+    old: Surges, step: Int[Array, ""], ratio: Float[Array, ""], last: Float[Array, "last scalars"]
+) -> Surges:
+    """With one more step, of which there is news; `last` are the steps before."""
+    none, most = absent(last.dtype), largest(last.dtype)
+    back = step - 1 - jnp.arange(LEVEL_STEPS, dtype=step.dtype)
+    losses = last[back % LAST_STEPS, SCALARS.index("value")]
+    told = (losses > none) & (losses < most) & (back >= 0)
+    # One by one: a reduction is one more thing that every call pays for.
+    weights, values = told.astype(last.dtype), jnp.where(told, losses, 0)
+    many, total = (reduce(jnp.add, [x[i] for i in range(LEVEL_STEPS)]) for x in (weights, values))
+    mean = total / jnp.maximum(many, 1)
+    level = jnp.where(many > 0, mean, none)
+
+    surge = ratio >= SURGE
+    after = (old.opened >= 0) & (step - old.opened == AFTERWARDS)
+    rise = jnp.where(old.low > none, old.high - old.low, 0)
+    known = (old.before > none) & (level > none)
+    rose = after & known & (level - old.before > rise)
+    opens = surge & ((old.opened < 0) | (step - old.opened >= AFTERWARDS))
+    larger = surge & (ratio > old.ratio)
+    return Surges(
+        ratio=jnp.where(larger, ratio, old.ratio),
+        before=jnp.where(opens, level, old.before),
+        low=jnp.where(rose, old.before, old.low),
+        high=jnp.where(rose, level, old.high),
+        seen=counted(old.seen, surge),
+        worst=jnp.where(larger, step, old.worst),
+        opened=jnp.where(opens, step, old.opened),
+        rose=jnp.where(rose, old.opened, old.rose),
+    )

@@ -1,0 +1,1 @@
+"""Optimizers, one algorithm in each file."""

@@ -1,0 +1,167 @@
+"""Adam: step each element by its mean gradient over its root-mean-square gradient.
+
+    mu ← b1 mu + (1 − b1) g          first moment
+    nu ← b2 nu + (1 − b2) |g|²       second moment
+    u  = mu_hat / (√nu_hat + eps)    mu_hat = mu / (1 − b1ᵗ),  nu_hat = nu / (1 − b2ᵗ)
+
+Kingma & Ba, 2015, Algorithm 1 (https://arxiv.org/abs/1412.6980). With decoupled weight decay it is
+AdamW: Loshchilov & Hutter, 2019, Algorithm 2 (https://arxiv.org/abs/1711.05101).
+"""
+
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import DecayRate, DType, Flag, NonNegative, Rate
+from ..core.lift import where
+from ..core.optimizer import lift, optimizer
+from ..core.paths import Mask
+from ..core.rule import Clock, Divisor, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, ema, over_root, unbiased
+from ..storage import Storage, with_slot
+from ..transforms.add_decayed_weights import Decay
+from .moment_slots import Moments, mean_square, zero_moments
+from .nadam import Nadam
+
+
+@rule(acts_on="element", slots=Moments)
+class Adam(Rule):
+    b1: DecayRate = 0.9
+    b2: DecayRate = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    bias_correction: bool = True
+
+    def init(self, param: Inexact[Array, "*p"]) -> Moments:
+        return zero_moments(param)
+
+    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
+        del param  # Adam looks only at gradients
+        slots = clock.renew(
+            slots,
+            mu=ema(slots.mu, grad, self.b1),
+            nu=ema(slots.nu, abs_sq(grad), self.b2),
+        )
+        mu, nu = slots
+        if self.bias_correction:
+            mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
+        return over_root(mu, nu, self.eps, self.eps_root), slots
+
+    def divides_by(self) -> Divisor:
+        return Divisor(mean_square, self.b2, self.eps, self.eps_root, self.bias_correction)
+
+
+@transformation
+def scale_by_adam(
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType = None,
+    *,
+    nesterov: Flag = False,
+    bias_correction: Flag = True,
+    storage: Storage = None,
+):
+    """Adam's direction, without the learning rate. Arguments as in `adam`.
+
+    >>> import funcopt
+    >>> funcopt.chain(funcopt.scale_by_adam(b2=0.95), funcopt.descend(1e-3))
+    chain(scale_by_adam(b2=0.95), descend(learning_rate=0.001))
+    """
+    kind = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
+    return lift(kind, storage=with_slot(storage, "mu", mu_dtype))
+
+
+@transformation
+def adam(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType = None,
+    *,
+    nesterov: Flag = False,
+    bias_correction: Flag = True,
+    storage: Storage = None,
+):
+    """Adam: a good first choice where gradients are noisy or badly scaled.
+
+    Args:
+        learning_rate: about the length of a step in each element, at least 0; or a schedule.
+        b1: decay of the mean gradient, in [0, 1).
+        b2: decay of the mean squared gradient, in [0, 1).
+        eps: added to the root, at least 0.
+        eps_root: added inside the root, at least 0; a small one makes the update differentiable
+            at zero gradients.
+        mu_dtype: the dtype in which `mu` is kept, None for the dtype of the arithmetic.
+        nesterov: look ahead as `nadam` does.
+        bias_correction: divide the moments by their total weight. Without it, the first steps are
+            (1 − b1) / √(1 − b2) times as long: about three times with the defaults.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.adam(0.1)
+    >>> params = jnp.array([1.0, -2.0])
+    >>> params, state = funcopt.step(tx, 2 * params, tx.init(params), params)
+    >>> params
+    Array([ 0.9, -1.9], dtype=float32)
+
+    Source: https://arxiv.org/abs/1412.6980, Algorithm 1.
+    """
+    kind = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
+    return optimizer(kind, learning_rate=learning_rate, storage=with_slot(storage, "mu", mu_dtype))
+
+
+@transformation
+def adamw(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType = None,
+    weight_decay: NonNegative = 1e-4,
+    mask: Mask = None,
+    *,
+    nesterov: Flag = False,
+    storage: Storage = None,
+):
+    """Adam with decoupled weight decay: the usual choice for transformers.
+
+    Args:
+        learning_rate: about the length of a step in each element, at least 0; or a schedule. It
+            multiplies the decay too.
+        b1, b2, eps, eps_root, mu_dtype, nesterov, storage: as in `adam`.
+        weight_decay: at least 0. The default is optax's; PyTorch's is 0.01.
+        mask: which parameters decay, see `add_decayed_weights`. Biases and scales usually do not:
+            `mask="!bias|scale"`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; `update` was
+            called without parameters.
+
+    >>> import funcopt
+    >>> funcopt.adamw(funcopt.cosine_decay_schedule(3e-4, 1000), weight_decay=0.1, mask="kernel")
+    adamw(learning_rate=cosine_decay_schedule(init_value=0.0003, decay_steps=1000), \
+weight_decay=0.1, mask='kernel')
+
+    Source: https://arxiv.org/abs/1711.05101, Algorithm 2.
+    """
+    return optimizer(
+        _rule(b1, b2, eps, eps_root, nesterov, True),
+        where(mask, Decay(weight_decay)),
+        learning_rate=learning_rate,
+        storage=with_slot(storage, "mu", mu_dtype),
+    )
+
+
+def _rule(b1, b2, eps, eps_root, nesterov: bool, bias_correction: bool) -> Rule:
+    if not nesterov:
+        return Adam(b1, b2, eps, eps_root, bias_correction)
+    if not bias_correction:
+        raise ValueError("adam: nesterov=True has no form without bias correction.")
+    return Nadam(b1, b2, eps, eps_root)

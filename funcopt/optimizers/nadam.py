@@ -1,0 +1,172 @@
+"""Nadam: Adam that looks one momentum step ahead. Three published forms differ.
+
+With mu and nu as in Adam, and nu_hat = nu / (1 − b2ᵗ):
+
+    dozat       u = (b1 mu / (1 − b1ᵗ⁺¹) + (1 − b1) g / (1 − b1ᵗ)) / (√nu_hat + eps)
+    pytorch     u = (mₜ₊₁ mu / (1 − Πᵗ⁺¹m) + (1 − mₜ) g / (1 − Πᵗm)) / (√nu_hat + eps)
+                mₜ = b1 (1 − ½ 0.96^(t momentum_decay)),  Πᵗm = m₁ ⋯ mₜ
+    init2winit  u = ((b1 mu + (1 − b1) g) / (1 − b1ᵗ)) / (√nu_hat + eps)
+
+Dozat, 2016 (https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), whose momentum schedule only
+PyTorch keeps; "dozat" is the form of optax. The third is the one of Choi et al., 2019, Table 1
+(https://arxiv.org/abs/1910.05446), used in the AlgoPerf benchmark.
+"""
+
+import math
+from typing import Annotated, Literal, get_args
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Int
+
+from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
+from ..core.lift import where
+from ..core.optimizer import optimizer
+from ..core.paths import Mask
+from ..core.rule import Clock, Divisor, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, ema, over_root, power, seen, unbiased
+from ..storage import Storage, with_slot
+from ..transforms.add_decayed_weights import Decay
+from .moment_slots import Moments, mean_square, zero_moments
+
+VariantName = Literal["dozat", "pytorch", "init2winit"]
+Variant = Annotated[VariantName, Choice(get_args(VariantName))]
+
+
+@rule(acts_on="element", slots=Moments)
+class Nadam(Rule):
+    b1: DecayRate = 0.9
+    b2: DecayRate = 0.999
+    eps: NonNegative = 1e-8
+    eps_root: NonNegative = 0.0
+    variant: Variant = "dozat"
+    momentum_decay: NonNegative = 0.004
+
+    def init(self, param: Inexact[Array, "*p"]) -> Moments:
+        return zero_moments(param)
+
+    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
+        del param  # Nadam looks only at gradients
+        slots = clock.renew(
+            slots,
+            mu=ema(slots.mu, grad, self.b1),
+            nu=ema(slots.nu, abs_sq(grad), self.b2),
+        )
+        nu = unbiased(slots.nu, self.b2, clock.t)
+        ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
+        return over_root(ahead, nu, self.eps, self.eps_root), slots
+
+    def divides_by(self) -> Divisor:
+        return Divisor(mean_square, self.b2, self.eps, self.eps_root, corrected=True)
+
+    def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
+        b1 = self.b1
+        if self.variant == "init2winit":
+            return (b1 * mu + (1 - b1) * g) / seen(b1, t, dtype)
+        if self.variant == "dozat":
+            return b1 * mu / seen(b1, _next(t), dtype) + (1 - b1) * g / seen(b1, t, dtype)
+        m, m_next = (b1 * (1 - self._dip(i, dtype)) for i in (t, _next(t)))
+        product, next_product = (self._product(i, dtype) for i in (t, _next(t)))
+        return m_next * mu / (1 - next_product) + (1 - m) * g / (1 - product)
+
+    def _dip(self, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+        return 0.5 * power(0.96, t, dtype) ** self.momentum_decay
+
+    def _product(self, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+        """m₁ ⋯ mₜ in closed form, where PyTorch keeps a running product for each parameter.
+
+        With q = 0.96^momentum_decay, log(1 − ½qⁱ) = −Σₖ (½qⁱ)ᵏ / k, and the sum over i of each
+        power k is geometric. Forty terms leave 2⁻⁴⁰.
+        """
+        k = jnp.arange(1, 41, dtype=dtype)
+        log_q = k * (self.momentum_decay * math.log(0.96))
+        steps = t.astype(dtype)
+        still = log_q == 0
+        ratio = jnp.expm1(steps * log_q) / jnp.where(still, 1, jnp.expm1(log_q))
+        sums = jnp.where(still, steps, ratio) * jnp.exp(log_q)
+        return power(self.b1, t, dtype) * jnp.exp(-jnp.sum(sums * 0.5**k / k))
+
+
+def _next(t: Int[Array, ""]) -> Int[Array, ""]:
+    """t + 1, or t where the count of updates has come to its end."""
+    return jnp.minimum(t, jnp.iinfo(t.dtype).max - 1) + 1
+
+
+@transformation
+def nadam(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType = None,
+    *,
+    variant: Variant = "dozat",
+    momentum_decay: NonNegative = 0.004,
+    storage: Storage = None,
+):
+    """Adam with Nesterov momentum.
+
+    Args:
+        learning_rate: about the length of a step in each element, at least 0; or a schedule.
+        b1, b2, eps, eps_root, mu_dtype, storage: as in `adam`.
+        variant: "dozat" (as optax), "pytorch" or "init2winit"; the module's docstring has the
+            equations.
+        momentum_decay: how fast the momentum of the "pytorch" variant rises from b1 / 2 to b1;
+            the others do not read it.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.nadam(0.1, variant="pytorch")
+    >>> tx.update(jnp.array([3.0]), tx.init(jnp.zeros(1)))[0]
+    Array([-0.1...], dtype=float32)
+
+    Source: Dozat, 2016; PyTorch's NAdam; https://arxiv.org/abs/1910.05446.
+    """
+    return optimizer(
+        Nadam(b1, b2, eps, eps_root, variant, momentum_decay),
+        learning_rate=learning_rate,
+        storage=with_slot(storage, "mu", mu_dtype),
+    )
+
+
+@transformation
+def nadamw(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: DType = None,
+    weight_decay: NonNegative = 1e-4,
+    mask: Mask = None,
+    *,
+    variant: Variant = "dozat",
+    momentum_decay: NonNegative = 0.004,
+    storage: Storage = None,
+):
+    """Nadam with decoupled weight decay.
+
+    Args:
+        learning_rate: about the length of a step in each element, at least 0; or a schedule.
+        b1, b2, eps, eps_root, mu_dtype, variant, momentum_decay, storage: as in `nadam`.
+        weight_decay, mask: as in `adamw`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; `update` was
+            called without parameters.
+
+    >>> import funcopt
+    >>> funcopt.nadamw(1.75e-3, b1=0.93, b2=0.9955, weight_decay=0.08, variant="init2winit")
+    nadamw(learning_rate=0.00175, b1=0.93, b2=0.9955, weight_decay=0.08, variant='init2winit')
+
+    Source: as `nadam`; https://arxiv.org/abs/1711.05101 for the decay.
+    """
+    return optimizer(
+        Nadam(b1, b2, eps, eps_root, variant, momentum_decay),
+        where(mask, Decay(weight_decay)),
+        learning_rate=learning_rate,
+        storage=with_slot(storage, "mu", mu_dtype),
+    )

@@ -1,0 +1,191 @@
+"""RMSprop: step each element by its gradient over its root-mean-square gradient.
+
+    nu ← decay nu + (1 − decay) |g|²
+    u = g / √(nu + eps)                    inside the root, as optax and TensorFlow
+    u = g / (√nu + eps)                    outside, as PyTorch
+
+Centered, nu is replaced by nu − |mu|² with the mean gradient mu ← decay mu + (1 − decay) g, an
+estimate of the variance: Graves, 2013 (https://arxiv.org/abs/1308.0850). Momentum, where asked
+for, follows on u. Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning".
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import (
+    DecayRate,
+    Flag,
+    NonNegative,
+    NonNegativeConstant,
+    OptionalDecayRate,
+    Rate,
+)
+from ..core.optimizer import lift, optimizer
+from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, ema, full_real, over_root, unbiased
+from ..storage import Storage
+from .moment_slots import Moments, mean_square
+from .sgd import Momentum
+
+
+class SquareSlots(NamedTuple):
+    nu: Accumulator
+
+
+@rule(acts_on="element", slots=SquareSlots)
+class Rms(Rule):
+    decay: DecayRate = 0.9
+    eps: NonNegative = 1e-8
+    initial_scale: NonNegativeConstant = 0.0
+    eps_in_sqrt: bool = True
+    bias_correction: bool = False
+
+    def init(self, param: Inexact[Array, "*p"]) -> SquareSlots:
+        return SquareSlots(nu=full_real(param, self.initial_scale))
+
+    def update(self, grad: Inexact[Array, "*p"], slots: SquareSlots, param, clock: Clock):
+        del param  # RMSprop looks only at gradients
+        slots = clock.renew(slots, nu=ema(slots.nu, abs_sq(grad), self.decay))
+        nu = slots.nu
+        if self.bias_correction:
+            nu = unbiased(nu, self.decay, clock.t)
+        return _over(grad, nu, self.eps, self.eps_in_sqrt), slots
+
+    def divides_by(self) -> Divisor:
+        return Divisor(mean_square, self.decay, *_eps(self), corrected=self.bias_correction)
+
+
+@rule(acts_on="element", slots=Moments)
+class CenteredRms(Rule):
+    decay: DecayRate = 0.9
+    eps: NonNegative = 1e-8
+    initial_scale: NonNegativeConstant = 0.0
+    eps_in_sqrt: bool = True
+    bias_correction: bool = False
+
+    def init(self, param: Inexact[Array, "*p"]) -> Moments:
+        return Moments(mu=jnp.zeros_like(param), nu=full_real(param, self.initial_scale))
+
+    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
+        del param  # RMSprop looks only at gradients
+        slots = clock.renew(
+            slots,
+            mu=ema(slots.mu, grad, self.decay),
+            nu=ema(slots.nu, abs_sq(grad), self.decay),
+        )
+        mu, nu = slots
+        if self.bias_correction:
+            mu, nu = unbiased(mu, self.decay, clock.t), unbiased(nu, self.decay, clock.t)
+        # Rounding can make the difference of two nearly equal numbers negative.
+        variance = jnp.maximum(nu - abs_sq(mu), 0)
+        return _over(grad, variance, self.eps, self.eps_in_sqrt), slots
+
+    def divides_by(self) -> Divisor:
+        def variance(slots: Moments, weight: Array) -> Array:
+            mu, nu = slots.mu / weight, slots.nu / weight
+            return jnp.maximum(nu - abs_sq(mu), 0)
+
+        return Divisor(
+            mean_square, self.decay, *_eps(self), corrected=self.bias_correction, divided=variance
+        )
+
+
+def _eps(rule: Rms | CenteredRms) -> tuple[Any, Any]:
+    """What is added to the root, and inside of it."""
+    return (0.0, rule.eps) if rule.eps_in_sqrt else (rule.eps, 0.0)
+
+
+def _over(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
+    return over_root(grad, nu, eps_root=eps) if eps_in_sqrt else over_root(grad, nu, eps)
+
+
+@transformation
+def scale_by_rms(
+    decay: DecayRate = 0.9,
+    eps: NonNegative = 1e-8,
+    initial_scale: NonNegativeConstant = 0.0,
+    eps_in_sqrt: Flag = True,
+    bias_correction: Flag = False,
+    *,
+    storage: Storage = None,
+):
+    """RMSprop's direction, without the learning rate. Arguments as in `rmsprop`.
+
+    >>> import funcopt
+    >>> funcopt.scale_by_rms(0.99)
+    scale_by_rms(decay=0.99)
+    """
+    rule_ = Rms(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
+    return lift(rule_, storage=storage)
+
+
+@transformation
+def scale_by_stddev(
+    decay: DecayRate = 0.9,
+    eps: NonNegative = 1e-8,
+    initial_scale: NonNegativeConstant = 0.0,
+    eps_in_sqrt: Flag = True,
+    bias_correction: Flag = False,
+    *,
+    storage: Storage = None,
+):
+    """Centered RMSprop's direction, without the learning rate. Arguments as in `rmsprop`.
+
+    >>> import funcopt
+    >>> funcopt.scale_by_stddev(0.99)
+    scale_by_stddev(decay=0.99)
+    """
+    rule_ = CenteredRms(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
+    return lift(rule_, storage=storage)
+
+
+@transformation
+def rmsprop(
+    learning_rate: Rate,
+    decay: DecayRate = 0.9,
+    eps: NonNegative = 1e-8,
+    initial_scale: NonNegativeConstant = 0.0,
+    eps_in_sqrt: Flag = True,
+    centered: Flag = False,
+    momentum: OptionalDecayRate = None,
+    nesterov: Flag = False,
+    bias_correction: Flag = False,
+    *,
+    storage: Storage = None,
+):
+    """RMSprop, optionally centered and with momentum.
+
+    Args:
+        learning_rate: about the length of a step in each element, at least 0; or a schedule.
+        decay: of the mean squared gradient, in [0, 1). PyTorch's default is 0.99.
+        eps: keeps the division finite, at least 0.
+        initial_scale: what the mean square starts from, at least 0.
+        eps_in_sqrt: add eps inside the root (as optax) or outside (as PyTorch). Inside, it acts
+            on gradients below √eps.
+        centered: divide by the standard deviation instead of the root mean square.
+        momentum: in [0, 1), a schedule, or None for none. Its trace holds directions, as in
+            PyTorch; optax's holds steps, with the learning rate of their time in them.
+        nesterov: look one momentum step ahead.
+        bias_correction: divide the means by their total weight.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.rmsprop(0.01, decay=0.99, eps_in_sqrt=False)
+    >>> tx.update(jnp.array([30.0]), tx.init(jnp.zeros(1)))[0]
+    Array([-0.1], dtype=float32)
+
+    Source: https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
+    """
+    kind = CenteredRms if centered else Rms
+    rules: list[Rule] = [kind(decay, eps, initial_scale, eps_in_sqrt, bias_correction)]
+    if momentum is not None:
+        rules.append(Momentum(momentum, nesterov))
+    elif nesterov:
+        raise ValueError("rmsprop: nesterov=True needs momentum=, for example 0.9.")
+    return optimizer(*rules, learning_rate=learning_rate, storage=storage)

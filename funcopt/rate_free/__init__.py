@@ -1,0 +1,1 @@
+"""Optimizers that choose their rate themselves."""

@@ -1,0 +1,107 @@
+"""COCOB: each element bets on the sign of its gradients with what it has won.
+
+    L ← max(L, |g|)                            the largest gradient so far, eps to begin with
+    G ← G + |g|
+    R ← max(R − g (x − x_0), 0)                the reward: what earlier bets have won
+    θ ← θ − g
+    x ← x_0 + θ (L + R) / ( L max(G + L, α L) )
+
+Orabona & Tommasi, 2017 (https://arxiv.org/abs/1705.07795), algorithm 2.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import NonNegative, Positive, Rate
+from ..core.lift import where
+from ..core.optimizer import optimizer
+from ..core.paths import Mask
+from ..core.rule import Accumulator, Clock, Exact, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import full_real, over, zeros_real
+from ..storage import Storage
+from ..transforms.add_decayed_weights import Decay
+
+
+class CocobSlots(NamedTuple):
+    init_particles: Exact
+    cumulative_gradients: Exact
+    scale: Accumulator
+    subgradients: Accumulator
+    reward: Accumulator
+
+
+@rule(acts_on="element", slots=CocobSlots, needs_params=True)
+class Cocob(Rule):
+    alpha: NonNegative = 100.0
+    eps: Positive = 1e-8
+
+    def init(self, param: Inexact[Array, "*p"]) -> CocobSlots:
+        return CocobSlots(
+            init_particles=jnp.array(param, copy=True),
+            cumulative_gradients=jnp.zeros_like(param),
+            scale=full_real(param, self.eps),
+            subgradients=zeros_real(param),
+            reward=zeros_real(param),
+        )
+
+    def update(
+        self,
+        grad: Inexact[Array, "*p"],
+        slots: CocobSlots,
+        param: Inexact[Array, "*p"],
+        clock: Clock,
+    ):
+        size = jnp.abs(grad)
+        won = jnp.conj(grad) * (param - slots.init_particles)
+        slots = clock.renew(
+            slots,
+            cumulative_gradients=slots.cumulative_gradients - grad,
+            scale=jnp.maximum(slots.scale, size),
+            subgradients=slots.subgradients + size,
+            reward=jnp.maximum(slots.reward - won.real, 0),
+        )
+        x0, bets, L, G, R = slots
+        fraction = over(bets, L * jnp.maximum(G + L, self.alpha * L))
+        return (param - x0) - fraction * (L + R), slots
+
+
+@transformation
+def cocob(
+    learning_rate: Rate = 1.0,
+    alpha: NonNegative = 100.0,
+    eps: Positive = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    mask: Mask = None,
+    *,
+    storage: Storage = None,
+):
+    """Continuous coin betting: no rate, each element finds its own step.
+
+    Args:
+        learning_rate: how much of the way to the next bet is gone, at least 0, or a schedule; 1 is
+            the algorithm. (In optax it multiplies the gradients, on whose scale nothing depends,
+            so that there a constant has no effect.)
+        alpha: at least 0; steps are held back until gradients have summed up to so many times
+            their largest.
+        eps: above 0, the largest gradient to begin with.
+        weight_decay: times the parameter, added to the gradient (L2).
+        mask: which parameters decay, as in `add_decayed_weights`.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Five slots: starting point, sums of gradients and of magnitudes, largest magnitude, reward.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx, params = funcopt.cocob(), {"w": jnp.array([3.0, -4.0])}
+    >>> state = tx.init(params)
+    >>> for _ in range(300):
+    ...     params, state = funcopt.step(tx, params, state, params)  # the gradient of |w|²/2
+    >>> bool(jnp.linalg.norm(params["w"]) < 0.5)
+    True
+
+    Source: https://arxiv.org/abs/1705.07795, algorithm 2.
+    """
+    rules = where(mask, Decay(weight_decay)), Cocob(alpha, eps)
+    return optimizer(*rules, learning_rate=learning_rate, storage=storage)

@@ -1,0 +1,59 @@
+"""What optimizers that estimate the distance to the solution share."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float
+
+from ..core.arguments import Within
+from ..math.columns import Column, minus
+from ..math.moments import seen
+from ..storage import checked_storage
+
+
+def checked_betas(where: str, x: Any) -> tuple[Any, Any]:
+    if not isinstance(x, tuple | list) or len(x) != 2:
+        raise TypeError(f"{where} must be a pair of decay rates, got {x!r}.")
+    check = Within(0, 1, "[)", schedule=False)
+    return check(f"{where}[0]", x[0]), check(f"{where}[1]", x[1])
+
+
+def wide_storage(where: str, x: Any) -> Any:
+    storage = checked_storage(where, x)
+    if "float16" in (storage.values() if isinstance(storage, Mapping) else (storage,)):
+        raise ValueError(
+            f"{where} cannot be float16: slots hold gradients times the estimate of the distance, "
+            "which begins with 1e-6, below what float16 reaches down to. Take bfloat16."
+        )
+    return storage
+
+
+Betas = Annotated[tuple[ArrayLike, ArrayLike], checked_betas]
+GrowthRate = Annotated[Any, Within(1, math.inf, schedule=False)]
+WideStorage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, wide_storage]
+
+
+def bias_correction(b1: Any, b2: Any, t: Array, real: Any) -> Float[Array, ""]:
+    """What Adam's rate is multiplied by when its means are not corrected themselves."""
+    return jnp.sqrt(seen(b2, t, real)) / seen(b1, t, real)
+
+
+def grown(d: Array, growth_rate: Any) -> Float[Array, ""]:
+    """The most that d may be after this step; finite, so that it has a derivative."""
+    return d * jnp.minimum(growth_rate, 1e18)
+
+
+def raised(d: Array, d_hat: Array, growth_rate: Any) -> Float[Array, ""]:
+    """d, raised to its new estimate as far as `growth_rate` allows."""
+    return jnp.maximum(d, jnp.minimum(d_hat, grown(d, growth_rate)))
+
+
+def towards(x: Column, x0: Column, s: Column, momentum: Any) -> Column:
+    """The step from x to momentum x + (1 − momentum) (x_0 − s).
+
+    Of x_0 − x, both near each other, little is rounded away.
+    """
+    return [(1 - momentum) * each for each in minus(minus(x0, x), s)]

@@ -1,1 +1,0 @@
-"""One algorithm per file, each for one array, reading like its paper."""

@@ -1,0 +1,70 @@
+"""The learning rates that a transformation is about to use, known before its step is made."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+from ..core.arguments import number_at
+from ..core.lift import Lifted
+from ..core.listening import spoken
+from ..core.transformation import GradientTransformation
+
+
+def rates_are_finite(tx: Any, state: Any) -> Bool[Array, ""]:
+    """Whether all rates are finite that schedules and arrays in `tx` have for its next step.
+
+    No other scheduled number may be NaN. Numbers of Python were checked when they were given.
+    Transformations of optax do not tell theirs.
+    """
+    fine = list(_fine(tx, state))
+    return jnp.stack(fine).all() if fine else jnp.ones([], bool)
+
+
+def _fine(tx: Any, state: Any) -> Iterator[Array]:
+    body = tx
+    while isinstance(body, GradientTransformation):
+        body = body.body()
+    if hasattr(state, "count") and hasattr(state, "feedback"):
+        yield from _fine_numbers(body, state)
+    for member, inside in _inside(body, state):
+        yield from _fine(member, inside)
+
+
+def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
+    """For each rate, and each schedule, whether its number at the next step can be computed with.
+
+    What listens to a metric goes by what it has heard so far.
+    """
+    rate = getattr(body, "learning_rate", None)
+    if isinstance(body, Lifted):
+        numbers = (rate, body.rules)
+    else:
+        static = getattr(body, "static", ())
+        numbers = {name: x for name, x in vars(body).items() if name not in static}
+    own = jax.tree.leaves(numbers, is_leaf=callable)
+    there = jax.tree.leaves(spoken(numbers, state.feedback), is_leaf=callable)
+    for x, number in zip(own, there, strict=True):
+        if x is rate and (callable(x) or isinstance(x, jax.Array)):
+            yield jnp.isfinite(number_at("learning_rate", number, state.count))
+        elif callable(x):
+            yield ~jnp.isnan(number_at("a schedule", number, state.count))
+
+
+def _inside(body: Any, state: Any) -> list[tuple[Any, Any]]:
+    """The transformations in `body` with their states, as far as these are there."""
+    if hasattr(body, "members"):
+        return list(zip(body.members, state)) if isinstance(state, tuple | list) else []  # noqa: B905
+    if hasattr(body, "moving"):
+        groups = getattr(state, "inner", {})
+        return [(tx, groups[label]) for label, tx in body.moving.items() if label in groups]
+    for own, there in (
+        ("inner", "inner"),
+        ("base", "base_optimizer_state"),
+        ("direction", "direction_state"),
+    ):
+        if hasattr(body, own) and hasattr(state, there):
+            return [(getattr(body, own), getattr(state, there))]
+    return []

@@ -1,0 +1,1 @@
+"""Schedules driven by performance: what a metric says decides."""

@@ -1,0 +1,1 @@
+"""Schedules driven by progress: functions of the step alone."""

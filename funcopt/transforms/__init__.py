@@ -1,0 +1,1 @@
+"""The other building blocks of a chain."""

@@ -1,0 +1,54 @@
+"""The two smallest rules: multiply by a number, and cut off at one.
+
+u ← step_size u
+u ← min(max(u, −max_delta), max_delta)
+"""
+
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import Flag, Rate, Real, Threshold
+from ..core.optimizer import lift, optimizer
+from ..core.rule import Clock, Rule, rule
+from ..core.transformation import transformation
+from ..math.norm import within
+
+
+@rule(acts_on="element")
+class Scale(Rule):
+    step_size: Real
+
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param, clock  # a factor asks for nothing
+        return self.step_size * grad, slots
+
+
+@rule(acts_on="element")
+class Clip(Rule):
+    max_delta: Threshold
+
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param, clock  # a bound asks for nothing
+        return within(grad, self.max_delta), slots
+
+
+@transformation
+def scale(step_size: Real):
+    """Multiply updates by a number: finite, or a schedule.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.scale(-0.5)
+    >>> tx.update(jnp.array([2.0]), tx.init(jnp.zeros(1)))[0]
+    Array([-1.], dtype=float32)
+    """
+    return lift(Scale(step_size))
+
+
+@transformation
+def scale_by_learning_rate(learning_rate: Rate, *, flip_sign: Flag = True):
+    """`descend` under optax's name; with `flip_sign=False`, `scale`.
+
+    >>> import funcopt
+    >>> funcopt.scale_by_learning_rate(0.1)
+    scale_by_learning_rate(learning_rate=0.1)
+    """
+    return optimizer(learning_rate=learning_rate) if flip_sign else lift(Scale(learning_rate))

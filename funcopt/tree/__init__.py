@@ -1,1 +1,0 @@
-"""Algorithms that look at the whole tree at once."""

@@ -1,1 +1,0 @@
-"""Transformations made from transformations."""
