@@ -18,7 +18,7 @@ from optax import ScalarOrSchedule
 
 from ..math.dtypes import dtype_named
 from .hints import instead_of, instead_of_tree
-from .record import static_fields
+from .record import Static, static_fields
 
 
 def is_tracer(x: object) -> bool:
@@ -289,7 +289,7 @@ def _axis_name(where: str, x: Any) -> Any:
     return x
 
 
-AxisName = Annotated[str | tuple[str, ...] | None, _axis_name]
+AxisName = Annotated[str | tuple[str, ...] | None, _axis_name, Static]
 """The mapped axes (of `shard_map`, `vmap`, `pmap`) over which a decision is made together."""
 
 

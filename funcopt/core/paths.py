@@ -11,6 +11,8 @@ import jax.core
 import numpy as np
 from optax import Params
 
+from .record import Static
+
 
 def checked_mask(where: str, mask: Any) -> Any:
     """`mask` with Python bools in its tree; what a function answers is checked when it is asked."""
@@ -56,6 +58,7 @@ def _checked_function(where: str, mask: Callable) -> Callable:
 Mask = Annotated[
     bool | str | Sequence[str] | Callable[..., Any] | Any | None,
     checked_mask,
+    Static,
 ]
 """Which parameters: None or True for all, or a regular expression that is searched in the path
 (with a leading "!": all but these), several of them, a predicate `(path, leaf) -> bool`, a function

@@ -9,15 +9,20 @@ import jax
 C = TypeVar("C", bound=type)
 
 
+class Static:
+    """Marks an annotation, `Annotated[..., Static]`, of fields that belong to the structure."""
+
+
 def static_fields(cls: type) -> list[str]:
     """The names of a record's fields that belong to the structure."""
     types = inspect.get_annotations(cls, eval_str=True)
 
     def is_static(field: Field) -> bool:
         type_: Any = types.get(field.name, field.type)
+        marks: list = []
         if get_origin(type_) is Annotated:
-            type_ = get_args(type_)[0]
-        chooses = type_ in (bool, str) or get_origin(type_) is Literal
+            type_, *marks = get_args(type_)
+        chooses = type_ in (bool, str) or get_origin(type_) is Literal or Static in marks
         return chooses or bool(field.metadata.get("static"))
 
     return [field.name for field in fields(cls) if is_static(field)]
@@ -26,7 +31,7 @@ def static_fields(cls: type) -> list[str]:
 @dataclass_transform(frozen_default=True)
 def record(cls: C) -> C:
     """Make a class a frozen dataclass and a pytree; fields annotated `bool`, `str`, a `Literal` or
-    with `metadata={"static": True}` belong to the structure.
+    `Static`, or with `metadata={"static": True}`, belong to the structure.
 
     `jax.tree_util.register_dataclass` leaves the class out: the structures of `Scale(0.5)` and
     `Clip(0.5)` would be equal, and one would run in place of the other where `jit` has traced it.

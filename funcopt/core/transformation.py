@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.core
@@ -41,7 +41,10 @@ class _Pair:
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
-        return self.body().update(updates, state, params, **extra_args)
+        body = self.body()
+        if not getattr(body, "takes_facts", False):
+            extra_args.pop("facts", None)
+        return body.update(updates, state, params, **extra_args)
 
 
 class GradientTransformation(Value, optax.GradientTransformationExtraArgs):
@@ -106,7 +109,11 @@ def transformation(function: Callable[P, Any]) -> Callable[P, GradientTransforma
 
 @dataclass(frozen=True)
 class _Chain:
+    """Transformations one after the other; `facts` are of the gradients that the first one sees."""
+
     members: tuple
+
+    takes_facts: ClassVar = True
 
     def init(self, params: Params) -> tuple:
         return tuple(member.init(params) for member in self.members)
@@ -126,8 +133,11 @@ class _Chain:
         if gate is not None and not self.members:
             updates = where_open(gate, updates)
         states = []
+        facts = extra_args.pop("facts", None)
         for member, old in zip(self.members, state, strict=True):
-            updates, new = member.update(updates, old, params, **extra_args)
+            known = {} if facts is None else {"facts": facts}
+            updates, new = member.update(updates, old, params, **known, **extra_args)
+            facts = None
             states.append(new)
         return updates, tuple(states)
 
@@ -152,8 +162,10 @@ class _Gated:
         params: Params | None = None,
         *,
         gate: Array | None = None,
+        facts: Any = None,
         **extra_args: Any,
     ) -> tuple[Updates, OptState]:
+        del facts  # what is not funcopt's does not know them
         body = optax.with_extra_args_support(self.body)
         new_updates, new = body.update(updates, state, params, **extra_args)
         if jax.tree.structure(new) == jax.tree.structure(state):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -52,6 +53,16 @@ def abs_sum(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, 
 def axpy(a: Any, xs: Column, ys: Column) -> Column:
     """a x + y."""
     return [a * x + y for x, y in zip(xs, ys, strict=True)]
+
+
+@jax.jit
+def _scaled(number: Array, x: Array) -> Array:
+    return number * x
+
+
+def scaled(number: Array, xs: Column) -> Column:
+    """number · x, for arrays whose shapes share a trace."""
+    return [_scaled(number.astype(x.real.dtype), x) for x in xs]
 
 
 def minus(xs: Column, ys: Column) -> Column:

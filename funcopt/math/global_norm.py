@@ -7,9 +7,7 @@ sum has left the range of its type, or is too small to be exact, a second pass s
 what is divided by a number near it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -23,17 +21,18 @@ from .moments import abs_sq
 from .varying import AxisNames, grouped_by_axes, norm_across
 
 
-class _Known(NamedTuple):
-    """Sums of squares by the identity of their leaves, and the norm of all of those together."""
+class Facts(NamedTuple):
+    """What is known of some gradients: the sum of squares of each leaf that has elements, and the
+    norm of all of them.
+    """
 
-    squares: dict[int, Array]
+    squares: list[Array]
     norm: Array
 
 
-_KNOWN: ContextVar[_Known | None] = ContextVar("_KNOWN", default=None)
-
-
-def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
+def global_norm(
+    tree: Any, axis_name: AxisNames = None, facts: Facts | None = None
+) -> Float[Array, ""]:
     """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
 
     It is finite wherever the norm itself fits the type, infinite or NaN where an element is, and
@@ -46,6 +45,7 @@ def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
             which it varies by its type: one that all devices hold as a whole counts once. Where
             types do not tell (`check_vma=False`, `pmap`, `vmap`), every leaf counts as sharded
             over all of them, so take copies out of the tree there. None: what is on this device.
+        facts: what is known of `tree` already.
 
     >>> import funcopt, jax.numpy as jnp
     >>> funcopt.global_norm({"a": jnp.float16(300), "b": jnp.float16(-400)})
@@ -54,9 +54,9 @@ def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
     Array(5.e+25, dtype=float32)
     """
     leaves = [x for x in jax.tree.leaves(tree) if jnp.size(x)]
-    sums = square_sums(leaves)
+    sums = square_sums(leaves, facts)
     if axis_name is None:
-        return norm_of(leaves, sums)
+        return norm_of(leaves, sums, facts)
     if not leaves:
         return total(sums)
     norms = []
@@ -71,26 +71,9 @@ def square_sum(leaves: Sequence[Any]) -> Float[Array, ""]:
     return total(square_sums(leaves))
 
 
-def square_sums(leaves: Sequence[Any]) -> list[Float[Array, ""]]:
+def square_sums(leaves: Sequence[Any], facts: Facts | None = None) -> list[Float[Array, ""]]:
     """The sum of squares of each leaf."""
-    there = _KNOWN.get()
-    squares = there.squares if there else {}
-    return [squares[id(x)] if id(x) in squares else _square_sum(x) for x in leaves]
-
-
-@contextmanager
-def known(leaves: Sequence[Any], squares: Sequence[Array], norm: Array) -> Iterator[None]:
-    """Inside, sums of squares and the norm of these very leaves are not computed again.
-
-    XLA finds by itself what is computed twice, but not across the branches of a `cond`.
-    """
-    pairs = zip(leaves, squares, strict=True)
-    there = {id(x): square for x, square in pairs if jnp.size(x)}
-    token = _KNOWN.set(_Known(there, norm))
-    try:
-        yield
-    finally:
-        _KNOWN.reset(token)
+    return list(map(_square_sum, leaves)) if facts is None else facts.squares
 
 
 def total(sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
@@ -100,11 +83,12 @@ def total(sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
     return reduce(jax.lax.add, wide, jnp.zeros([], widest))
 
 
-def norm_of(leaves: Sequence[Any], sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
+def norm_of(
+    leaves: Sequence[Any], sums: Sequence[Float[Array, ""]], facts: Facts | None = None
+) -> Float[Array, ""]:
     """The norm of leaves whose sums of squares are known."""
-    there = _KNOWN.get()
-    if there and [id(x) for x in leaves] == list(there.squares):
-        return there.norm
+    if facts is not None:
+        return facts.norm
     squares = total(sums)
     if not leaves:
         return squares

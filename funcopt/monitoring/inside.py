@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool
 
 from ..core.lift import Lifted
 from ..core.transformation import GradientTransformation
+from ..core.tree_lift import LiftedTree
 from ..safety.accumulate import AccumulateState, _Accumulate
 from ..safety.guard import _Guard
 
@@ -36,7 +37,7 @@ def algorithms(tx: Any) -> Iterator[Any]:
     if not isinstance(tx, GradientTransformation):
         return
     body = tx.body()
-    if isinstance(body, Lifted) or hasattr(body, "divides_by"):
+    if isinstance(body, Lifted | LiftedTree) or hasattr(body, "divides_by"):
         yield body
     else:
         for member in members(tx):

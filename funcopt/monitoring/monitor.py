@@ -24,7 +24,7 @@ from ..core.leaves import gradients_beside, in_full, parameters
 from ..core.paths import path_names
 from ..core.transformation import gated, reports, transformation
 from ..math.dtypes import common_dtype
-from ..math.global_norm import known, norms_of, square_sums, total
+from ..math.global_norm import Facts, norms_of, square_sums, total
 from ..math.noise_scale import no_noise
 from ..math.norm import norm as norm_of_array
 from ..math.varying import mean_across
@@ -125,13 +125,13 @@ class _Monitor:
         due = counts & self._is_due(state, extra_args.get("flush", False))
         squares = square_sums(leaves)
         leaf_norms, whole_norm = norms_of(leaves, squares, due)
+        facts = Facts([s for s, x in zip(squares, leaves, strict=True) if jnp.size(x)], whole_norm)
         grads = [jax.lax.stop_gradient(x) for x in leaves]
         came = self._came(rows, grads, state, jax.lax.stop_gradient((leaf_norms, whole_norm)),
                           jnp.isfinite(total(squares)), value, counts, due)  # fmt: skip
 
         def stepped(updates: Updates, inner: OptState, **passed: Any) -> tuple[Updates, OptState]:
-            with known(jax.tree.leaves(updates), squares, whole_norm):
-                return self.inner.update(updates, inner, params, **passed, **extra_args)
+            return self.inner.update(updates, inner, params, facts=facts, **passed, **extra_args)
 
         def done(tried: Updates, after: OptState) -> Done:
             tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))

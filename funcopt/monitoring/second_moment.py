@@ -12,6 +12,7 @@ from ..core.lift import Lifted, LiftedState
 from ..core.listening import spoken
 from ..core.paths import path_names
 from ..core.rule import Divisor
+from ..core.tree_lift import LiftedTree, TreeState
 from ..math.moments import seen
 from .inside import algorithms
 from .statistics import Moment, numbers_of
@@ -37,7 +38,9 @@ def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Moment 
 
 
 def _kind(body: Any) -> type:
-    return LiftedState if isinstance(body, Lifted) else body.state
+    if isinstance(body, Lifted):
+        return LiftedState
+    return TreeState if isinstance(body, LiftedTree) else body.state
 
 
 def _states(node: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
@@ -50,6 +53,14 @@ def _states(node: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
 
 
 def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
+    if isinstance(body, LiftedTree):
+        rule = _now(spoken(body.rule, before.feedback), before.count)
+        divisor = rule.divides_by(before.numbers)
+        if divisor is None or not isinstance(before.slots, rule.slots):
+            return {}
+        a, b = _by_parameter(before.slots), _by_parameter(after.slots)
+        moments = _moments(divisor, a, b, before.count)
+        return dict(zip(path_names(before.slots[0]), moments, strict=True))
     if not isinstance(body, Lifted):
         numbers = {name: x for name, x in vars(body).items() if name not in body.static}
         record = type(body)(**vars(body) | _now(spoken(numbers, before.feedback), before.count))

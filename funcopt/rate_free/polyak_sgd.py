@@ -8,75 +8,45 @@ their 1/c is `scaling`. With the positive part of f(x) − f*, SPS₊: Garrigos,
 (https://arxiv.org/abs/2307.14528).
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
 from ..core.arguments import AxisName, Choice, NonNegative, Rate, Real
+from ..core.rule import NoSlots
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn, loss_value
-from ..math.columns import ratio, square_norm
-from ..math.varying import AxisNames
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import Reported, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column, ratio, scaled
 
 VariantName = Literal["sps", "sps+"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
-class PolyakState(NamedTuple):
+class PolyakNumbers(NamedTuple):
     """`lr` is the rate that the last loss asked for."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr}
+    lr: Reported
 
 
-@dataclass(frozen=True)
-class _Polyak:
-    max_learning_rate: Any
-    scaling: Any
-    f_min: Any
-    eps: Any
-    variant: str
-    axis_name: AxisNames
+@tree_rule(numbers=PolyakNumbers, needs_params=False, needs_value=True)
+class Polyak(TreeRule):
+    max_learning_rate: NonNegative
+    scaling: NonNegative
+    f_min: Real
+    eps: NonNegative
+    variant: VariantName
+    axis_name: AxisName
 
-    static: ClassVar = ("variant", "axis_name")
+    def init(self, x: Column, start: Start):
+        return NoSlots(), PolyakNumbers(start.number(0))
 
-    def init(self, params: Params) -> PolyakState:
-        _, start = Start.of(self, params)
-        return PolyakState(start.count, start.learnt(0.0), start.feedback)
-
-    def update(
-        self,
-        updates: Updates,
-        state: PolyakState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, PolyakState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=PolyakState, needs_params=False, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        g, real, axis = now.grads, now.real, self.axis_name
-
-        gap = loss_value("polyak_sgd", value, real, axis) - h.f_min
+    def update(self, g: Column, slots: NoSlots, was: PolyakNumbers, x: None, step: Step):
+        gap = step.value - self.f_min
         gap = jnp.maximum(gap, 0) if self.variant == "sps+" else gap
-        lr = h.scaling * jnp.minimum(
-            ratio(gap, square_norm(g, real, axis) + h.eps), h.max_learning_rate
-        )  # fmt: skip
-
-        return now.leave([-lr * each for each in g]), now.renew(lr=lr)
+        lr = ratio(gap, step.square_norm(g) + self.eps)
+        lr = self.scaling * jnp.minimum(lr, self.max_learning_rate)
+        return scaled(-lr, g), slots, PolyakNumbers(lr)
 
 
 @transformation
@@ -121,4 +91,4 @@ def polyak_sgd(
 
     Source: https://arxiv.org/abs/2002.10542, eq. 3.
     """
-    return _Polyak(max_learning_rate, scaling, f_min, eps, variant, axis_name)
+    return LiftedTree(Polyak(max_learning_rate, scaling, f_min, eps, variant, axis_name))

@@ -13,145 +13,102 @@ discounts β₃ = √β₂ and the factor d/d₀, which keeps small numbers from
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
-from ..core.arguments import AxisName, Flag, NonNegative, OptionalDecayRate, Positive, Rate
+from ..core.arguments import (
+    AxisName,
+    DecayRate,
+    Flag,
+    NonNegative,
+    OptionalDecayRate,
+    Positive,
+    Rate,
+)
 from ..core.paths import Mask
-from ..core.rule import Accumulator, Divisor, Exact, Signed
+from ..core.rule import Divisor
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.columns import abs_sum, axpy, minus, ratio, vdot
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import (
+    AccumulatorColumn,
+    ExactColumn,
+    Number,
+    Reported,
+    SignedColumn,
+    Start,
+    Step,
+    TreeRule,
+    tree_rule,
+)
+from ..math.columns import Column, axpy, minus, ratio
 from ..math.moments import abs_sq, ema
-from ..math.varying import AxisNames
 from ..optimizers.moment_slots import mean_square
-from ..storage import check_slots
 from .estimate import Betas, GrowthRate, WideStorage, bias_correction, grown
 
 
 class ProdigySlots(NamedTuple):
-    mu: Signed
-    nu: Accumulator
-    grad_sum: Exact
-    init_params: Exact
+    mu: SignedColumn
+    nu: AccumulatorColumn
+    grad_sum: ExactColumn
+    init_params: ExactColumn
 
 
-class ProdigyState(NamedTuple):
+class ProdigyNumbers(NamedTuple):
     """`lr` is the rate in force, d times the learning rate; `d_max` the largest estimate so far."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    d: Float[Array, ""]
-    d_max: Float[Array, ""]
-    numerator: Float[Array, ""]
-    mu: Params
-    nu: Params
-    grad_sum: Params
-    init_params: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "d": self.d}
+    lr: Reported
+    d: Reported
+    d_max: Number
+    numerator: Number
 
 
-@dataclass(frozen=True)
-class _Prodigy:
-    learning_rate: Any
-    b1: Any
-    b2: Any
-    beta3: Any
-    eps: Any
-    estim_lr0: Any
-    estim_lr_coef: Any
-    weight_decay: Any
+@tree_rule(slots=ProdigySlots, numbers=ProdigyNumbers)
+class Prodigy(TreeRule):
+    learning_rate: NonNegative
+    b1: DecayRate
+    b2: DecayRate
+    beta3: OptionalDecayRate
+    eps: Positive
+    estim_lr0: Positive
+    estim_lr_coef: Positive
+    weight_decay: NonNegative
     safeguard_warmup: bool
-    mask: Any
+    mask: Mask
     bias_correction: bool
-    growth_rate: Any
-    axis_name: AxisNames
-    storage: Any
+    growth_rate: GrowthRate
+    axis_name: AxisName
 
-    static: ClassVar = ("safeguard_warmup", "mask", "bias_correction", "axis_name", "storage")
-    state: ClassVar = ProdigyState
+    def init(self, x: Column, start: Start):
+        d0 = start.number(self.estim_lr0)
+        slots = ProdigySlots(start.zeros(x), start.magnitudes(x), start.zeros(x), x)
+        return slots, ProdigyNumbers(d0 * self.learning_rate, d0, d0, start.number(0))
 
-    def divides_by(self, state: ProdigyState) -> Divisor:
-        # The squares are of d g, and grow with d.
-        return Divisor(mean_square, self.b2, state.d * self.eps, forgets=False)
-
-    def init(self, params: Params) -> ProdigyState:
-        h, start = Start.of(self, params)
-        d0 = start.learnt(h.estim_lr0)
-        return ProdigyState(
-            count=start.count,
-            lr=start.learnt(d0 * h.learning_rate),
-            d=d0,
-            d_max=start.learnt(h.estim_lr0),
-            numerator=start.learnt(0.0),
-            **start.slots(
-                ProdigySlots,
-                self.storage,
-                mu=start.zeros(),
-                nu=start.zeros(real=True),
-                grad_sum=start.zeros(),
-                init_params=start.copies(),
-            ),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: ProdigyState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, ProdigyState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self,
-            updates,
-            state,
-            params,
-            kind=ProdigyState,
-            slots=ProdigySlots,
-            value=value,
-            metric=metric,
-            gate=gate,
-        )
-        state = now.state
-        g, x, x0 = now.grads, now.params, now.column(state.init_params)
-        real, axis = now.real, self.axis_name
-        b3 = h.b2**0.5 if h.beta3 is None else h.beta3
-        d, d0 = state.d, h.estim_lr0
-
-        corrected = bias_correction(h.b1, h.b2, now.clock.t, real) if self.bias_correction else 1.0
-        lr = d * h.learning_rate * corrected
+    def update(self, g: Column, slots: ProdigySlots, was: ProdigyNumbers, x: Column, step: Step):
+        b1, b2, d, d0 = self.b1, self.b2, was.d, self.estim_lr0
+        b3 = b2**0.5 if self.beta3 is None else self.beta3
+        corrected = bias_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
+        lr = d * self.learning_rate * corrected
         weight = d / d0 * (d if self.safeguard_warmup else lr)
-        r = b3 * state.numerator + d / d0 * lr * vdot(g, minus(x0, x), real, axis)
-        s = [b3 * a + weight * b for a, b in zip(now.column(state.grad_sum), g, strict=True)]
-        m = [ema(a, d * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
-        v = [ema(a, abs_sq(d * b), h.b2) for a, b in zip(now.column(state.nu), g, strict=True)]
-
-        state = now.renew(mu=m, nu=v, grad_sum=s)
-        d_hat = h.estim_lr_coef * ratio(r, abs_sum(now.column(state.grad_sum), real, axis))
-        d_max = jnp.maximum(state.d_max, d_hat)
+        r = b3 * was.numerator + d / d0 * lr * step.vdot(g, minus(slots.init_params, x))
+        slots = step.renew(
+            slots,
+            mu=[ema(a, d * b, b1) for a, b in zip(slots.mu, g, strict=True)],
+            nu=[ema(a, abs_sq(d * b), b2) for a, b in zip(slots.nu, g, strict=True)],
+            grad_sum=[b3 * a + weight * b for a, b in zip(slots.grad_sum, g, strict=True)],
+        )
+        d_hat = self.estim_lr_coef * ratio(r, step.abs_sum(slots.grad_sum))
+        d_max = jnp.maximum(was.d_max, d_hat)
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)
-        d = jnp.minimum(d_max, grown(start, h.growth_rate))
+        d = jnp.minimum(d_max, grown(start, self.growth_rate))
+        u = [a / (jnp.sqrt(b) + d * self.eps) for a, b in zip(slots.mu, slots.nu, strict=True)]
+        u = axpy(1, u, step.decay(self.weight_decay, self.mask))
+        return [-lr * each for each in u], slots, ProdigyNumbers(lr, d, d_max, r)
 
-        state = now.renew(state, lr=lr, d=d, d_max=d_max, numerator=r)
-        m, v = now.column(state.mu), now.column(state.nu)
-        u = [a / (jnp.sqrt(b) + d * h.eps) for a, b in zip(m, v, strict=True)]
-        u = axpy(1, u, now.decay(h.weight_decay, self.mask))
-        return now.leave([-lr * each for each in u]), state
+    def divides_by(self, numbers: ProdigyNumbers) -> Divisor:
+        # The squares are of d g, and grow with d.
+        return Divisor(mean_square, self.b2, numbers.d * self.eps, forgets=False)
 
 
 @transformation
@@ -215,9 +172,9 @@ def prodigy(
 
     Source: https://arxiv.org/abs/2306.06101, and https://github.com/konstmish/prodigy.
     """
-    check_slots(storage, [ProdigySlots])
     b1, b2 = betas
-    return _Prodigy(
+    rule = Prodigy(
         learning_rate, b1, b2, beta3, eps, estim_lr0, estim_lr_coef, weight_decay,
-        safeguard_warmup, mask, bias_correction, growth_rate, axis_name, storage,
+        safeguard_warmup, mask, bias_correction, growth_rate, axis_name,
     )  # fmt: skip
+    return LiftedTree(rule, storage)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..math.global_norm import norm_of, square_sums, total
+from ..math.global_norm import Facts, norm_of, square_sums, total
 from ..math.varying import named, norm_across, varying_along, varying_axes
 
 S = TypeVar("S")
@@ -42,7 +42,10 @@ def square_sum_across(leaves: Sequence[Array], axis_name: Any) -> Float[Array, "
 
 
 def whole_norm(
-    leaves: Sequence[Array], sums: Sequence[Float[Array, ""]], axis_name: Any
+    leaves: Sequence[Array],
+    sums: Sequence[Float[Array, ""]],
+    axis_name: Any,
+    facts: Facts | None = None,
 ) -> Float[Array, ""]:
     """The norm of all leaves, of which `sums` are the sums of squares on this device.
 
@@ -50,7 +53,7 @@ def whole_norm(
     largest of the devices' norms.
     """
     if axis_name is None or not leaves:
-        return norm_of(leaves, sums)
+        return norm_of(leaves, sums, facts)
     norms = [
         norm_across(norm_of([leaves[i] for i in group], [sums[i] for i in group]), axes)
         for axes, group in _parts(leaves, axis_name)

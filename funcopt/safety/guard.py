@@ -8,7 +8,7 @@ needs.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from ..core.leaves import gradients_beside, in_full, parameters
 from ..core.transformation import apply_updates, gated, reports, transformation, where_open
 from ..math.counts import counted
 from ..math.dtypes import common_dtype
-from ..math.global_norm import square_sums, total
+from ..math.global_norm import Facts, square_sums, total
 from .agreement import everywhere, varying_state, whole_norm
 from .baseline import Baseline, judge, no_baseline
 from .loss_scale import refuse_loss_scale
@@ -67,6 +67,8 @@ class _Guard:
     check_updates: bool
     axis_name: Any
 
+    takes_facts: ClassVar = True
+
     def init(self, params: Params) -> GuardState:
         arrays, _ = parameters(params)
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
@@ -93,6 +95,7 @@ class _Guard:
         *,
         value: ArrayLike | None = None,
         gate: Array | None = None,
+        facts: Facts | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, GuardState]:
         if not isinstance(state, GuardState):
@@ -104,7 +107,7 @@ class _Guard:
         state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         leaves, _ = gradients_beside(updates, None, ())
         grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
-        sums = square_sums(grads)
+        sums = square_sums(grads, facts)
         # Squares that overflow would overflow in every second moment too.
         finite = everywhere(
             jnp.isfinite(total(sums))
@@ -112,7 +115,9 @@ class _Guard:
             & rates_are_finite(self.inner, state.inner),
             self.axis_name,
         )
-        norm = whole_norm(grads, sums, self.axis_name)
+        norm = whole_norm(grads, sums, self.axis_name, facts)
+        if self.axis_name is None:
+            facts = Facts(sums, norm)
         judged = judge(
             state.baseline,
             jnp.where(finite, norm, jnp.nan),
@@ -125,7 +130,7 @@ class _Guard:
 
         given = {} if value is None else {"value": value}
         new_updates, inner = self.inner.update(
-            updates, state.inner, params, gate=counts, **given, **extra_args
+            updates, state.inner, params, gate=counts, facts=facts, **given, **extra_args
         )
         if self.check_updates:
             finite &= everywhere(_land_finite(new_updates, params), self.axis_name)

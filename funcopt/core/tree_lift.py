@@ -1,0 +1,367 @@
+"""Lifts tree rules to transformations: what `lift` is for rules, for what looks at all leaves.
+
+It checks the state and the gradients, resolves schedules, promotes to the type of the arithmetic,
+keeps slots as their storage says and applies the gate, so that a tree rule is its slots, its
+numbers and its equations.
+
+Everything is computed in float32, or wider where a parameter is wider; numbers are kept so too. A
+rule with an `axis_name` sums over all devices. Without one it looks at what is on this device, and
+inside of `shard_map` the types of what it learns say so from the start, so that a loop can carry
+it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property, partial
+from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+from optax import OptState, Params, Updates
+
+from ..math.columns import Column
+from ..math.dtypes import common_dtype
+from ..math.global_norm import Facts, global_norm
+from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
+from ..storage import Storage, check_slots, kept_dtype
+from .arguments import check_fields, number_at
+from .leaves import Leaf, gradients_beside, in_full, parameters
+from .listening import begin, hear, spoken
+from .paths import marked
+from .rule import Clock
+from .transformation import rates
+from .tree_rule import ReportedAs, Start, Step, TreeRule
+
+
+@cache
+def _reported(numbers: type) -> dict[str, str]:
+    """The fields that are reported, by the names under which they are."""
+    hints = get_type_hints(numbers, include_extras=True)
+    marks = {
+        field: next((m for m in get_args(hint)[1:] if isinstance(m, ReportedAs)), None)
+        for field, hint in hints.items()
+    }
+    return {str(mark) or field: field for field, mark in marks.items() if mark is not None}
+
+
+class TreeState(NamedTuple):
+    """The state of a tree rule: its numbers, and its slots, which are trees like the parameters.
+
+    Both are also attributes of the state: `state.lr`, `state.mu`. `inner` is the state of the
+    transformation that the rule wraps, `()` where it wraps none; `feedback` has the states of the
+    schedules that listen to a metric.
+    """
+
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
+    numbers: Any
+    slots: Any
+    feedback: tuple = ()
+    inner: OptState = ()
+
+    def metrics(self) -> dict[str, Array]:
+        told = {
+            name: getattr(self.numbers, field)
+            for name, field in _reported(type(self.numbers)).items()
+        }
+        if "lr" in told and rates(self.inner):
+            del told["lr"]
+        return told
+
+    def __getattr__(self, name: str) -> Any:
+        for part in (self.numbers, self.slots):
+            if name in part._fields:
+                return getattr(part, name)
+        raise AttributeError(f"The state has no {name!r}.")
+
+
+@dataclass(frozen=True)
+class LiftedTree:
+    """The pair `(init, update)` of a tree rule, and of the transformation that it wraps."""
+
+    rule: TreeRule
+    storage: Storage = None
+    inner: Any = None
+
+    takes_facts: ClassVar = True
+
+    def __post_init__(self):
+        check_fields(self.rule)
+        check_slots(self.storage, [self.rule.slots])
+
+    @property
+    def name(self) -> str:
+        return type(self.rule).__name__
+
+    @property
+    def axis_name(self) -> AxisNames:
+        return getattr(self.rule, "axis_name", None)
+
+    def init(self, params: Params) -> TreeState:
+        arrays, structure = parameters(params)
+        marked(getattr(self.rule, "mask", None), params)  # one that fits nothing is told here
+        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
+        feedback = begin(self.rule)
+        rule = self._at(feedback, jnp.zeros([], jnp.int32), real)
+        wide = [x.astype(common_dtype(real, x)) for x in arrays]
+        inner = () if self.inner is None else self.inner.init(structure.unflatten(wide))
+        slots, numbers = rule.init(arrays, Start(real, self.axis_name, inner))
+        varies = varying_axes(*arrays) - set(named(self.axis_name))
+
+        def kept(name: str, column: Column) -> Params:
+            return structure.unflatten(
+                [
+                    x.astype(kept_dtype(self.storage, rule.slots, name, x.dtype), copy=x is array)
+                    for x, array in zip(column, arrays, strict=True)
+                ]
+            )
+
+        return TreeState(
+            jnp.zeros([], jnp.int32),
+            type(numbers)(*(varying_along(_number(x, real), varies) for x in numbers)),
+            type(slots)(*(kept(*slot) for slot in slots._asdict().items())),
+            feedback,
+            inner,
+        )
+
+    def update(
+        self,
+        updates: Updates,
+        state: TreeState,
+        params: Params | None = None,
+        *,
+        value: ArrayLike | None = None,
+        metric: ArrayLike | None = None,
+        gate: Array | None = None,
+        facts: Facts | None = None,
+        **extra_args: Any,
+    ) -> tuple[Updates, TreeState]:
+        if params is None and self.rule.needs_params:
+            raise ValueError(
+                f"{self.name} needs the parameters: call `tx.update(grads, state, params)`, not "
+                "`tx.update(grads, state)`."
+            )
+        state = self._own(state)
+        beside = gradients_beside(
+            updates, params, state.slots, names=self.rule.slots._fields, shape_of=self._slot_shape
+        )
+        feedback = hear(self.rule, state.feedback, value, metric, state.count)
+        clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
+        now = _Now(self, *beside, clock, state)
+        rule = self._at(feedback, state.count, now.real)
+        given = {"value": value, "metric": metric, "gate": gate}
+        extra_args |= {name: x for name, x in given.items() if x is not None}
+
+        steps, slots, numbers, inner = updates, state.slots, state.numbers, state.inner
+        if now.leaves:
+            step = Step(
+                now.real,
+                self.axis_name,
+                clock,
+                self._loss(value, now.real),
+                lambda: now.grad_norm(facts),
+                now.renew,
+                now.decay,
+                lambda: now.run(self.inner, updates, extra_args),
+            )
+            x = now.params if rule.needs_params else None
+            steps, slots, numbers, *rest = rule.update(now.grads, now.slots, state.numbers, x, step)
+            steps, slots = now.leave(steps), now.kept_as_trees(slots)
+            numbers = now.numbers(numbers)
+            inner = rest[0] if rest else inner
+        elif self.inner is not None:
+            steps, inner = self.inner.update(updates, inner, params, **extra_args)
+        return steps, TreeState(
+            clock.choose(clock.t, state.count),
+            numbers,
+            slots,
+            jax.tree.map(clock.choose, feedback, state.feedback),
+            inner,
+        )
+
+    def _at(self, feedback: tuple, count: Array, real: Any) -> Any:
+        """The rule at this step. What is a number in Python stays one, so that 1 - b2 is exact."""
+
+        def at(path: tuple, x: Any) -> Any:
+            if isinstance(x, int | float):
+                return x
+            if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.integer):
+                return x
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            return number_at(f"{self.name}: {name}", x, count).astype(real)
+
+        told = spoken(self.rule, feedback)
+        return jax.tree_util.tree_map_with_path(at, told, is_leaf=callable)
+
+    def _own(self, state: Any) -> TreeState:
+        """The state, if it is of this rule, its numbers and slots in full."""
+        rule = self.rule
+        kinds = type(getattr(state, "numbers", None)), type(getattr(state, "slots", None))
+        if not isinstance(state, TreeState) or kinds != (rule.numbers, rule.slots):
+            counts = any(map(callable, jax.tree.leaves(rule, is_leaf=callable)))
+            if rule.only_reports and not counts:
+                return self.init(())
+            got = (
+                type(state).__name__
+                if not isinstance(state, TreeState)
+                else " and ".join(kind.__name__ for kind in kinds)
+            )
+            raise ValueError(
+                f"{self.name} got a {got} as its state, expected {_of_kinds(rule)}: "
+                "`tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        slots = {
+            name: in_full(tree, kept_dtype(self.storage, rule.slots, name, jnp.float32))
+            for name, tree in state.slots._asdict().items()
+        }
+        return state._replace(
+            numbers=in_full(state.numbers),
+            slots=rule.slots(**slots),
+            feedback=in_full(state.feedback),
+        )
+
+    def _slot_shape(self, index: int, array: Array) -> tuple[int, ...]:
+        """The shape that the rule gives to a slot of `array`, which need not be the array's."""
+        real = jnp.finfo(common_dtype(jnp.float32, array)).dtype
+        rule = self._at(begin(self.rule), jnp.zeros([], jnp.int32), real)
+        start = Start(real, None, ())
+        slots, _ = jax.eval_shape(lambda x: rule.init([x], start), array)
+        return slots[index][0].shape
+
+    def _loss(self, value: ArrayLike | None, real: Any) -> Float[Array, ""]:
+        """The loss, checked, if the rule needs it; its mean where devices differ."""
+        if not self.rule.needs_value:
+            return jnp.zeros([], real)
+        if value is None:
+            raise ValueError(
+                f"{self.name} needs the loss at which the gradients were taken: call "
+                "`tx.update(grads, state, params, value=loss)`; `jax.value_and_grad` gives both."
+            )
+        if jnp.ndim(value):
+            raise ValueError(
+                f"{self.name}: value must be a scalar, got an array of shape {jnp.shape(value)}. "
+                "Give the mean over the batch."
+            )
+        return mean_across(jnp.asarray(value).astype(real), self.axis_name)
+
+
+def _of_kinds(rule: Any) -> str:
+    kinds = [kind.__name__ for kind in (rule.numbers, rule.slots) if kind._fields]
+    return f"a TreeState of {' and '.join(kinds) or 'nothing'}"
+
+
+def _number(x: Any, real: Any) -> Array:
+    """A number of the state, in a buffer of its own: integers and flags keep their type."""
+    exact = isinstance(x, bool | int) or not jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+    return jnp.array(x, jnp.result_type(x) if exact else real)
+
+
+# Leaves of the same shape share a trace, as in `lift`.
+@partial(jax.jit, static_argnames="dtype")
+def _left(step: Array, clock: Clock, dtype: Any) -> Array:
+    return clock.choose_step(step).astype(dtype)
+
+
+@dataclass(frozen=True)
+class _Now:
+    """What one update of a lifted tree rule works with."""
+
+    lifted: LiftedTree
+    leaves: list[Leaf]
+    structure: Any
+    clock: Clock
+    state: TreeState
+
+    @cached_property
+    def real(self) -> Any:
+        shown = [leaf.grad if leaf.param is None else leaf.param for leaf in self.leaves]
+        return jnp.finfo(common_dtype(jnp.float32, *shown)).dtype
+
+    def wide(self, x: Any) -> Array:
+        x = jnp.asarray(x)
+        return x.astype(common_dtype(self.real, x))
+
+    @property
+    def grads(self) -> Column:
+        """The gradients: complex only beside a complex parameter."""
+
+        def kind(leaf: Leaf) -> Any:
+            return common_dtype(self.real, leaf.grad if leaf.param is None else leaf.param)
+
+        return [self.wide(leaf.grad).astype(kind(leaf)) for leaf in self.leaves]
+
+    @cached_property
+    def params(self) -> Column:
+        return [self.wide(leaf.param) for leaf in self.leaves]
+
+    @property
+    def slots(self) -> Any:
+        kept = self.state.slots
+        return type(kept)(*(list(map(self.wide, jax.tree.leaves(tree))) for tree in kept))
+
+    def grad_norm(self, facts: Facts | None) -> Float[Array, ""]:
+        grads = [leaf.grad for leaf in self.leaves]
+        return global_norm(grads, self.lifted.axis_name, facts).astype(self.real)
+
+    def decay(self, weight_decay: Any, mask: Any) -> Column:
+        """`weight_decay` times the parameters that `mask` means, zeros for the others."""
+        tree = self.structure.unflatten([leaf.param for leaf in self.leaves])
+        flags = marked(mask, tree)  # a mask that fits nothing is a mistake without decay, too
+        if weight_decay is None:
+            return [jnp.zeros_like(x) for x in self.params]
+        return [
+            weight_decay * x if flag else jnp.zeros_like(x)
+            for x, flag in zip(self.params, flags, strict=True)
+        ]
+
+    def renew(self, slots: Any, **new: Column) -> Any:
+        """The slots with `new` columns as they are kept, or as they were when the gate is closed.
+
+        Compute updates, and sums over leaves, from the columns that this returns, so that XLA
+        writes slots in place.
+        """
+        renewed = {name: list(map(self.wide, self._kept(name, x))) for name, x in new.items()}
+        return type(slots)(**{**slots._asdict(), **renewed})
+
+    def _kept(self, name: str, column: Column) -> Iterator[Array]:
+        old = jax.tree.leaves(getattr(self.state.slots, name))
+        for x, o in zip(column, old, strict=True):
+            yield self.clock.choose(x.astype(o.dtype), o)
+
+    def kept_as_trees(self, slots: Any) -> Any:
+        """The slots that the rule returns, which it has renewed, as trees of the kept types."""
+        trees = []
+        for column, tree in zip(slots, self.state.slots, strict=True):
+            old, structure = jax.tree.flatten(tree)
+            trees.append(
+                structure.unflatten([x.astype(o.dtype) for x, o in zip(column, old, strict=True)])
+            )
+        return type(slots)(*trees)
+
+    def numbers(self, new: Any) -> Any:
+        """The numbers as they are kept, those from before where the gate is closed."""
+
+        def kept(x: Any, old: Array) -> Array:
+            x = varying_along(jnp.asarray(x).astype(old.dtype), varying_axes(old))
+            return self.clock.choose(x, old)
+
+        pairs = zip(new, self.state.numbers, strict=True)
+        return type(new)(*(kept(x, old) for x, old in pairs))
+
+    def run(self, inner: Any, updates: Updates, extra_args: dict[str, Any]) -> tuple[Column, Any]:
+        """One update of what the rule wraps, at the parameters in the type of the arithmetic."""
+        at = self.structure.unflatten(self.params)
+        steps, state = inner.update(updates, self.state.inner, at, **extra_args)
+        return list(map(self.wide, jax.tree.leaves(steps))), state
+
+    def leave(self, steps: Column) -> Updates:
+        """Updates in their parameters' dtype; with the gate closed, what changes no bit."""
+        kinds = [
+            jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
+        ]
+        return self.structure.unflatten(
+            [_left(step, self.clock, kind) for step, kind in zip(steps, kinds, strict=True)]
+        )
