@@ -12,132 +12,94 @@ authors' code.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, Positive, Rate
 from ..core.paths import Mask
-from ..core.rule import Accumulator, Divisor, Exact
+from ..core.rule import Divisor
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.columns import Column, abs_sum, axpy, ratio
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import (
+    AccumulatorColumn,
+    ExactColumn,
+    Number,
+    Reported,
+    Start,
+    Step,
+    TreeRule,
+    tree_rule,
+)
+from ..math.columns import Column, axpy, ratio
 from ..math.moments import abs_sq
 from ..math.norm import squarable
-from ..math.varying import AxisNames
 from ..optimizers.adagrad import sum_of_squares
-from ..storage import Storage, check_slots
+from ..storage import Storage
 from .estimate import GrowthRate, raised, towards
 
 
 class DAdaptAdagradSlots(NamedTuple):
-    grad_sum: Exact
-    sum_of_squares: Accumulator
-    init_params: Exact
+    grad_sum: ExactColumn
+    sum_of_squares: AccumulatorColumn
+    init_params: ExactColumn
 
 
-class DAdaptAdagradState(NamedTuple):
+class DAdaptAdagradNumbers(NamedTuple):
     """`lr` is the rate in force, a factor of what AdaGrad's denominators leave."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    d: Float[Array, ""]
-    numerator: Float[Array, ""]
-    grad_sum: Params
-    sum_of_squares: Params
-    init_params: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "d": self.d}
+    lr: Reported
+    d: Reported
+    numerator: Number
 
 
-@dataclass(frozen=True)
-class _DAdaptAdagrad:
-    learning_rate: Any
-    momentum: Any
-    initial_accumulator_value: Any
-    eps: Any
-    estim_lr0: Any
-    weight_decay: Any
-    growth_rate: Any
-    mask: Any
-    axis_name: AxisNames
-    storage: Any
+@tree_rule(slots=DAdaptAdagradSlots, numbers=DAdaptAdagradNumbers)
+class DAdaptAdagrad(TreeRule):
+    learning_rate: NonNegative
+    momentum: DecayRate
+    initial_accumulator_value: NonNegative
+    eps: Positive
+    estim_lr0: Positive
+    weight_decay: NonNegative
+    growth_rate: GrowthRate
+    mask: Mask
+    axis_name: AxisName
 
-    static: ClassVar = ("mask", "axis_name", "storage")
-    state: ClassVar = DAdaptAdagradState
-
-    def divides_by(self, state: DAdaptAdagradState) -> Divisor:
-        del state  # it is all in the hyperparameters
-        return Divisor(sum_of_squares, None, self.eps, forgets=False)
-
-    def init(self, params: Params) -> DAdaptAdagradState:
-        h, start = Start.of(self, params)
-        d = start.learnt(h.estim_lr0)
-        return DAdaptAdagradState(
-            count=start.count,
-            lr=start.learnt(d * h.learning_rate),
-            d=d,
-            numerator=start.learnt(0.0),
-            **start.slots(
-                DAdaptAdagradSlots,
-                self.storage,
-                grad_sum=start.zeros(),
-                sum_of_squares=start.full(h.initial_accumulator_value),
-                init_params=start.copies(),
-            ),
-            feedback=start.feedback,
-        )
+    def init(self, x: Column, start: Start):
+        d = start.number(self.estim_lr0)
+        squares = [each + self.initial_accumulator_value for each in start.magnitudes(x)]
+        slots = DAdaptAdagradSlots(start.zeros(x), squares, x)
+        return slots, DAdaptAdagradNumbers(d * self.learning_rate, d, start.number(0))
 
     def update(
-        self,
-        updates: Updates,
-        state: DAdaptAdagradState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, DAdaptAdagradState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=DAdaptAdagradState,
-            slots=DAdaptAdagradSlots, value=value, metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        x, x0 = now.params, now.column(state.init_params)
-        real, axis = now.real, self.axis_name
-        g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-        g = [squarable(x) for x in g]
-
-        lr = state.d * h.learning_rate
-        state = now.renew(
-            sum_of_squares=axpy(1, [abs_sq(x) for x in g], now.column(state.sum_of_squares)),
-            grad_sum=axpy(lr, g, now.column(state.grad_sum)),
+        self, g: Column, slots: DAdaptAdagradSlots, was: DAdaptAdagradNumbers, x: Column, step: Step
+    ):
+        g = axpy(1, g, step.decay(self.weight_decay, self.mask))
+        g = [squarable(each) for each in g]
+        lr = was.d * self.learning_rate
+        slots = step.renew(
+            slots,
+            sum_of_squares=axpy(1, [abs_sq(each) for each in g], slots.sum_of_squares),
+            grad_sum=axpy(lr, g, slots.grad_sum),
         )
-        root = [jnp.sqrt(each) + h.eps for each in now.column(state.sum_of_squares)]
-        s = now.column(state.grad_sum)
-        n = state.numerator + lr**2 * _over(g, root, real, axis)
-        d_hat = ratio(_over(s, root, real, axis) - n, abs_sum(s, real, axis))
+        root = [jnp.sqrt(each) + self.eps for each in slots.sum_of_squares]
+        s = slots.grad_sum
+        n = was.numerator + lr**2 * step.abs_sum(_squares_over(root, g))
+        d_hat = ratio(step.abs_sum(_squares_over(root, s)) - n, step.abs_sum(s))
         # A step of rate 0 proves nothing.
-        d_hat = jnp.where(lr > 0, d_hat, state.d)
-        d = raised(state.d, d_hat, h.growth_rate)
+        d_hat = jnp.where(lr > 0, d_hat, was.d)
+        d = raised(was.d, d_hat, self.growth_rate)
+        s = [a / b for a, b in zip(s, root, strict=True)]
+        u = towards(x, slots.init_params, s, self.momentum)
+        return u, slots, DAdaptAdagradNumbers(lr, d, n)
 
-        state = now.renew(state, lr=lr, d=d, numerator=n)
-        s = [b / c for b, c in zip(s, root, strict=True)]
-        return now.leave(towards(x, x0, s, h.momentum)), state
+    def divides_by(self, numbers: DAdaptAdagradNumbers) -> Divisor:
+        del numbers  # it is all in the hyperparameters
+        return Divisor(sum_of_squares, None, self.eps, forgets=False)
 
 
-def _over(xs: Column, roots: Column, real: Any, axis_name: AxisNames) -> Float[Array, ""]:
-    """Σ |x|² / root."""
-    squares = [abs_sq(x) / root for x, root in zip(xs, roots, strict=True)]
-    return abs_sum(squares, real, axis_name)
+def _squares_over(roots: Column, xs: Column) -> Column:
+    return [abs_sq(x) / root for x, root in zip(xs, roots, strict=True)]
 
 
 @transformation
@@ -185,8 +147,8 @@ def dadapt_adagrad(
     Source: https://arxiv.org/abs/2301.07733, algorithm 3, and
     https://github.com/facebookresearch/dadaptation.
     """
-    check_slots(storage, [DAdaptAdagradSlots])
-    return _DAdaptAdagrad(
+    rule = DAdaptAdagrad(
         learning_rate, momentum, initial_accumulator_value, eps, estim_lr0, weight_decay,
-        growth_rate, mask, axis_name, storage,
+        growth_rate, mask, axis_name,
     )  # fmt: skip
+    return LiftedTree(rule, storage)

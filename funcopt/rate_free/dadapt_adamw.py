@@ -12,133 +12,89 @@ authors' code.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
-from ..core.arguments import AxisName, Flag, NonNegative, Positive, Rate
+from ..core.arguments import AxisName, DecayRate, Flag, NonNegative, Positive, Rate
 from ..core.paths import Mask
-from ..core.rule import Accumulator, Divisor, Exact, Signed
+from ..core.rule import Divisor
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.columns import abs_sum, ratio, vdot
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import (
+    AccumulatorColumn,
+    ExactColumn,
+    Number,
+    Reported,
+    SignedColumn,
+    Start,
+    Step,
+    TreeRule,
+    tree_rule,
+)
+from ..math.columns import Column, axpy, ratio
 from ..math.moments import abs_sq, ema
-from ..math.varying import AxisNames
 from ..optimizers.moment_slots import mean_square
-from ..storage import check_slots
 from .estimate import Betas, GrowthRate, WideStorage, bias_correction, raised
 
 
 class DAdaptAdamSlots(NamedTuple):
-    mu: Signed
-    nu: Accumulator
-    grad_sum: Exact
+    mu: SignedColumn
+    nu: AccumulatorColumn
+    grad_sum: ExactColumn
 
 
-class DAdaptAdamState(NamedTuple):
+class DAdaptAdamNumbers(NamedTuple):
     """`lr` is the rate in force."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    d: Float[Array, ""]
-    numerator: Float[Array, ""]
-    mu: Params
-    nu: Params
-    grad_sum: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "d": self.d}
+    lr: Reported
+    d: Reported
+    numerator: Number
 
 
-@dataclass(frozen=True)
-class _DAdaptAdamw:
-    learning_rate: Any
-    b1: Any
-    b2: Any
-    eps: Any
-    estim_lr0: Any
-    weight_decay: Any
-    growth_rate: Any
-    mask: Any
+@tree_rule(slots=DAdaptAdamSlots, numbers=DAdaptAdamNumbers)
+class DAdaptAdamw(TreeRule):
+    learning_rate: NonNegative
+    b1: DecayRate
+    b2: DecayRate
+    eps: Positive
+    estim_lr0: Positive
+    weight_decay: NonNegative
+    growth_rate: GrowthRate
+    mask: Mask
     bias_correction: bool
-    axis_name: AxisNames
-    storage: Any
+    axis_name: AxisName
 
-    static: ClassVar = ("mask", "bias_correction", "axis_name", "storage")
-    state: ClassVar = DAdaptAdamState
-
-    def divides_by(self, state: DAdaptAdamState) -> Divisor:
-        del state  # it is all in the hyperparameters
-        return Divisor(mean_square, self.b2, self.eps)
-
-    def init(self, params: Params) -> DAdaptAdamState:
-        h, start = Start.of(self, params)
-        d = start.learnt(h.estim_lr0)
-        return DAdaptAdamState(
-            count=start.count,
-            lr=start.learnt(d * h.learning_rate),
-            d=d,
-            numerator=start.learnt(0.0),
-            **start.slots(
-                DAdaptAdamSlots,
-                self.storage,
-                mu=start.zeros(),
-                nu=start.zeros(real=True),
-                grad_sum=start.zeros(),
-            ),
-            feedback=start.feedback,
-        )
+    def init(self, x: Column, start: Start):
+        d = start.number(self.estim_lr0)
+        slots = DAdaptAdamSlots(start.zeros(x), start.magnitudes(x), start.zeros(x))
+        return slots, DAdaptAdamNumbers(d * self.learning_rate, d, start.number(0))
 
     def update(
-        self,
-        updates: Updates,
-        state: DAdaptAdamState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, DAdaptAdamState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self,
-            updates,
-            state,
-            params,
-            kind=DAdaptAdamState,
-            slots=DAdaptAdamSlots,
-            value=value,
-            metric=metric,
-            gate=gate,
+        self, g: Column, slots: DAdaptAdamSlots, was: DAdaptAdamNumbers, x: Column, step: Step
+    ):
+        del x  # decay is all that looks at parameters
+        b1, b2, root_b2 = self.b1, self.b2, self.b2**0.5
+        fresh = (1 - b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits
+        corrected = bias_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
+        lr = was.d * self.learning_rate * corrected
+        s = [a / (jnp.sqrt(b) + self.eps) for a, b in zip(slots.grad_sum, slots.nu, strict=True)]
+        n = root_b2 * was.numerator + fresh * lr * step.vdot(g, s)
+        slots = step.renew(
+            slots,
+            mu=[ema(a, lr * b, b1) for a, b in zip(slots.mu, g, strict=True)],
+            nu=[ema(a, abs_sq(b), b2) for a, b in zip(slots.nu, g, strict=True)],
+            grad_sum=[root_b2 * a + fresh * lr * b for a, b in zip(slots.grad_sum, g, strict=True)],
         )
-        state = now.state
-        g, v, s = now.grads, now.column(state.nu), now.column(state.grad_sum)
-        real, axis = now.real, self.axis_name
-        root_b2 = h.b2**0.5
-        fresh = (1 - h.b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits
+        d_hat = ratio(n, fresh * step.abs_sum(slots.grad_sum))
+        d = raised(was.d, d_hat, self.growth_rate)
+        u = [a / (jnp.sqrt(b) + self.eps) for a, b in zip(slots.mu, slots.nu, strict=True)]
+        u = axpy(lr, step.decay(self.weight_decay, self.mask), u)
+        return [-each for each in u], slots, DAdaptAdamNumbers(lr, d, n)
 
-        corrected = bias_correction(h.b1, h.b2, now.clock.t, real) if self.bias_correction else 1.0
-        lr = state.d * h.learning_rate * corrected
-        scaled = [a / (jnp.sqrt(b) + h.eps) for a, b in zip(s, v, strict=True)]
-        n = root_b2 * state.numerator + fresh * lr * vdot(g, scaled, real, axis)
-        m = [ema(a, lr * b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
-        v = [ema(a, abs_sq(b), h.b2) for a, b in zip(v, g, strict=True)]
-        s = [root_b2 * a + fresh * lr * b for a, b in zip(s, g, strict=True)]
-        state = now.renew(mu=m, nu=v, grad_sum=s)
-        d_hat = ratio(n, fresh * abs_sum(now.column(state.grad_sum), real, axis))
-        d = raised(state.d, d_hat, h.growth_rate)
-
-        decay = now.decay(h.weight_decay, self.mask)
-        state = now.renew(state, lr=lr, d=d, numerator=n)
-        m, v = now.column(state.mu), now.column(state.nu)
-        steps = [-(a / (jnp.sqrt(b) + h.eps) + lr * c) for a, b, c in zip(m, v, decay, strict=True)]
-        return now.leave(steps), state
+    def divides_by(self, numbers: DAdaptAdamNumbers) -> Divisor:
+        del numbers  # it is all in the hyperparameters
+        return Divisor(mean_square, self.b2, self.eps)
 
 
 @transformation
@@ -190,18 +146,9 @@ def dadapt_adamw(
     Source: https://arxiv.org/abs/2301.07733, algorithm 5, and
     https://github.com/facebookresearch/dadaptation.
     """
-    check_slots(storage, [DAdaptAdamSlots])
     b1, b2 = betas
-    return _DAdaptAdamw(
-        learning_rate,
-        b1,
-        b2,
-        eps,
-        estim_lr0,
-        weight_decay,
-        growth_rate,
-        mask,
-        bias_correction,
+    rule = DAdaptAdamw(
+        learning_rate, b1, b2, eps, estim_lr0, weight_decay, growth_rate, mask, bias_correction,
         axis_name,
-        storage,
-    )
+    )  # fmt: skip
+    return LiftedTree(rule, storage)

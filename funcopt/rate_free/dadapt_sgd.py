@@ -11,113 +11,59 @@ authors' code.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, Positive, Rate
 from ..core.paths import Mask
-from ..core.rule import Exact
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.columns import axpy, norm, ratio, vdot
-from ..math.varying import AxisNames
-from ..storage import Storage, check_slots
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column, axpy, ratio
+from ..storage import Storage
 from .estimate import GrowthRate, raised, towards
 
 
 class DAdaptSgdSlots(NamedTuple):
-    grad_sum: Exact
-    init_params: Exact
+    grad_sum: ExactColumn
+    init_params: ExactColumn
 
 
-class DAdaptSgdState(NamedTuple):
+class DAdaptSgdNumbers(NamedTuple):
     """`lr` is the rate in force, `grad_norm` that of the first gradient that was not zero."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    d: Float[Array, ""]
-    grad_norm: Float[Array, ""]
-    numerator: Float[Array, ""]
-    grad_sum: Params
-    init_params: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "d": self.d}
+    lr: Reported
+    d: Reported
+    grad_norm: Number
+    numerator: Number
 
 
-@dataclass(frozen=True)
-class _DAdaptSgd:
-    learning_rate: Any
-    momentum: Any
-    estim_lr0: Any
-    weight_decay: Any
-    growth_rate: Any
-    mask: Any
-    axis_name: AxisNames
-    storage: Any
+@tree_rule(slots=DAdaptSgdSlots, numbers=DAdaptSgdNumbers)
+class DAdaptSgd(TreeRule):
+    learning_rate: NonNegative
+    momentum: DecayRate
+    estim_lr0: Positive
+    weight_decay: NonNegative
+    growth_rate: GrowthRate
+    mask: Mask
+    axis_name: AxisName
 
-    static: ClassVar = ("mask", "axis_name", "storage")
-
-    def init(self, params: Params) -> DAdaptSgdState:
-        h, start = Start.of(self, params)
-        return DAdaptSgdState(
-            count=start.count,
-            lr=start.learnt(0.0),
-            d=start.learnt(h.estim_lr0),
-            grad_norm=start.learnt(0.0),
-            numerator=start.learnt(0.0),
-            **start.slots(
-                DAdaptSgdSlots,
-                self.storage,
-                grad_sum=start.zeros(),
-                init_params=start.copies(),
-            ),
-            feedback=start.feedback,
-        )
+    def init(self, x: Column, start: Start):
+        numbers = DAdaptSgdNumbers(*map(start.number, (0, self.estim_lr0, 0, 0)))
+        return DAdaptSgdSlots(start.zeros(x), x), numbers
 
     def update(
-        self,
-        updates: Updates,
-        state: DAdaptSgdState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, DAdaptSgdState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self,
-            updates,
-            state,
-            params,
-            kind=DAdaptSgdState,
-            slots=DAdaptSgdSlots,
-            value=value,
-            metric=metric,
-            gate=gate,
-        )
-        state = now.state
-        x, x0, s = now.params, now.column(state.init_params), now.column(state.grad_sum)
-        real, axis = now.real, self.axis_name
-        g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-
-        g0 = jnp.where(state.grad_norm > 0, state.grad_norm, norm(now.grads, real, axis))
-        lr = ratio(state.d * h.learning_rate, g0)
-        n = state.numerator + lr * vdot(g, s, real, axis)
-        state = now.renew(grad_sum=axpy(lr, g, s))
-        s = now.column(state.grad_sum)
-        d = raised(state.d, 2 * ratio(n, norm(s, real, axis)), h.growth_rate)
-
-        state = now.renew(state, lr=lr, d=d, grad_norm=g0, numerator=n)
-        return now.leave(towards(x, x0, s, h.momentum)), state
+        self, g: Column, slots: DAdaptSgdSlots, was: DAdaptSgdNumbers, x: Column, step: Step
+    ):
+        g0 = jnp.where(was.grad_norm > 0, was.grad_norm, step.norm(g))
+        g = axpy(1, g, step.decay(self.weight_decay, self.mask))
+        lr = ratio(was.d * self.learning_rate, g0)
+        n = was.numerator + lr * step.vdot(g, slots.grad_sum)
+        slots = step.renew(slots, grad_sum=axpy(lr, g, slots.grad_sum))
+        d = raised(was.d, 2 * ratio(n, step.norm(slots.grad_sum)), self.growth_rate)
+        u = towards(x, slots.init_params, slots.grad_sum, self.momentum)
+        return u, slots, DAdaptSgdNumbers(lr, d, g0, n)
 
 
 @transformation
@@ -166,7 +112,5 @@ def dadapt_sgd(
     Source: https://arxiv.org/abs/2301.07733, algorithm 4, and
     https://github.com/facebookresearch/dadaptation.
     """
-    check_slots(storage, [DAdaptSgdSlots])
-    return _DAdaptSgd(
-        learning_rate, momentum, estim_lr0, weight_decay, growth_rate, mask, axis_name, storage
-    )
+    rule = DAdaptSgd(learning_rate, momentum, estim_lr0, weight_decay, growth_rate, mask, axis_name)
+    return LiftedTree(rule, storage)

@@ -16,119 +16,55 @@ allows before a step that it would forbid.
 Schaipp, Ohana, Eickenberg, Defazio & Gower, 2023 (https://arxiv.org/abs/2305.07583).
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
 from ..core.arguments import AxisName, DecayRate, Flag, NonNegative, Rate, Real
-from ..core.rule import Signed
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn, loss_value
-from ..math.columns import square_norm, vdot
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import SignedColumn, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.moments import ema, seen
-from ..math.varying import AxisNames
-from ..storage import Storage, check_slots
-from .loss_model import LossModel, proximal_step
+from ..storage import Storage
+from .loss_model import LossModel, MomoNumbers, proximal_step
 
 
 class MomoSlots(NamedTuple):
-    mu: Signed
+    mu: SignedColumn
 
 
-class MomoState(NamedTuple):
-    """`lr` is the rate in force; before the first update, the largest that is allowed."""
-
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    loss_average: Float[Array, ""]
-    gamma: Float[Array, ""]
-    lower_bound: Float[Array, ""]
-    mu: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "lower_bound": self.lower_bound}
-
-
-@dataclass(frozen=True)
-class _Momo:
-    learning_rate: Any
-    beta: Any
-    lower_bound: Any
-    weight_decay: Any
+@tree_rule(slots=MomoSlots, numbers=MomoNumbers, needs_value=True)
+class Momo(TreeRule):
+    learning_rate: NonNegative
+    beta: DecayRate
+    lower_bound: Real
+    weight_decay: NonNegative
     adapt_lower_bound: bool
     bias_correction: bool
-    axis_name: AxisNames
-    storage: Any
+    axis_name: AxisName
 
-    static: ClassVar = ("adapt_lower_bound", "axis_name", "bias_correction", "storage")
+    def init(self, x: Column, start: Start):
+        numbers = map(start.number, (self.learning_rate, 0, 0, self.lower_bound))
+        return MomoSlots(start.zeros(x)), MomoNumbers(*numbers)
 
-    def init(self, params: Params) -> MomoState:
-        h, start = Start.of(self, params)
-        return MomoState(
-            count=start.count,
-            lr=start.learnt(h.learning_rate),
-            loss_average=start.learnt(0.0),
-            gamma=start.learnt(0.0),
-            lower_bound=start.learnt(h.lower_bound),
-            **start.slots(MomoSlots, self.storage, mu=start.zeros()),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: MomoState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, MomoState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self,
-            updates,
-            state,
-            params,
-            kind=MomoState,
-            slots=MomoSlots,
-            value=value,
-            metric=metric,
-            gate=gate,
-        )
-        state = now.state
-        g, x, real, axis = now.grads, now.params, now.real, self.axis_name
-        f = loss_value("momo", value, real, axis)
-        alpha, decay = h.learning_rate, h.weight_decay
+    def update(self, g: Column, slots: MomoSlots, was: MomoNumbers, x: Column, step: Step):
+        beta, rho = self.beta, 1.0
         if self.bias_correction:
-            beta, rho = h.beta, seen(h.beta, now.clock.t, real)
+            rho = seen(beta, step.clock.t, step.real)
         else:
             # The first batch is the first average.
-            beta, rho = jnp.where(state.count == 0, 0, jnp.asarray(h.beta, real)), 1.0
-
-        m = [ema(a, b, beta) for a, b in zip(now.column(state.mu), g, strict=True)]
-        state = now.renew(mu=m)
-        m = now.column(state.mu)
-        mean = ema(state.loss_average, f, beta)
-        gamma = ema(state.gamma, vdot(g, x, real, axis), beta)
-        model = LossModel(
-            alpha, decay, rho, mean, gamma, vdot(m, x, real, axis), square_norm(m, real, axis)
-        )
-        bound = state.lower_bound
-        if self.adapt_lower_bound:
-            bound = model.feasible(bound, h.lower_bound)
-        tau = model.step(bound)
-        if self.adapt_lower_bound:
-            bound = model.bound(tau, h.lower_bound)
-
-        state = now.renew(state, lr=tau, loss_average=mean, gamma=gamma, lower_bound=bound)
-        return now.leave(proximal_step(x, m, tau, alpha, decay)), state
+            beta = jnp.where(step.clock.t == 1, 0, jnp.asarray(beta, step.real))
+        slots = step.renew(slots, mu=[ema(a, b, beta) for a, b in zip(slots.mu, g, strict=True)])
+        m = slots.mu
+        loss = ema(was.loss_average, step.value, beta)
+        gamma = ema(was.gamma, step.vdot(g, x), beta)
+        alpha, decay = self.learning_rate, self.weight_decay
+        slope, square = step.vdot(m, x), step.square_norm(m)
+        model = LossModel(alpha, decay, rho, loss, gamma, slope, square)
+        tau, bound = model.solved(was.lower_bound, self.lower_bound, self.adapt_lower_bound)
+        steps = proximal_step(x, m, tau, alpha, decay)
+        return steps, slots, MomoNumbers(tau, loss, gamma, bound)
 
 
 @transformation
@@ -176,14 +112,8 @@ def momo(
 
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
-    check_slots(storage, [MomoSlots])
-    return _Momo(
-        learning_rate,
-        beta,
-        lower_bound,
-        weight_decay,
-        adapt_lower_bound,
-        bias_correction,
+    rule = Momo(
+        learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound, bias_correction,
         axis_name,
-        storage,
-    )
+    )  # fmt: skip
+    return LiftedTree(rule, storage)

@@ -13,117 +13,58 @@ A lower bound f* that is not known is estimated as in MoMo, with Σ |m|²/D in p
 Schaipp, Ohana, Eickenberg, Defazio & Gower, 2023 (https://arxiv.org/abs/2305.07583).
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
-
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
 from ..core.arguments import AxisName, DecayRate, Flag, NonNegative, Positive, Rate, Real
 from ..core.rule import Divisor
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn, loss_value
-from ..math.columns import Column, abs_sum, vdot
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.moments import abs_sq, ema, seen
-from ..math.varying import AxisNames
-from ..optimizers.moment_slots import Moments, mean_square
-from ..storage import Storage, check_slots
-from .loss_model import LossModel, proximal_step
+from ..optimizers.moment_slots import MomentColumns, mean_square
+from ..storage import Storage
+from .loss_model import LossModel, MomoNumbers, proximal_step
 
 
-class MomoAdamState(NamedTuple):
-    """As `MomoState`; `nu` is the mean square of gradients."""
-
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    loss_average: Float[Array, ""]
-    gamma: Float[Array, ""]
-    lower_bound: Float[Array, ""]
-    mu: Params
-    nu: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "lower_bound": self.lower_bound}
-
-
-@dataclass(frozen=True)
-class _MomoAdam:
-    learning_rate: Any
-    b1: Any
-    b2: Any
-    eps: Any
-    lower_bound: Any
-    weight_decay: Any
+@tree_rule(slots=MomentColumns, numbers=MomoNumbers, needs_value=True)
+class MomoAdam(TreeRule):
+    learning_rate: NonNegative
+    b1: DecayRate
+    b2: DecayRate
+    eps: Positive
+    lower_bound: Real
+    weight_decay: NonNegative
     adapt_lower_bound: bool
-    axis_name: AxisNames
-    storage: Any
+    axis_name: AxisName
 
-    static: ClassVar = ("adapt_lower_bound", "axis_name", "storage")
-    state: ClassVar = MomoAdamState
+    def init(self, x: Column, start: Start):
+        numbers = map(start.number, (self.learning_rate, 0, 0, self.lower_bound))
+        return MomentColumns(start.zeros(x), start.magnitudes(x)), MomoNumbers(*numbers)
 
-    def divides_by(self, state: MomoAdamState) -> Divisor:
-        del state  # it is all in the hyperparameters
-        return Divisor(mean_square, self.b2, self.eps, corrected=True)
-
-    def init(self, params: Params) -> MomoAdamState:
-        h, start = Start.of(self, params)
-        return MomoAdamState(
-            count=start.count,
-            lr=start.learnt(h.learning_rate),
-            loss_average=start.learnt(0.0),
-            gamma=start.learnt(0.0),
-            lower_bound=start.learnt(h.lower_bound),
-            **start.slots(Moments, self.storage, mu=start.zeros(), nu=start.zeros(real=True)),
-            feedback=start.feedback,
+    def update(self, g: Column, slots: MomentColumns, was: MomoNumbers, x: Column, step: Step):
+        b1, b2, t = self.b1, self.b2, step.clock.t
+        rho, filled = seen(b1, t, step.real), seen(b2, t, step.real)
+        slots = step.renew(
+            slots,
+            mu=[ema(a, b, b1) for a, b in zip(slots.mu, g, strict=True)],
+            nu=[ema(a, abs_sq(b), b2) for a, b in zip(slots.nu, g, strict=True)],
         )
-
-    def update(
-        self,
-        updates: Updates,
-        state: MomoAdamState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, MomoAdamState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=MomoAdamState, slots=Moments, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        g, x, real, t = now.grads, now.params, now.real, now.clock.t
-        axis = self.axis_name
-        f = loss_value("momo_adam", value, real, axis)
-        alpha, decay, rho = h.learning_rate, h.weight_decay, seen(h.b1, t, real)
-        filled = seen(h.b2, t, real)
-
-        def root(v: Column) -> Column:
-            return [jnp.sqrt(each / filled) + h.eps for each in v]
-
-        m = [ema(a, b, h.b1) for a, b in zip(now.column(state.mu), g, strict=True)]
-        v = [ema(a, abs_sq(b), h.b2) for a, b in zip(now.column(state.nu), g, strict=True)]
-        state = now.renew(mu=m, nu=v)
-        m, D = now.column(state.mu), root(now.column(state.nu))
-        mean = ema(state.loss_average, f, h.b1)
-        gamma = ema(state.gamma, vdot(g, x, real, axis), h.b1)
-        square = abs_sum([abs_sq(a) / b for a, b in zip(m, D, strict=True)], real, axis)
-        model = LossModel(alpha, decay, rho, mean, gamma, vdot(m, x, real, axis), square)
-        bound = state.lower_bound
-        if self.adapt_lower_bound:
-            bound = model.feasible(bound, h.lower_bound)
-        tau = model.step(bound)
-        if self.adapt_lower_bound:
-            bound = model.bound(tau, h.lower_bound)
-
-        state = now.renew(state, lr=tau, loss_average=mean, gamma=gamma, lower_bound=bound)
+        m, D = slots.mu, [jnp.sqrt(v / filled) + self.eps for v in slots.nu]
+        loss = ema(was.loss_average, step.value, b1)
+        gamma = ema(was.gamma, step.vdot(g, x), b1)
+        slope = step.vdot(m, x)
+        square = step.abs_sum([abs_sq(a) / b for a, b in zip(m, D, strict=True)])
+        alpha, decay = self.learning_rate, self.weight_decay
+        model = LossModel(alpha, decay, rho, loss, gamma, slope, square)
+        tau, bound = model.solved(was.lower_bound, self.lower_bound, self.adapt_lower_bound)
         u = [a / b for a, b in zip(m, D, strict=True)]
-        return now.leave(proximal_step(x, u, tau, alpha, decay)), state
+        steps = proximal_step(x, u, tau, alpha, decay)
+        return steps, slots, MomoNumbers(tau, loss, gamma, bound)
+
+    def divides_by(self, numbers: MomoNumbers) -> Divisor:
+        del numbers  # it is all in the hyperparameters
+        return Divisor(mean_square, self.b2, self.eps, corrected=True)
 
 
 @transformation
@@ -172,15 +113,7 @@ def momo_adam(
 
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
-    check_slots(storage, [Moments])
-    return _MomoAdam(
-        learning_rate,
-        b1,
-        b2,
-        eps,
-        lower_bound,
-        weight_decay,
-        adapt_lower_bound,
-        axis_name,
-        storage,
+    rule = MomoAdam(
+        learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound, axis_name
     )
+    return LiftedTree(rule, storage)
