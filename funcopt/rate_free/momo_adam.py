@@ -13,21 +13,28 @@ A lower bound f* that is not known is estimated as in MoMo, with Σ |m|²/D in p
 Schaipp, Ohana, Eickenberg, Defazio & Gower, 2023 (https://arxiv.org/abs/2305.07583).
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 
 from ..core.arguments import AxisName, DecayRate, Flag, NonNegative, Positive, Rate, Real
 from ..core.rule import Divisor
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
-from ..core.tree_rule import Start, Step, TreeRule, tree_rule
+from ..core.tree_rule import AccumulatorColumn, SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
 from ..math.moments import abs_sq, ema, seen
-from ..optimizers.moment_slots import MomentColumns, mean_square
+from ..optimizers.moment_slots import mean_square
 from ..storage import Storage
 from .loss_model import LossModel, MomoNumbers, proximal_step
 
 
-@tree_rule(slots=MomentColumns, numbers=MomoNumbers, needs_value=True)
+class MomoAdamSlots(NamedTuple):
+    mu: SignedColumn
+    nu: AccumulatorColumn
+
+
+@tree_rule(slots=MomoAdamSlots, numbers=MomoNumbers, needs_value=True)
 class MomoAdam(TreeRule):
     learning_rate: NonNegative
     b1: DecayRate
@@ -40,9 +47,9 @@ class MomoAdam(TreeRule):
 
     def init(self, x: Column, start: Start):
         numbers = map(start.number, (self.learning_rate, 0, 0, self.lower_bound))
-        return MomentColumns(start.zeros(x), start.magnitudes(x)), MomoNumbers(*numbers)
+        return MomoAdamSlots(start.zeros(x), start.magnitudes(x)), MomoNumbers(*numbers)
 
-    def update(self, g: Column, slots: MomentColumns, was: MomoNumbers, x: Column, step: Step):
+    def update(self, g: Column, slots: MomoAdamSlots, was: MomoNumbers, x: Column, step: Step):
         b1, b2, t = self.b1, self.b2, step.clock.t
         rho, filled = seen(b1, t, step.real), seen(b2, t, step.real)
         slots = step.renew(
