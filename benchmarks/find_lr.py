@@ -25,9 +25,9 @@ import numpy as np
 
 import funcopt
 from funcopt.lab import find_lr, get_task, sweep
-from funcopt.lab.lr_range import CONSTANT, CONVENTIONS
-from funcopt.lab.tasks import TASKS
-from funcopt.lab.traps import cliff, spike
+from funcopt.lab.problems.tasks import TASKS
+from funcopt.lab.problems.traps import cliff, spike
+from funcopt.lab.range_test.range_test import CONSTANT, CONVENTIONS
 
 OUT = Path(__file__).resolve().parent / "results" / "find_lr.json"
 GRID = np.geomspace(1e-5, 10, 49).tolist()

@@ -49,16 +49,16 @@ def understood(argv: list[str]) -> Callable[[], int]:
         return partial(refuse, f"unknown command {argv[0]!r}.{hint} Available: {known}.")
     options = arguments.parse(argv)
 
-    from funcopt.lab import terminal
+    from funcopt.lab.terminal import commands
 
     runners = {
-        arguments.Demo: terminal.run_demo,
-        arguments.Compare: terminal.run_compare,
-        arguments.Lr: terminal.run_lr,
-        arguments.Health: terminal.run_health,
-        arguments.Schedule: terminal.run_schedule,
-        arguments.List: terminal.run_list,
-        arguments.Show: terminal.run_show,
+        arguments.Demo: commands.run_demo,
+        arguments.Compare: commands.run_compare,
+        arguments.Lr: commands.run_lr,
+        arguments.Health: commands.run_health,
+        arguments.Schedule: commands.run_schedule,
+        arguments.List: commands.run_list,
+        arguments.Show: commands.run_show,
     }
     return partial(runners[type(options)], options)
 

@@ -2,8 +2,8 @@
 
     python tests/make_lab_data.py
 
-writes `funcopt/lab/data/digits.npz` from scikit-learn's copy of the digits and prints the optimum
-of the task `logistic_digits`, which `funcopt/lab/tasks.py` quotes.
+writes `funcopt/lab/problems/data/digits.npz` from scikit-learn's copy of the digits and prints the
+optimum of the task `logistic_digits`, which `funcopt/lab/problems/tasks.py` quotes.
 """
 
 import gzip
@@ -15,7 +15,7 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-DATA = Path(__file__).parent.parent / "funcopt" / "lab" / "data"
+DATA = Path(__file__).parent.parent / "funcopt" / "lab" / "problems" / "data"
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Write `funcopt/lab/data/pytorch_defaults.json` from the signatures of torch.optim; needs torch.
+"""Write the defaults of torch.optim's signatures for `funcopt show`; needs torch.
 
 python tests/make_pytorch_defaults.py
 """
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-OUT = Path(__file__).parent.parent / "funcopt" / "lab" / "data" / "pytorch_defaults.json"
+OVERVIEW = Path(__file__).parent.parent / "funcopt" / "lab" / "overview"
+OUT = OVERVIEW / "data" / "pytorch_defaults.json"
 CLASSES = ["SGD", "Adagrad", "RMSprop", "Adadelta", "Adam", "AdamW", "NAdam", "Adamax"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from funcopt.lab import compare
-from funcopt.lab.compare import demo_plan
+from funcopt.lab.comparison.compare import demo_plan
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SUMMARY = json.loads((IMAGES / "demo.json").read_text())

@@ -13,7 +13,7 @@ import pytest
 
 import funcopt
 from funcopt.lab import find_lr, get_task
-from funcopt.lab.lr_range import CONVENTIONS, read
+from funcopt.lab.range_test.range_test import CONVENTIONS, read
 
 RATES = np.geomspace(1e-7, 10, 200)
 FALL, RISE = 1e-3, 1e-1

@@ -7,7 +7,7 @@ import pytest
 
 import funcopt
 from funcopt.lab import find_lr, get_task, sweep
-from funcopt.lab.tasks import TASKS
+from funcopt.lab.problems.tasks import TASKS
 
 STEPS = 300
 GRID = [10 ** (k / 2 - 4) for k in range(9)]

@@ -16,7 +16,7 @@ import pytest
 import rich.console
 
 import funcopt
-from funcopt.lab.tasks import get_task
+from funcopt.lab.problems.tasks import get_task
 from funcopt.monitoring.readings import in_depth
 from funcopt.monitoring.verdicts import Thresholds, _falling, _grown_slowly, _times
 

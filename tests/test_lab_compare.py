@@ -11,8 +11,8 @@ import pytest
 
 import funcopt
 from funcopt.lab import compare, get_task
-from funcopt.lab.candidates import SCHEDULES, parse
-from funcopt.lab.compare import parse_rates, plan
+from funcopt.lab.comparison.compare import parse_rates, plan
+from funcopt.lab.training.candidates import SCHEDULES, parse
 
 SMALL = {"task": "linear_regression", "lrs": "0.01:1:3", "steps": 30}
 

@@ -11,8 +11,8 @@ import pytest
 
 import funcopt
 from funcopt.lab import Task, compare, find_lr, get_task, rescue, sweep
-from funcopt.lab.candidates import candidates
-from funcopt.lab.ready import ready
+from funcopt.lab.problems.ready import ready
+from funcopt.lab.training.candidates import candidates
 
 X = np.random.default_rng(0).standard_normal((12, 16, 4)).astype(np.float32)
 Y = X @ np.arange(4, dtype=np.float32)

@@ -16,11 +16,11 @@ from rich.console import Console
 import funcopt
 import funcopt_cli.arguments
 from funcopt.lab import Event, catalogue, compare, show
-from funcopt.lab.candidates import Candidate
-from funcopt.lab.compare import plan as plan_of
-from funcopt.lab.plots import NARROW, WIDE, draw_all, look, thinned
-from funcopt.lab.report import page
-from funcopt.lab.watch import watching
+from funcopt.lab.comparison.compare import plan as plan_of
+from funcopt.lab.comparison.report import page
+from funcopt.lab.drawing.plots import NARROW, WIDE, draw_all, look, thinned
+from funcopt.lab.terminal.watch import watching
+from funcopt.lab.training.candidates import Candidate
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,20 @@ import pytest
 
 import funcopt
 import funcopt_cli
-from funcopt.lab import get_task, terminal
-from funcopt.lab.recurrent import network, rnn_temporal_order, spectral_radius
-from funcopt.lab.rescue import path, rescue, run, training
-from funcopt.lab.tasks import stacked_tanh
-from funcopt.lab.traps import cliff_loss
-from funcopt.lab.treatments import CASES, get_case, levels, never_spikes, reaches, treatments
+from funcopt.lab import get_task
+from funcopt.lab.problems.recurrent import network, rnn_temporal_order, spectral_radius
+from funcopt.lab.problems.tasks import stacked_tanh
+from funcopt.lab.problems.traps import cliff_loss
+from funcopt.lab.rescues.rescue import path, rescue, run, training
+from funcopt.lab.rescues.treatments import (
+    CASES,
+    get_case,
+    levels,
+    never_spikes,
+    reaches,
+    treatments,
+)
+from funcopt.lab.terminal import commands
 
 
 def test_recurrent_weights_have_the_spectral_radius_asked_for():
@@ -201,7 +209,7 @@ def told(monkeypatch, found, *options):
         done.description = lambda: "cliff"
         return done
 
-    monkeypatch.setattr(terminal, "prepared", plan)
+    monkeypatch.setattr(commands, "prepared", plan)
     monkeypatch.setenv("COLUMNS", "80")
     return funcopt_cli.run(["health", "--task", "cliff", "--opt", "sgd", *options])
 

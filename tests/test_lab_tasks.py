@@ -11,7 +11,7 @@ import sklearn.datasets
 import sklearn.linear_model
 
 from funcopt.lab import TASKS, get_task, load_digits
-from funcopt.lab.tasks import split_digits
+from funcopt.lab.problems.tasks import split_digits
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -23,7 +23,8 @@ def test_digits_are_those_of_scikit_learn():
 
 
 def test_digits_name_their_source():
-    text = (importlib.resources.files("funcopt.lab") / "data" / "ATTRIBUTION.md").read_text()
+    problems = importlib.resources.files("funcopt.lab.problems")
+    text = (problems / "data" / "ATTRIBUTION.md").read_text()
     assert "10.24432/C50P49" in text
     assert "CC BY 4.0" in text
 

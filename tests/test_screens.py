@@ -16,10 +16,10 @@ from rich.console import Console
 
 import funcopt
 import funcopt_cli
-from funcopt import lab
 from funcopt.lab import catalogue, compare, find_lr, get_task, schedule_curves, show, sweep
-from funcopt.lab.progress import Stage
-from funcopt.lab.watch import telling, waiting
+from funcopt.lab.terminal.folder import folder
+from funcopt.lab.terminal.watch import telling, waiting
+from funcopt.lab.training.progress import Stage
 from funcopt.monitoring import svg
 
 ROOT = Path(__file__).parent.parent
@@ -166,7 +166,7 @@ def test_a_named_folder_is_taken_as_it_is(capsys, tmp_path):
 
 def test_a_folder_in_which_nothing_was_written_goes_away(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(KeyboardInterrupt), lab.folder.folder(None, "demo"):
+    with pytest.raises(KeyboardInterrupt), folder(None, "demo"):
         raise KeyboardInterrupt
     assert list(Path("funcopt-out").iterdir()) == []
 

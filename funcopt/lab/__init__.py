@@ -10,29 +10,29 @@ is a whole figure.
 """
 
 from ..core.signatures import readable_functions
-from .catalogue import Catalogue as Catalogue
-from .catalogue import catalogue as catalogue
-from .compare import compare as compare
-from .compare import demo as demo
-from .comparison import Comparison as Comparison
-from .find_lr import find_lr as find_lr
-from .lr_range import RangeTest as RangeTest
-from .progress import Event as Event
-from .progress import Stage as Stage
-from .rescue import rescue as rescue
-from .rescued import Rescue as Rescue
-from .schedule_curves import ScheduleCurves as ScheduleCurves
-from .schedule_curves import schedule_curves as schedule_curves
-from .search import Swept as Swept
-from .search import sweep as sweep
-from .show import Shown as Shown
-from .show import show as show
-from .sweep import Sweep as Sweep
-from .task import Task as Task
-from .tasks import TASKS as TASKS
-from .tasks import get_task as get_task
-from .tasks import load_digits as load_digits
-from .verdict import Verdict as Verdict
+from .comparison.compare import compare as compare
+from .comparison.compare import demo as demo
+from .comparison.comparison import Comparison as Comparison
+from .comparison.verdict import Verdict as Verdict
+from .overview.catalogue import Catalogue as Catalogue
+from .overview.catalogue import catalogue as catalogue
+from .overview.show import Shown as Shown
+from .overview.show import show as show
+from .problems.task import Task as Task
+from .problems.tasks import TASKS as TASKS
+from .problems.tasks import get_task as get_task
+from .problems.tasks import load_digits as load_digits
+from .range_test.find_lr import find_lr as find_lr
+from .range_test.range_test import RangeTest as RangeTest
+from .rescues.rescue import rescue as rescue
+from .rescues.rescued import Rescue as Rescue
+from .schedules.schedule_curves import ScheduleCurves as ScheduleCurves
+from .schedules.schedule_curves import schedule_curves as schedule_curves
+from .search.sweep import Swept as Swept
+from .search.sweep import sweep as sweep
+from .training.progress import Event as Event
+from .training.progress import Stage as Stage
+from .training.sweep import Sweep as Sweep
 
 __all__ = [
     "TASKS",

@@ -1,0 +1,1 @@
+"""Comparison of optimizers: `compare`, its record, its pictures and its page."""

@@ -1,0 +1,1 @@
+"""What all pictures and tables of the lab are drawn with."""

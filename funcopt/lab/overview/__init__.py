@@ -1,0 +1,1 @@
+"""What there is: every public name, one name at a glance, and its paper."""

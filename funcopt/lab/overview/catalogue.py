@@ -1,0 +1,197 @@
+"""What there is: every public name in groups, one line each."""
+
+import csv
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+import jax
+
+import funcopt
+
+from ..drawing.told import told
+from ..training.candidates import optimizers
+from .papers import PAPERS
+
+GROUPS = {
+    "optimizer": "its learning rate is yours to give",
+    "optimizer with a rate": "its rate has a default; most choose it as they go",
+    "clip": "bounds gradients or updates",
+    "wrapper": "goes around another transformation",
+    "building block": "a part of a chain",
+    "schedule": "a number for each step",
+    "feedback schedule": "listens to a metric as well",
+    "function": "steps, reads a state, looks at gradients",
+    "experiment": "in funcopt.lab; what the commands do",
+    "rule": "an algorithm for one array",
+    "own algorithm": "what a new rule, schedule or transformation is made with",
+}
+WRITING = {"rule", "schedule", "transformation", "where", "lift", "optimizer", "arguments"}
+WRAPPERS = ("funcopt.averaging.", "funcopt.safety.", "funcopt.core.partition")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One public name; `kind` is its group, `state_bytes` is for each float32 parameter."""
+
+    name: str
+    kind: str
+    summary: str
+    state_bytes: float | None
+    paper: str
+
+
+@told
+@dataclass(frozen=True)
+class Catalogue:
+    """Every public name of the package."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def groups(self) -> dict[str, tuple[Entry, ...]]:
+        """The entries of each kind, in the order in which people look for them."""
+        found = {
+            kind: tuple(entry for entry in self.entries if entry.kind == kind) for kind in GROUPS
+        }
+        return {kind: entries for kind, entries in found.items() if entries}
+
+    def headline(self) -> str:
+        """How many of what there are."""
+        counts = (f"{len(entries)} x {kind}" for kind, entries in self.groups.items())
+        return f"{len(self.entries)} names: {', '.join(counts)}"
+
+    def table(self):
+        """All entries in groups, for `rich.print`."""
+        from ..drawing.tables import catalogue
+
+        return catalogue(self)
+
+    def plot(self, ax=None):
+        """State bytes of each optimizer, drawn on `ax`; returns the axes."""
+        from ..drawing import plots
+
+        return plots.on(ax, plots.state_sizes, self)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write one line for each entry."""
+        path = Path(path)
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(Entry.__dataclass_fields__)
+            writer.writerows(vars(entry).values() for entry in self.entries)
+        return path
+
+
+def catalogue() -> Catalogue:
+    """Every public name in groups: one line, and of optimizers their memory and paper.
+
+    >>> [entry.state_bytes for entry in catalogue().entries if entry.name == "adam"]
+    [8.0]
+    >>> len(catalogue().entries) > 150
+    True
+    """
+    with_state = optimizers()
+    found = [
+        Entry(
+            name=name,
+            kind=kind(name, thing),
+            summary=first_line(thing),
+            state_bytes=slot_bytes(thing(1e-3)) if name in with_state else None,
+            paper=PAPERS[name].short if name in PAPERS else "",
+        )
+        for name, thing in sorted(public().items())
+    ]
+    return Catalogue(tuple(found))
+
+
+def public() -> dict[str, Any]:
+    """Everything that can be shown: the package's public names, and the lab's functions.
+
+    >>> "guard" in public(), "lab.find_lr" in public()
+    (True, True)
+    """
+    lab = vars(sys.modules["funcopt.lab"])
+    experiments = {
+        f"lab.{name}": thing
+        for name, thing in lab.items()
+        if inspect.isfunction(thing) and thing.__module__.startswith("funcopt.lab.")
+    }
+    return {name: getattr(funcopt, name) for name in funcopt.__all__} | experiments
+
+
+def kind(name: str, thing: Any) -> str:
+    """The group of a public name, by what it takes and gives.
+
+    >>> kind("adam", funcopt.adam), kind("guard", funcopt.guard), kind("clip", funcopt.clip)
+    ('optimizer', 'wrapper', 'clip')
+    """
+    if name.startswith("lab."):
+        return "experiment"
+    if inspect.isclass(thing) and issubclass(thing, funcopt.Rule) and thing is not funcopt.Rule:
+        return "rule"
+    if not inspect.isfunction(thing) or name in WRITING:
+        return "own algorithm"
+    if not hasattr(thing, "__wrapped__"):
+        return "function"
+    shown = inspect.signature(thing)
+    first, *_ = [*shown.parameters.values(), None]
+    if str(shown.return_annotation) == "Schedule":
+        return "feedback schedule" if f"_{name}".find("_on_") >= 0 else "schedule"
+    if "clip" in name:
+        return "clip"
+    if first is None:
+        return "building block"
+    if thing.__module__.startswith(WRAPPERS) and first.name != "learning_rate":
+        return "wrapper"
+    if any(str(parameter.annotation) == "Base" for parameter in shown.parameters.values()):
+        return "wrapper"
+    if first.name != "learning_rate" or name in ("descend", "scale_by_learning_rate"):
+        return "building block"
+    return "optimizer" if first.default is first.empty else "optimizer with a rate"
+
+
+def schedules() -> dict[str, Callable[..., Any]]:
+    """Every factory of schedules that funcopt exports.
+
+    >>> "cosine_decay_schedule" in schedules()
+    True
+    """
+    return {
+        name: thing
+        for name, thing in vars(funcopt.schedules).items()
+        if inspect.isfunction(thing) and hasattr(thing, "__wrapped__")
+    }
+
+
+def first_line(thing: Any) -> str:
+    if get_origin(thing) is Annotated:  # whose own text is that of typing
+        return f"Marks a slot as {thing.__metadata__[0]}, which says how it may be stored."
+    text = getattr(thing, "__doc__", None) or ""
+    return inspect.cleandoc(text).split("\n")[0]
+
+
+def slots(tx: Any, dtype: str = "float32") -> dict[str, Any]:
+    """The arrays that `tx` keeps for a parameter of `dtype`, by name, as shapes and dtypes.
+
+    >>> sorted(slots(funcopt.adam(1e-3)))
+    ['mu', 'nu']
+    """
+    param = jax.ShapeDtypeStruct((1024, 512), dtype)
+    state = jax.eval_shape(tx.init, param)
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        jax.tree_util.keystr(path[-1:], simple=True): leaf for path, leaf in leaves if leaf.size > 1
+    }
+
+
+def slot_bytes(tx: Any, dtype: str = "float32") -> float:
+    """Bytes that `tx` keeps for each parameter of `dtype`, without the few scalars of its state.
+
+    >>> slot_bytes(funcopt.sgd(0.1, momentum=0.9)), slot_bytes(funcopt.adam(1e-3), "bfloat16")
+    (4.0, 8.0)
+    """
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in slots(tx, dtype).values()) / (1024 * 512)

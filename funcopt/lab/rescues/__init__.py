@@ -1,0 +1,1 @@
+"""Rescues of trainings that fail: `rescue`, the treatments, and what came of each."""

@@ -1,0 +1,1 @@
+"""Search for hyperparameters: `sweep` trains many settings in one program."""
