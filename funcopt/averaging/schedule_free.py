@@ -25,7 +25,8 @@ from ..core.arguments import Base, DType, NonNegative, OpenDecayRate, OptionalNo
 from ..core.rule import Exact
 from ..core.transformation import chain, rates, transformation
 from ..core.turn import Start, Turn
-from ..math.columns import axpy, minus, ratio
+from ..math.columns import axpy, minus
+from ..math.safe import safe_divide
 from ..storage import Storage, check_slots
 from .mixed import mixed
 
@@ -123,7 +124,7 @@ class ScheduleFree:
         max_lr = jnp.maximum(state.max_lr, lr)
         weight = max_lr**h.weight_lr_power
         weight_sum = state.weight_sum + weight
-        c = ratio(weight, weight_sum)
+        c = safe_divide(weight, weight_sum)
         b1, old_b1 = jnp.asarray(h.b1, now.real), state.b1.astype(now.real)
 
         new = {"z": axpy(1, u, z)}

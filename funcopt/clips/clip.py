@@ -17,7 +17,8 @@ from ..core.arguments import AxisName, Threshold
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
 from ..math.moments import abs_sq
-from ..math.norm import root, shortening, within
+from ..math.norm import clip_ratio, within
+from ..math.safe import safe_sqrt
 from ..math.varying import AxisNames, max_across, norm_across
 from .clip_state import ClipState, nothing_clipped, own, together
 
@@ -31,8 +32,8 @@ def _clipped(
     parts = [grad.real, grad.imag] if jnp.iscomplexobj(grad) else [grad]
     largest = [jnp.max(jnp.abs(x), initial=0) for x in parts]
     largest = max_across(jnp.max(jnp.stack(largest)), axis_name)
-    ratio = shortening(largest, max_delta)
-    size = norm_across(root(jnp.sum(abs_sq(grad))), axis_name)
+    ratio = clip_ratio(largest, max_delta)
+    size = norm_across(safe_sqrt(jnp.sum(abs_sq(grad))), axis_name)
     return within(grad, max_delta), size, ratio, (ratio < 1).astype(ratio.dtype)
 
 

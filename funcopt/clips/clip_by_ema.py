@@ -26,7 +26,7 @@ from ..core.paths import path_codes
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
 from ..math.moments import ema
-from ..math.norm import norm, shortening
+from ..math.norm import clip_ratio, norm
 from ..math.varying import AxisNames, norm_across
 from .clip_state import clip_metrics, nothing_clipped
 
@@ -100,8 +100,8 @@ class _AdaGC:
         total = norm(norms)
         begun, warm = gamma > 0, now.clock.t <= self.warmup
 
-        together = jnp.broadcast_to(shortening(total, h.max_norm), norms.shape)
-        alone = shortening(norms, h.factor * gamma)
+        together = jnp.broadcast_to(clip_ratio(total, h.max_norm), norms.shape)
+        alone = clip_ratio(norms, h.factor * gamma)
         ratio = jnp.where(begun & ~warm, alone, together)
         short = ratio * norms
         known = jnp.isfinite(short) & (short > 0)

@@ -25,7 +25,7 @@ from ..core.arguments import AxisName, ClosedDecayRate, Within
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
 from ..math.global_norm import global_norm
-from ..math.norm import shortening
+from ..math.norm import clip_ratio
 from ..math.varying import AxisNames
 from .clip_state import clip_metrics, nothing_clipped, reported
 
@@ -116,7 +116,7 @@ class _AutoClip:
         first = state.first.astype(now.real)
         threshold = percentile(first, weights, places, h.q)
         # Norms that are equal up to rounding are not clipped.
-        ratio = shortening(n, threshold * (1 + 8 * float(jnp.finfo(now.real).eps)))
+        ratio = clip_ratio(n, threshold * (1 + 8 * float(jnp.finfo(now.real).eps)))
         return now.leave([ratio * g for g in now.grads]), reported(
             state, now, grad_norm=n, clip_ratio=ratio, clipped=ratio < 1, threshold=threshold
         )

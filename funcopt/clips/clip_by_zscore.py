@@ -35,7 +35,7 @@ from ..core.transformation import transformation
 from ..core.turn import Start, Turn
 from ..math.global_norm import global_norm
 from ..math.moments import ema
-from ..math.norm import rms_ema, shortening, weighted_rms
+from ..math.norm import clip_ratio, rms_ema, weighted_rms
 from ..math.varying import AxisNames
 from .clip_state import clip_metrics, nothing_clipped
 
@@ -108,7 +108,7 @@ class _ZClip:
         spike, reduced = self._reduced(h, n, mean, std)
         spike &= ~warm
         let = jnp.where(spike, reduced, n)
-        ratio = shortening(n, jnp.minimum(let, h.max_norm))
+        ratio = clip_ratio(n, jnp.minimum(let, h.max_norm))
 
         x = jnp.where(known, let, mean)
         k = (state.entered + 1).astype(now.real)

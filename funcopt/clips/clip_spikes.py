@@ -22,7 +22,8 @@ from ..core.arguments import AxisName, DecayRate, Offset, Threshold
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
 from ..math.moments import abs_sq, ema
-from ..math.norm import norm, root
+from ..math.norm import norm
+from ..math.safe import safe_sqrt
 from ..math.varying import AxisNames, min_across, norm_across, parts, sum_across
 from ..optimizers.rmsprop import SquareSlots
 from .clip_state import clip_metrics, nothing_clipped, together
@@ -48,7 +49,7 @@ def _clipped(
     grad: Array, nu: Array, threshold: Any, decay: Any, begun: Array, axis_name: AxisNames
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The clipped leaf, its new ν, its norm, the smallest ratio and the number of spikes."""
-    size, limit = jnp.abs(grad), threshold**0.5 * root(nu)
+    size, limit = jnp.abs(grad), threshold**0.5 * safe_sqrt(nu)
     spike = begun & (nu > 0) & (size > limit)
     ratio = jnp.where(spike, limit / jnp.where(spike, size, 1), 1)
     short = jnp.where(spike, grad * ratio, grad)

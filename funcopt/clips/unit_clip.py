@@ -21,7 +21,7 @@ from optax import Params, Updates
 from ..core.leaves import Leaf
 from ..core.paths import marked
 from ..core.turn import Start, Turn
-from ..math.norm import Axes, norm, shortening
+from ..math.norm import Axes, clip_ratio, norm
 from ..math.varying import AxisNames, norm_across
 from .clip_state import ClipState, nothing_clipped, own, together
 
@@ -92,7 +92,7 @@ def _clipped(
 ) -> tuple[Array, Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """The clipped leaf, its norm, the smallest ratio and how many of its units were clipped."""
     units = how(grad, param, axes)
-    ratio = shortening(units.norm, units.bound)
+    ratio = clip_ratio(units.norm, units.bound)
     return (
         grad * ratio,
         norm(units.norm),

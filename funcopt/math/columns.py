@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .moments import abs_sq
+from .safe import safe_sqrt
 from .varying import AxisNames, total_across
 
 Column = list[Array]
@@ -31,13 +32,8 @@ def square_norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Arr
     return _sum([jnp.sum(abs_sq(x)) for x in xs], real, axis_name)
 
 
-def root(x: Array) -> Array:
-    """√x, with derivative 0 where x is 0; NaN stays NaN."""
-    return jnp.where(x <= 0, 0, jnp.sqrt(jnp.where(x <= 0, 1, x)))
-
-
 def norm(xs: Column, real: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
-    return root(square_norm(xs, real, axis_name))
+    return safe_sqrt(square_norm(xs, real, axis_name))
 
 
 def held(x: Float[Array, ""]) -> Float[Array, ""]:
@@ -67,8 +63,3 @@ def scaled(number: Array, xs: Column) -> Column:
 
 def minus(xs: Column, ys: Column) -> Column:
     return [x - y for x, y in zip(xs, ys, strict=True)]
-
-
-def ratio(a: Any, b: Array) -> Array:
-    """a / b for b ≥ 0, and 0 where b is 0: where nothing was seen, nothing is estimated."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)

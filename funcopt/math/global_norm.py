@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from .columns import root
 from .dtypes import common_dtype
 from .moments import abs_sq
+from .safe import safe_sqrt
 from .varying import AxisNames, grouped_by_axes, norm_across
 
 
@@ -116,12 +116,12 @@ def _either(exact: Array, squares: Array, sums: Any, leaves: Any) -> tuple[Array
 
 def _plain(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Array, Array]:
     del leaves
-    return root(_in_line(sums, squares.dtype)), root(squares)
+    return safe_sqrt(_in_line(sums, squares.dtype)), safe_sqrt(squares)
 
 
 def _scaled(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Array, Array]:
     norms = _in_line(map(_scaled_norm, sums, leaves), squares.dtype)
-    return norms, jnp.where(_is_exact(squares), root(squares), _together(norms))
+    return norms, jnp.where(_is_exact(squares), safe_sqrt(squares), _together(norms))
 
 
 def _in_line(numbers: Iterable[Array], dtype: Any) -> Shaped[Array, " numbers"]:
@@ -156,7 +156,7 @@ def _scaled_norm(squares: Float[Array, ""], x: Array) -> Float[Array, ""]:
     large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
     unit = jnp.where(squares < _least(squares), 1 / large, large)
     unit = jnp.where(_is_exact(squares), 1, unit).astype(wide.real.dtype)
-    return unit * root(_square_sum(wide / unit))
+    return unit * safe_sqrt(_square_sum(wide / unit))
 
 
 def together(norms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
@@ -169,4 +169,4 @@ def _together(norms: Float[Array, " leaves"]) -> Float[Array, ""]:
     highest = jnp.max(norms)
     usual = jnp.isfinite(highest) & (highest >= jnp.finfo(highest.dtype).tiny)
     safe = jax.lax.stop_gradient(jnp.where(usual, highest, 1))
-    return jnp.where(usual, safe * root(jnp.sum((norms / safe) ** 2)), highest)
+    return jnp.where(usual, safe * safe_sqrt(jnp.sum((norms / safe) ** 2)), highest)

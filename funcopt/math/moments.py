@@ -33,7 +33,7 @@ def abs_sq(x: Inexact[Array, "*p"]) -> Float[Array, "*p"]:
     return lax.square(x)
 
 
-def over(
+def divide_or_keep(
     x: Inexact[Array, "*p"], scale: Float[Array, "*p"], eps: ArrayLike = 0.0
 ) -> Inexact[Array, "*p"]:
     """x / (scale + eps); where that is 0, which is where no gradient ever came and eps is 0, x.
@@ -46,14 +46,14 @@ def over(
     return lax.div(x, cast(scale, x.dtype))
 
 
-def over_root(
+def divide_by_root(
     x: Inexact[Array, "*p"],
     square: Float[Array, "*p"],
     eps: ArrayLike = 0.0,
     eps_root: ArrayLike = 0.0,
 ) -> Inexact[Array, "*p"]:
-    """x / (√(square + eps_root) + eps), and x where that is 0, as in `over`."""
-    return over(x, lax.sqrt(_plus(square, eps_root)), eps)
+    """x / (√(square + eps_root) + eps), and x where that is 0, as in `divide_or_keep`."""
+    return divide_or_keep(x, lax.sqrt(_plus(square, eps_root)), eps)
 
 
 def _plus(x: Float[Array, "*p"], number: ArrayLike) -> Float[Array, "*p"]:
@@ -67,24 +67,24 @@ def power(base: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
     return lax.exp(times(_log(base), cast(t, dtype)))
 
 
-def seen(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+def bias_correction(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
     """1 - decay**t: the total weight in a moving average after `t` values.
 
     Written with expm1, since at small `t` the plain form loses half of float32's digits: with
     decay 0.999 and t = 1 it is 6e-6 off, which then is the error of Adam's first step.
     """
-    return lax.neg(_minus_seen(decay, t, dtype))
+    return lax.neg(_minus_bias_correction(decay, t, dtype))
 
 
 def unbiased(
     mean: Inexact[Array, "*p"], decay: ArrayLike, t: Int[Array, ""]
 ) -> Inexact[Array, "*p"]:
     """mean / (1 - decay**t): a moving average after `t` values, without the zeros it began with."""
-    minus_seen = _minus_seen(decay, t, jnp.finfo(mean.dtype).dtype)
-    return times(lax.div(cast(-1, minus_seen.dtype), minus_seen), mean)
+    minus_correction = _minus_bias_correction(decay, t, jnp.finfo(mean.dtype).dtype)
+    return times(lax.div(cast(-1, minus_correction.dtype), minus_correction), mean)
 
 
-def _minus_seen(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+def _minus_bias_correction(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
     return lax.expm1(times(_log(decay), cast(t, dtype)))
 
 

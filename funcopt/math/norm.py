@@ -14,13 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from .moments import abs_sq
+from .safe import safe_sqrt
 
 Axes = tuple[int, ...] | None
-
-
-def root(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """√x, with derivative 0 where x is 0; NaN stays NaN."""
-    return jnp.where(x == 0, 0, jnp.sqrt(jnp.where(x == 0, 1, x)))
 
 
 @partial(jax.jit, static_argnames="axes")
@@ -36,7 +32,7 @@ def norm(x: Inexact[Array, "*p"], axes: Axes = None) -> Float[Array, "*n"]:
     limits = jnp.finfo(squares.dtype)
     exact = jnp.isfinite(squares) & (squares > float(limits.tiny) / float(limits.eps) ** 2)
     scaled = partial(_scaled, axes=axes)
-    return jax.lax.cond(jnp.all(exact), lambda s, x: root(s), scaled, squares, x)
+    return jax.lax.cond(jnp.all(exact), lambda s, x: safe_sqrt(s), scaled, squares, x)
 
 
 def _square_sum(x: Array, axes: Axes) -> Array:
@@ -49,16 +45,16 @@ def _scaled(squares: Array, x: Array, axes: Axes) -> Array:
     largest = jnp.max(magnitudes, axis=axes, keepdims=axes is not None)
     usable = jnp.isfinite(largest) & (largest > 0)
     unit = jnp.where(usable, largest, 1)
-    return jnp.where(usable, unit * root(_square_sum(x / unit, axes)), largest)
+    return jnp.where(usable, unit * safe_sqrt(_square_sum(x / unit, axes)), largest)
 
 
 def norm_below(x: Inexact[Array, "*p"], largest: Float[Array, ""]) -> Float[Array, ""]:
     """The 2-norm of an array whose largest magnitude is known: in one pass, at any scale."""
     unit = jnp.where(largest > 0, largest, 1)
-    return unit * root(jnp.sum(abs_sq(x / unit)))
+    return unit * safe_sqrt(jnp.sum(abs_sq(x / unit)))
 
 
-def shortening(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
+def clip_ratio(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
     """min(1, bound / norm): what a vector is multiplied by so that its norm is within `bound`.
 
     1 where both are infinite, 0 where only the norm is, and NaN where the norm is.
@@ -92,4 +88,4 @@ def weighted_rms(a: Float[Array, "*n"], u: Any, b: Float[Array, "*n"], v: Any) -
     """√(u a² + v b²), where a² or b² themselves may be beyond the range of floats."""
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(a), jnp.abs(b)))
     unit = jnp.where(largest > 0, largest, 1)
-    return unit * root(u * (a / unit) ** 2 + v * (b / unit) ** 2)
+    return unit * safe_sqrt(u * (a / unit) ** 2 + v * (b / unit) ** 2)

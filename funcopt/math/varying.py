@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .norm import root
+from .safe import safe_sqrt
 
 AxisNames = str | tuple[str, ...] | None
 
@@ -110,7 +110,7 @@ def norm_across(part: Float[Array, "*n"], axis_name: AxisNames) -> Float[Array, 
     largest = jax.lax.pmax(fixed, axes)
     usable = jnp.isfinite(largest) & (largest > 0)
     unit = jnp.where(usable, largest, 1)
-    whole = unit * root(jax.lax.psum((part / unit) ** 2, axes))
+    whole = unit * safe_sqrt(jax.lax.psum((part / unit) ** 2, axes))
     return jnp.where(usable, whole, jax.lax.psum(fixed, axes))
 
 

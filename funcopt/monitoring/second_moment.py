@@ -13,7 +13,7 @@ from ..core.listening import spoken
 from ..core.paths import path_names
 from ..core.rule import Divisor
 from ..core.tree_lift import LiftedTree, TreeState
-from ..math.moments import seen
+from ..math.moments import bias_correction
 from .inside import algorithms
 from .statistics import Moment, numbers_of
 
@@ -107,7 +107,7 @@ def _moments(divisor: Divisor, old: list[Any], new: list[Any], count: Array) -> 
             return steps.astype(float)
         if not divisor.corrected:
             return jnp.ones([], float)
-        return seen(divisor.decay, steps, jnp.zeros([], float).dtype)
+        return bias_correction(divisor.decay, steps, jnp.zeros([], float).dtype)
 
     before, now = weight(count), weight(t)
     eps = _wide(divisor.eps) + jnp.sqrt(_wide(divisor.eps_root))

@@ -18,7 +18,7 @@ from ..core.optimizer import lift, optimizer
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, ema, over, zeros_real
+from ..math.moments import abs_sq, divide_or_keep, ema, zeros_real
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
 
@@ -40,11 +40,11 @@ class Adadelta(Rule):
         del param  # Adadelta looks only at gradients
         slots = clock.renew(slots, e_g=ema(slots.e_g, abs_sq(grad), self.rho))
         g_sq, scale = abs_sq(grad), slots.e_g + self.eps
-        u_sq = over((slots.e_x + self.eps) * g_sq, scale)
+        u_sq = divide_or_keep((slots.e_x + self.eps) * g_sq, scale)
         slots = clock.renew(slots, e_x=ema(slots.e_x, u_sq, self.rho))
         # The old e_x + eps over scale, written with the new e_x, for Clock.renew's reason.
         weight = self.rho * scale + (1 - self.rho) * g_sq
-        return jnp.sqrt(over(slots.e_x + self.rho * self.eps, weight)) * grad, slots
+        return jnp.sqrt(divide_or_keep(slots.e_x + self.rho * self.eps, weight)) * grad, slots
 
     def divides_by(self) -> Divisor:
         return Divisor(lambda slots: slots.e_g, self.rho, eps_root=self.eps)

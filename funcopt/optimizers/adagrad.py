@@ -15,7 +15,7 @@ from ..core.arguments import Flag, NonNegative, NonNegativeConstant, Rate
 from ..core.optimizer import lift, optimizer
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, full_real, over_root
+from ..math.moments import abs_sq, divide_by_root, full_real
 from ..storage import Storage
 
 
@@ -37,8 +37,8 @@ class Adagrad(Rule):
         slots = clock.renew(slots, sum_of_squares=slots.sum_of_squares + abs_sq(grad))
         total = slots.sum_of_squares
         if self.eps_in_sqrt:
-            return over_root(grad, total, eps_root=self.eps), slots
-        return over_root(grad, total, self.eps), slots
+            return divide_by_root(grad, total, eps_root=self.eps), slots
+        return divide_by_root(grad, total, self.eps), slots
 
     def divides_by(self) -> Divisor:
         outside, inside = (0.0, self.eps) if self.eps_in_sqrt else (self.eps, 0.0)

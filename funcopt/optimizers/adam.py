@@ -16,7 +16,7 @@ from ..core.optimizer import lift, optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, ema, over_root, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema, unbiased
 from ..storage import Storage, with_slot
 from ..transforms.add_decayed_weights import Decay
 from .moment_slots import Moments, mean_square, zero_moments
@@ -44,7 +44,7 @@ class Adam(Rule):
         mu, nu = slots
         if self.bias_correction:
             mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
-        return over_root(mu, nu, self.eps, self.eps_root), slots
+        return divide_by_root(mu, nu, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:
         return Divisor(mean_square, self.b2, self.eps, self.eps_root, self.bias_correction)

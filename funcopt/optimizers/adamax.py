@@ -17,7 +17,7 @@ from ..core.arguments import DecayRate, NonNegative, Rate
 from ..core.optimizer import lift, optimizer
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import ema, over, unbiased, zeros_real
+from ..math.moments import divide_or_keep, ema, unbiased, zeros_real
 from ..storage import Storage
 
 
@@ -45,7 +45,7 @@ class Adamax(Rule):
             nu=jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps),
         )
         mu, nu = slots
-        return over(unbiased(mu, self.b1, clock.t), nu), slots
+        return divide_or_keep(unbiased(mu, self.b1, clock.t), nu), slots
 
     def divides_by(self) -> Divisor:
         # eps is in the maximum already.

@@ -18,7 +18,7 @@ from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
 from ..core.optimizer import lift, optimizer
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, ema, over_root, unbiased, zeros_real
+from ..math.moments import abs_sq, divide_by_root, ema, unbiased, zeros_real
 from ..storage import Storage, with_slot
 from .moment_slots import mean_square
 
@@ -58,7 +58,7 @@ class Amsgrad(Rule):
         mu, _, nu_max = slots
         mu = mu if self.variant == "paper" else unbiased(mu, self.b1, t)
         nu_max = unbiased(nu_max, self.b2, t) if self.variant == "pytorch" else nu_max
-        return over_root(mu, nu_max, self.eps, self.eps_root), slots
+        return divide_by_root(mu, nu_max, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:
         def divided(slots: AmsgradSlots, weight: Array) -> Array:

@@ -24,7 +24,7 @@ from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, ema, over_root, power, seen, unbiased
+from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, power, unbiased
 from ..storage import Storage, with_slot
 from ..transforms.add_decayed_weights import Decay
 from .moment_slots import Moments, mean_square, zero_moments
@@ -54,7 +54,7 @@ class Nadam(Rule):
         )
         nu = unbiased(slots.nu, self.b2, clock.t)
         ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
-        return over_root(ahead, nu, self.eps, self.eps_root), slots
+        return divide_by_root(ahead, nu, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:
         return Divisor(mean_square, self.b2, self.eps, self.eps_root, corrected=True)
@@ -62,9 +62,10 @@ class Nadam(Rule):
     def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
         b1 = self.b1
         if self.variant == "init2winit":
-            return (b1 * mu + (1 - b1) * g) / seen(b1, t, dtype)
+            return (b1 * mu + (1 - b1) * g) / bias_correction(b1, t, dtype)
         if self.variant == "dozat":
-            return b1 * mu / seen(b1, _next(t), dtype) + (1 - b1) * g / seen(b1, t, dtype)
+            now, later = (bias_correction(b1, i, dtype) for i in (t, _next(t)))
+            return b1 * mu / later + (1 - b1) * g / now
         m, m_next = (b1 * (1 - self._dip(i, dtype)) for i in (t, _next(t)))
         product, next_product = (self._product(i, dtype) for i in (t, _next(t)))
         return m_next * mu / (1 - next_product) + (1 - m) * g / (1 - product)

@@ -25,7 +25,7 @@ from ..core.arguments import (
 from ..core.optimizer import lift, optimizer
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, ema, full_real, over_root, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema, full_real, unbiased
 from ..storage import Storage
 from .moment_slots import Moments, mean_square
 from .sgd import Momentum
@@ -99,7 +99,7 @@ def _eps(rule: Rms | CenteredRms) -> tuple[Any, Any]:
 
 
 def _over(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
-    return over_root(grad, nu, eps_root=eps) if eps_in_sqrt else over_root(grad, nu, eps)
+    return divide_by_root(grad, nu, eps_root=eps) if eps_in_sqrt else divide_by_root(grad, nu, eps)
 
 
 @transformation

@@ -22,7 +22,7 @@ from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, ema, over_root, seen
+from ..math.moments import abs_sq, bias_correction, divide_by_root, ema
 from ..storage import Storage, with_slot
 from ..transforms.add_decayed_weights import Decay
 from .moment_slots import Moments, mean_square, zero_moments
@@ -56,8 +56,9 @@ class Spam(Rule):
         part = jnp.minimum(into, self.warmup).astype(real) / (self.warmup + 1)
         short = 1 - 0.99 * (1 + jnp.cos(math.pi * part)) / 2
         short = jnp.where((t < self.reset_interval) | (into >= self.warmup), 1, short)
-        factor = short * jnp.sqrt(seen(self.b2, t, real)) / seen(self.b1, t, real)
-        return factor * over_root(slots.mu, slots.nu, self.eps), slots
+        first, second = (bias_correction(b, t, real) for b in (self.b1, self.b2))
+        factor = short * jnp.sqrt(second) / first
+        return factor * divide_by_root(slots.mu, slots.nu, self.eps), slots
 
     def divides_by(self) -> Divisor:
         # The correction counts all updates, not those since a restart.

@@ -24,7 +24,7 @@ from ..core.paths import Mask
 from ..core.rule import Divisor
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
-from ..math.moments import abs_sq, ema, over, unbiased
+from ..math.moments import abs_sq, divide_or_keep, ema, unbiased
 from ..math.norm import norm, squarable
 from ..math.varying import AxisNames, norm_across, parts
 from ..storage import Storage, check_slots, with_slot
@@ -125,8 +125,8 @@ class _StableAdamW:
         steps, rms = [], []
         for x, m, v, d, layer in zip(g, mu, nu, decay, layers, strict=True):
             spread = jnp.sqrt(unbiased(v, h.b2, t))
-            direction = over(unbiased(m, h.b1, t), spread, h.eps)
-            length = norm(over(x, jnp.maximum(spread, h.eps)), all_but(x.ndim, layer))
+            direction = divide_or_keep(unbiased(m, h.b1, t), spread, h.eps)
+            length = norm(divide_or_keep(x, jnp.maximum(spread, h.eps)), all_but(x.ndim, layer))
             length = norm_across(length, self.axis_name)
             numbers = max(x.size // max(length.size, 1), 1) * parts(x, self.axis_name)
             r = length / numbers**0.5

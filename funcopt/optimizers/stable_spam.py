@@ -40,9 +40,9 @@ from ..core.paths import Mask
 from ..core.rule import Divisor
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
-from ..math.columns import ratio as fraction
-from ..math.moments import ema, over_root, seen
+from ..math.moments import bias_correction, divide_by_root, ema
 from ..math.norm import norm, norm_below, rms_ema
+from ..math.safe import safe_divide
 from ..math.varying import AxisNames, max_across, norm_across, parts, sum_across
 from ..storage import Storage, check_slots, with_slot
 from .moment_slots import Moments, mean_square
@@ -163,13 +163,13 @@ class _StableSpam:
             mu=[ema(fresh(m), leaf.grad, b1) for m, leaf in zip(mu, calm, strict=True)],
             nu=[ema(fresh(v), square(leaf.grad), h.b2) for v, leaf in zip(nu, calm, strict=True)],
         )
-        first, second = seen(b1, steps, real), seen(h.b2, steps, real)
+        first, second = bias_correction(b1, steps, real), bias_correction(h.b2, steps, real)
         moved = []
         for m, v, decay in zip(
             now.column(state.mu), now.column(state.nu), now.decay(h.weight_decay, self.mask),
             strict=True,
         ):  # fmt: skip
-            direction = over_root(m / first, v / second, h.eps)
+            direction = divide_by_root(m / first, v / second, h.eps)
             moved.append(-h.learning_rate * (direction + decay))
         return now.leave(moved), state
 
@@ -201,7 +201,7 @@ def _calmed(
     n = jnp.maximum(entered, 1)
 
     max_mean = jnp.where(finite, ema(kept[0], jnp.where(finite, largest, 0), h.gamma3), kept[0])
-    bound = max_mean / seen(h.gamma3, n, real)
+    bound = max_mean / bias_correction(h.gamma3, n, real)
     spike = (size > bound) & finite
     ratio = jnp.where(largest > bound, bound / jnp.where(largest > bound, largest, 1), 1)
     short = jnp.where(spike, g * ratio, g)
@@ -211,9 +211,9 @@ def _calmed(
     gamma1 = h.gamma1 * scale
     norm_mean = jnp.where(finite, ema(kept[1], known, gamma1), kept[1])
     norm_rms = jnp.where(finite, rms_ema(kept[2], known, h.gamma2), kept[2])
-    mean = norm_mean / seen(gamma1, n, real)
-    rms = norm_rms / jnp.sqrt(seen(h.gamma2, n, real))
-    grad = fraction(short, length) * fraction(mean, rms + h.eps)
+    mean = norm_mean / bias_correction(gamma1, n, real)
+    rms = norm_rms / jnp.sqrt(bias_correction(h.gamma2, n, real))
+    grad = safe_divide(short, length) * safe_divide(mean, rms + h.eps)
     grad = jnp.where(finite, grad, g)  # what is not finite stays so, for all to see
     return _Calmed(
         grad, entered, max_mean, norm_mean, norm_rms, norm_across(norm_below(g, largest), axis),

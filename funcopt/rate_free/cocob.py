@@ -20,7 +20,7 @@ from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Exact, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import full_real, over, zeros_real
+from ..math.moments import divide_or_keep, full_real, zeros_real
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
 
@@ -64,7 +64,7 @@ class Cocob(Rule):
             reward=jnp.maximum(slots.reward - won.real, 0),
         )
         x0, bets, L, G, R = slots
-        fraction = over(bets, L * jnp.maximum(G + L, self.alpha * L))
+        fraction = divide_or_keep(bets, L * jnp.maximum(G + L, self.alpha * L))
         return (param - x0) - fraction * (L + R), slots
 
 

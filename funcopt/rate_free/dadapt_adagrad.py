@@ -31,9 +31,10 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, ratio
+from ..math.columns import Column, axpy
 from ..math.moments import abs_sq
 from ..math.norm import squarable
+from ..math.safe import safe_divide
 from ..optimizers.adagrad import sum_of_squares
 from ..storage import Storage
 from .estimate import GrowthRate, raised, towards
@@ -85,7 +86,7 @@ class DAdaptAdagrad(TreeRule):
         root = [jnp.sqrt(each) + self.eps for each in slots.sum_of_squares]
         s = slots.grad_sum
         n = was.numerator + lr**2 * step.abs_sum(_squares_over(root, g))
-        d_hat = ratio(step.abs_sum(_squares_over(root, s)) - n, step.abs_sum(s))
+        d_hat = safe_divide(step.abs_sum(_squares_over(root, s)) - n, step.abs_sum(s))
         # A step of rate 0 proves nothing.
         d_hat = jnp.where(lr > 0, d_hat, was.d)
         d = raised(was.d, d_hat, self.growth_rate)

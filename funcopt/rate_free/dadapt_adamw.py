@@ -32,10 +32,11 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, ratio
+from ..math.columns import Column, axpy
 from ..math.moments import abs_sq, ema
+from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
-from .estimate import Betas, GrowthRate, WideStorage, bias_correction, raised
+from .estimate import Betas, GrowthRate, WideStorage, adam_correction, raised
 
 
 class DAdaptAdamSlots(NamedTuple):
@@ -76,7 +77,7 @@ class DAdaptAdamw(TreeRule):
         del x  # decay is all that looks at parameters
         b1, b2, root_b2 = self.b1, self.b2, self.b2**0.5
         fresh = (1 - b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits
-        corrected = bias_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
+        corrected = adam_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
         lr = was.d * self.learning_rate * corrected
         s = [a / (jnp.sqrt(b) + self.eps) for a, b in zip(slots.grad_sum, slots.nu, strict=True)]
         n = root_b2 * was.numerator + fresh * lr * step.vdot(g, s)
@@ -86,7 +87,7 @@ class DAdaptAdamw(TreeRule):
             nu=[ema(a, abs_sq(b), b2) for a, b in zip(slots.nu, g, strict=True)],
             grad_sum=[root_b2 * a + fresh * lr * b for a, b in zip(slots.grad_sum, g, strict=True)],
         )
-        d_hat = ratio(n, fresh * step.abs_sum(slots.grad_sum))
+        d_hat = safe_divide(n, fresh * step.abs_sum(slots.grad_sum))
         d = raised(was.d, d_hat, self.growth_rate)
         u = [a / (jnp.sqrt(b) + self.eps) for a, b in zip(slots.mu, slots.nu, strict=True)]
         u = axpy(lr, step.decay(self.weight_decay, self.mask), u)

@@ -20,7 +20,8 @@ from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column, axpy, ratio
+from ..math.columns import Column, axpy
+from ..math.safe import safe_divide
 from ..storage import Storage
 from .estimate import GrowthRate, raised, towards
 
@@ -58,10 +59,10 @@ class DAdaptSgd(TreeRule):
     ):
         g0 = jnp.where(was.grad_norm > 0, was.grad_norm, step.norm(g))
         g = axpy(1, g, step.decay(self.weight_decay, self.mask))
-        lr = ratio(was.d * self.learning_rate, g0)
+        lr = safe_divide(was.d * self.learning_rate, g0)
         n = was.numerator + lr * step.vdot(g, slots.grad_sum)
         slots = step.renew(slots, grad_sum=axpy(lr, g, slots.grad_sum))
-        d = raised(was.d, 2 * ratio(n, step.norm(slots.grad_sum)), self.growth_rate)
+        d = raised(was.d, 2 * safe_divide(n, step.norm(slots.grad_sum)), self.growth_rate)
         u = towards(x, slots.init_params, slots.grad_sum, self.momentum)
         return u, slots, DAdaptSgdNumbers(lr, d, g0, n)
 

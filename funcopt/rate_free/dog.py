@@ -26,7 +26,8 @@ from ..core.paths import Mask
 from ..core.rule import Exact
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
-from ..math.columns import axpy, held, minus, norm, ratio, square_norm
+from ..math.columns import axpy, held, minus, norm, square_norm
+from ..math.safe import safe_divide
 from ..math.varying import AxisNames
 from ..storage import Storage, check_slots
 
@@ -128,7 +129,7 @@ class _Dog:
 
         r = jnp.maximum(state.max_dist, norm(minus(x, x0), real, axis))
         G = state.sum_sq_norm_grads + square_norm(g, real, axis)
-        eta = ratio(r, jnp.sqrt(G + h.eps))
+        eta = safe_divide(r, jnp.sqrt(G + h.eps))
         if self.init_kind == "learning_rate":
             eta = jnp.where(r > 0, eta, h.init_size)
         lr = h.learning_rate * eta

@@ -23,7 +23,8 @@ from ..core.paths import Mask
 from ..core.rule import Exact
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
-from ..math.columns import axpy, held, minus, ratio, square_norm
+from ..math.columns import axpy, held, minus, square_norm
+from ..math.safe import safe_divide
 from ..math.varying import AxisNames
 from ..storage import Storage, check_slots
 
@@ -107,7 +108,7 @@ class _Dowg:
 
         r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real, axis))
         v = state.weighted_sq_norm_grads + r2 * square_norm(g, real, axis)
-        lr = h.learning_rate * ratio(r2, jnp.sqrt(v) + h.eps)
+        lr = h.learning_rate * safe_divide(r2, jnp.sqrt(v) + h.eps)
 
         average = renewed_average(now, h.average_gamma)
         state = now.renew(lr=lr, estim_sq_dist=r2, weighted_sq_norm_grads=held(v), **average)

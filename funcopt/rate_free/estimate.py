@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ..core.arguments import Within
 from ..math.columns import Column, minus
-from ..math.moments import seen
+from ..math.moments import bias_correction
 from ..storage import checked_storage
 
 
@@ -36,9 +36,9 @@ GrowthRate = Annotated[Any, Within(1, math.inf, schedule=False)]
 WideStorage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, wide_storage]
 
 
-def bias_correction(b1: Any, b2: Any, t: Array, real: Any) -> Float[Array, ""]:
+def adam_correction(b1: Any, b2: Any, t: Array, real: Any) -> Float[Array, ""]:
     """What Adam's rate is multiplied by when its means are not corrected themselves."""
-    return jnp.sqrt(seen(b2, t, real)) / seen(b1, t, real)
+    return jnp.sqrt(bias_correction(b2, t, real)) / bias_correction(b1, t, real)
 
 
 def grown(d: Array, growth_rate: Any) -> Float[Array, ""]:

@@ -24,7 +24,8 @@ from ..core.arguments import AxisName, Base, Choice, NonNegativeConstant
 from ..core.rule import Signed
 from ..core.transformation import chain, transformation
 from ..core.turn import Start, Turn
-from ..math.columns import norm, ratio, vdot
+from ..math.columns import norm, vdot
+from ..math.safe import safe_divide
 from ..math.varying import AxisNames
 from ..storage import Storage, check_slots
 
@@ -93,7 +94,7 @@ class _Hypergradient:
 
         slope = vdot(g, last, real, axis)
         if self.variant == "multiplicative":
-            cosine = ratio(slope, norm(g, real, axis) * norm(last, real, axis))
+            cosine = safe_divide(slope, norm(g, real, axis) * norm(last, real, axis))
             alpha = state.alpha * (1 + h.hyper_rate * cosine)
         else:
             alpha = jnp.maximum(state.alpha + h.hyper_rate * slope, 0)

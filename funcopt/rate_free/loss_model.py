@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.tree_rule import Number, Reported
-from ..math.columns import Column, ratio
+from ..math.columns import Column
+from ..math.safe import safe_divide
 
 
 class MomoNumbers(NamedTuple):
@@ -49,7 +50,7 @@ class LossModel:
     def _rate(self, bound: Array) -> Array:
         shrink = 1 + self.alpha * self.decay
         gap = shrink * (self.loss - self.rho * bound - self.gamma) + self.slope
-        return jnp.minimum(self.alpha / self.rho, ratio(jnp.maximum(gap, 0), self.square))
+        return jnp.minimum(self.alpha / self.rho, safe_divide(jnp.maximum(gap, 0), self.square))
 
 
 def proximal_step(

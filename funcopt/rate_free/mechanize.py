@@ -32,7 +32,8 @@ from ..core.arguments import AxisName, Base, Choice, NonNegative, Positive, With
 from ..core.rule import Exact
 from ..core.transformation import chain, rates, transformation
 from ..core.turn import Start, Turn
-from ..math.columns import axpy, minus, norm, root, vdot
+from ..math.columns import axpy, minus, norm, vdot
+from ..math.safe import safe_sqrt
 from ..math.varying import AxisNames
 from ..storage import Storage, check_slots
 
@@ -142,9 +143,9 @@ class _Mechanic:
             updates, state.base_optimizer_state, jax.tree.unflatten(now.structure, x), **extra_args
         )
 
-        way = now.column(base_updates)
+        displacement = now.column(base_updates)
         clipped = self.variant == "clipped"
-        at = x if clipped else axpy(1, x, way)
+        at = x if clipped else axpy(1, x, displacement)
         total = jnp.sum(state.s)
         pull = h.weight_decay * total * norm(g, real, axis) / (norm(at, real, axis) + h.eps)
         win = vdot(axpy(pull, at, g), delta, real, axis)
@@ -152,10 +153,10 @@ class _Mechanic:
         r = jnp.maximum(betas * state.r + won * state.s, 0)
         m = jnp.maximum(betas * state.m, jnp.abs(win) + (h.eps if clipped else 0))
         v = betas**2 * state.v + win**2
-        s = (h.s_init / self.num_betas * m + r) / (root(v) + h.eps)
+        s = (h.s_init / self.num_betas * m + r) / (safe_sqrt(v) + h.eps)
 
         total = jnp.sum(s)
-        delta = minus(delta, way)
+        delta = minus(delta, displacement)
         state = now.renew(lr=total, r=r, m=m, v=v, s=s, delta=delta)
         state = MechanicState(**{**state._asdict(), "base_optimizer_state": base_state})
         delta, x0 = now.column(state.delta), now.column(state.x0)
@@ -191,14 +192,14 @@ def mechanize(
             The base optimizer's have its own `storage`.
 
     `funcopt.metrics` has the factor as `scale`, beside the base optimizer's `lr`. Slots: starting
-    point and the base optimizer's way. optax (0.2.8) recomputes that way from the parameters, of
-    which little is left in float32 while the factor is small, and lets rewards go below 0, which
-    the paper and the PyTorch program do not.
+    point and the base optimizer's displacement. optax (0.2.8) recomputes the latter from the
+    parameters, of which little is left in float32 while the factor is small, and lets rewards go
+    below 0, which the paper and the PyTorch program do not.
 
     `variant="pytorch"` with `s_init=1e-8` gives the numbers of mechanic-pytorch 0.0.1 with
-    `store_delta=True`; without, it recomputes the way too. Its first factor is about 1e-6 / eps
-    times `s_init`, not `s_init`, and its pull towards 0 is taken where the base optimizer alone
-    would go from x, not at x as in the paper.
+    `store_delta=True`; without, it recomputes the displacement too. Its first factor is about
+    1e-6 / eps times `s_init`, not `s_init`, and its pull towards 0 is taken where the base
+    optimizer alone would go from x, not at x as in the paper.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx, params = funcopt.mechanize(funcopt.sgd(1.0)), {"w": jnp.array([3.0, -4.0])}

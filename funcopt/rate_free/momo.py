@@ -25,7 +25,7 @@ from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
-from ..math.moments import ema, seen
+from ..math.moments import bias_correction, ema
 from ..storage import Storage
 from .loss_model import LossModel, MomoNumbers, proximal_step
 
@@ -51,7 +51,7 @@ class Momo(TreeRule):
     def update(self, g: Column, slots: MomoSlots, was: MomoNumbers, x: Column, step: Step):
         beta, rho = self.beta, 1.0
         if self.bias_correction:
-            rho = seen(beta, step.clock.t, step.real)
+            rho = bias_correction(beta, step.clock.t, step.real)
         else:
             # The first batch is the first average.
             beta = jnp.where(step.clock.t == 1, 0, jnp.asarray(beta, step.real))

@@ -23,7 +23,7 @@ from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import AccumulatorColumn, SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
-from ..math.moments import abs_sq, ema, seen
+from ..math.moments import abs_sq, bias_correction, ema
 from ..optimizers.moment_slots import mean_square
 from ..storage import Storage
 from .loss_model import LossModel, MomoNumbers, proximal_step
@@ -51,7 +51,7 @@ class MomoAdam(TreeRule):
 
     def update(self, g: Column, slots: MomoAdamSlots, was: MomoNumbers, x: Column, step: Step):
         b1, b2, t = self.b1, self.b2, step.clock.t
-        rho, filled = seen(b1, t, step.real), seen(b2, t, step.real)
+        rho, filled = bias_correction(b1, t, step.real), bias_correction(b2, t, step.real)
         slots = step.renew(
             slots,
             mu=[ema(a, b, b1) for a, b in zip(slots.mu, g, strict=True)],

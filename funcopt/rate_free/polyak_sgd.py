@@ -17,7 +17,8 @@ from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Reported, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column, ratio, scaled
+from ..math.columns import Column, scaled
+from ..math.safe import safe_divide
 
 VariantName = Literal["sps", "sps+"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -44,7 +45,7 @@ class Polyak(TreeRule):
     def update(self, g: Column, slots: NoSlots, was: PolyakNumbers, x: None, step: Step):
         gap = step.value - self.f_min
         gap = jnp.maximum(gap, 0) if self.variant == "sps+" else gap
-        lr = ratio(gap, step.square_norm(g) + self.eps)
+        lr = safe_divide(gap, step.square_norm(g) + self.eps)
         lr = self.scaling * jnp.minimum(lr, self.max_learning_rate)
         return scaled(-lr, g), slots, PolyakNumbers(lr)
 

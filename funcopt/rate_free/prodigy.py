@@ -41,10 +41,11 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, minus, ratio
+from ..math.columns import Column, axpy, minus
 from ..math.moments import abs_sq, ema
+from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
-from .estimate import Betas, GrowthRate, WideStorage, bias_correction, grown
+from .estimate import Betas, GrowthRate, WideStorage, adam_correction, grown
 
 
 class ProdigySlots(NamedTuple):
@@ -87,7 +88,7 @@ class Prodigy(TreeRule):
     def update(self, g: Column, slots: ProdigySlots, was: ProdigyNumbers, x: Column, step: Step):
         b1, b2, d, d0 = self.b1, self.b2, was.d, self.estim_lr0
         b3 = b2**0.5 if self.beta3 is None else self.beta3
-        corrected = bias_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
+        corrected = adam_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
         lr = d * self.learning_rate * corrected
         weight = d / d0 * (d if self.safeguard_warmup else lr)
         r = b3 * was.numerator + d / d0 * lr * step.vdot(g, minus(slots.init_params, x))
@@ -97,7 +98,7 @@ class Prodigy(TreeRule):
             nu=[ema(a, abs_sq(d * b), b2) for a, b in zip(slots.nu, g, strict=True)],
             grad_sum=[b3 * a + weight * b for a, b in zip(slots.grad_sum, g, strict=True)],
         )
-        d_hat = self.estim_lr_coef * ratio(r, step.abs_sum(slots.grad_sum))
+        d_hat = self.estim_lr_coef * safe_divide(r, step.abs_sum(slots.grad_sum))
         d_max = jnp.maximum(was.d_max, d_hat)
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)

@@ -273,8 +273,8 @@ def share_of(weight: Array, total: Array) -> Array:
 def running_mean(old: Array, new: Any, ok: Array, first: Array, share: Array) -> Array:
     """The running mean after `new`, in the dtype in which it is kept."""
     before = jnp.where(first, jnp.zeros_like(old), old)
-    way = jnp.asarray(new).astype(old.dtype) - before
-    after = before + way * share.astype(jnp.finfo(old.dtype).dtype)
+    displacement = jnp.asarray(new).astype(old.dtype) - before
+    after = before + displacement * share.astype(jnp.finfo(old.dtype).dtype)
     return jnp.where(ok, after, before)
 
 

@@ -138,7 +138,7 @@ class _Rollback:
         new_updates, inner = self.inner.update(
             updates, before, params, gate=counts, **given, **extra_args
         )
-        ways = [
+        displacements = [
             jnp.where(back, _way(a, b).astype(u.dtype), u)
             for a, b, u in zip(here, there, jax.tree.leaves(new_updates), strict=True)
         ]
@@ -156,7 +156,7 @@ class _Rollback:
             new = {name: jnp.where(gate, x, getattr(state, name)) for name, x in new.items()}
         kept = jax.tree.unflatten(jax.tree.structure(state.snapshot_params), there)
         state = RollbackState(inner, kept, snapshot, **new)
-        return jax.tree.unflatten(structure, ways), state
+        return jax.tree.unflatten(structure, displacements), state
 
     def _finite(
         self, grads: list[Array], value: ArrayLike | None, inner: OptState
@@ -186,9 +186,9 @@ def _either(flag: Bool[Array, ""], this: Array, other: Array) -> Array:
 @jax.jit
 def _way(here: Array, there: Array) -> Array:
     wide = common_dtype(jnp.float32, here)
-    way = there.astype(wide) - here.astype(wide)
+    displacement = there.astype(wide) - here.astype(wide)
     # Only minus zero leaves minus zero as it is.
-    return jnp.where(here == there, -jnp.zeros_like(way), way)
+    return jnp.where(here == there, -jnp.zeros_like(displacement), displacement)
 
 
 def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> Bool[Array, ""]:

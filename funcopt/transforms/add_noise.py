@@ -21,7 +21,7 @@ from ..core.arguments import AxisName, NonNegative, Seed
 from ..core.paths import path_codes
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
-from ..math.norm import root
+from ..math.safe import safe_sqrt
 from ..math.varying import AxisNames, axes_of
 
 
@@ -84,7 +84,7 @@ class _Noise:
             )
         seed = jnp.asarray(self.key).astype(jnp.int32)
         t = now.clock.t
-        std = root(jnp.asarray(h.eta, now.real)) * t.astype(now.real) ** (-h.gamma / 2)
+        std = safe_sqrt(jnp.asarray(h.eta, now.real)) * t.astype(now.real) ** (-h.gamma / 2)
         paths = path_codes(updates)
         steps = [
             _noisy(g, std, path, t, seed, self.axis_name)

@@ -13,8 +13,8 @@ from optax import Params, Updates
 from ..core.arguments import AxisName, NonNegative, Real
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
-from ..math.columns import ratio
 from ..math.global_norm import global_norm
+from ..math.safe import safe_divide
 from ..math.varying import AxisNames
 
 
@@ -60,7 +60,7 @@ class _Normalize:
         n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
         length = n + h.eps
         # In two steps: 1 / length may be beyond the range of floats where g / length is not.
-        steps = [h.scale_factor * ratio(g, length) for g in now.grads]
+        steps = [h.scale_factor * safe_divide(g, length) for g in now.grads]
         return now.leave(steps), now.renew(grad_norm=n)
 
 

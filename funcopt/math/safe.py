@@ -1,0 +1,19 @@
+"""Quotients and roots whose values and derivatives are finite at zero."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def safe_divide(a: Any, b: Array) -> Array:
+    """a / b for b ≥ 0, and 0 where b is 0: where nothing was seen, nothing is estimated."""
+    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+
+
+def safe_sqrt(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """√x for x ≥ 0, with derivative 0 where x is 0.
+
+    What rounding has made negative counts as 0; NaN stays NaN.
+    """
+    return jnp.where(x <= 0, 0, jnp.sqrt(jnp.where(x <= 0, 1, x)))
