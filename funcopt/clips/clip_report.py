@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ..core.tree_rule import Reported
+from ..core.report import Mean, Norm, Smallest
 
 
 class ClipReport(NamedTuple):
@@ -13,6 +13,6 @@ class ClipReport(NamedTuple):
     leaves, units or elements that it acted on.
     """
 
-    grad_norm: Reported
-    clip_ratio: Reported
-    clipped: Reported
+    grad_norm: Norm = 0.0
+    clip_ratio: Smallest = 1.0
+    clipped: Mean = 0.0

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 from optax import Params, Updates
 
-from ..core.leaves import Leaf
+from ..core.leaves import Beside
 from ..core.paths import marked
 from ..core.turn import Start, Turn
 from ..math.norm import Axes, clip_ratio, norm
@@ -67,7 +67,7 @@ def all_but(ndim: int, *kept: int | None) -> Axes:
     return tuple(axis for axis in range(ndim) if axis not in left) if left else None
 
 
-def layer_axes(layer_axis: Any, leaves: list[Leaf], structure: Any) -> list[int | None]:
+def layer_axes(layer_axis: Any, leaves: list[Beside], structure: Any) -> list[int | None]:
     """For each leaf, the axis along which layers are stacked."""
     ranks = [jnp.ndim(leaf.grad) for leaf in leaves]
     if not isinstance(layer_axis, Mapping):

@@ -9,15 +9,27 @@ from jaxtyping import Array
 from optax import Params, Updates
 
 from ..math.dtypes import at_least, cast, common_dtype, is_narrow
+from ..storage.kept import Coded
 from .paths import path_name, path_names, some
 
 T = TypeVar("T")
 
 
-class Leaf(NamedTuple):
+class Beside(NamedTuple):
+    """A gradient, and what is beside it."""
+
     grad: Array
     param: Array | None
-    slots: tuple[Array, ...]
+    slots: tuple[Any, ...]
+
+
+class Absent(NamedTuple):
+    """Stands in a slot where a parameter has none."""
+
+
+def is_kept(x: Any) -> bool:
+    """Whether `x` is what a slot keeps of one parameter, which need not be an array."""
+    return isinstance(x, Absent | Coded)
 
 
 def parameters(params: Params) -> tuple[list[Array], Any]:
@@ -71,8 +83,8 @@ def gradients_beside(
     slots: Sequence[Params],
     *,
     names: Sequence[str] = (),
-    shape_of: Callable[[int, Array], tuple[int, ...]] | None = None,
-) -> tuple[list[Leaf], Any]:
+    shape_of: Callable[[int, int, Array], tuple[int, ...] | None] | None = None,
+) -> tuple[list[Beside], Any]:
     """Each gradient with its parameter and its slots, and the structure of the gradients.
 
     Containers may differ between `init` and `update` (Flax NNX wraps leaves in the one only), and
@@ -84,7 +96,8 @@ def gradients_beside(
         params: a tree like it, or None.
         slots: trees like it, from the state.
         names: what the slots are called, for messages.
-        shape_of: the shape of slot i beside an array, where it may be another than the array's.
+        shape_of: the shape of slot j beside the i-th gradient, where it may be another than that of
+            the gradient; None for no slot.
 
     Raises:
         ValueError: paths differ, or their order, or shapes.
@@ -94,32 +107,41 @@ def gradients_beside(
     columns = [_column(tree, updates, structure) for tree in slots]
     beside = [None] * len(grads) if params is None else _matching(updates, params, bool(columns))
     rows = zip(*columns, strict=True) if columns else [()] * len(grads)
-    leaves = [Leaf(g, p, row) for g, p, row in zip(grads, beside, rows, strict=True)]
+    leaves = [Beside(g, p, row) for g, p, row in zip(grads, beside, rows, strict=True)]
     for i, leaf in enumerate(leaves):
-        problem = _problem(leaf)
+        problem = _problem(leaf, _of_parameter(leaf, i, shape_of))
         if problem:
             raise problem[0](f"The gradient of {path_names(updates)[i]!r} {problem[1]}")
         for j, slot in enumerate(leaf.slots):
             shape = jnp.shape(leaf.grad)
-            if jnp.shape(slot) == shape:
+            if _shape(slot) == shape:
                 continue
-            expected = shape_of(j, jnp.asarray(leaf.grad)) if shape_of else shape
-            if jnp.shape(slot) != expected:
+            expected = shape_of(j, i, jnp.asarray(leaf.grad)) if shape_of else shape
+            if _shape(slot) != expected:
                 name = names[j] if j < len(names) else "slot"
                 raise ValueError(
                     f"The state's {name} of {path_names(updates)[i]!r} has shape "
-                    f"{jnp.shape(slot)}, expected {expected}: the state was made for a parameter "
+                    f"{_shape(slot)}, expected {expected}: the state was made for a parameter "
                     "of another shape. Make one for these with `tx.init(params)`."
                 )
     return leaves, structure
 
 
-def _column(tree: Params, updates: Updates, structure: Any) -> list[Array]:
+def _column(tree: Params, updates: Updates, structure: Any) -> list[Any]:
     """The leaves of a slot, whose paths must be those of the gradients."""
-    leaves, own = jax.tree.flatten(tree)
-    if own != structure and path_names(tree) != path_names(updates):
-        raise _different("the state was made for", path_names(tree), path_names(updates))
+    leaves, own = jax.tree.flatten(tree, is_leaf=is_kept)
+    if own != structure:
+        names = [path_name(path) for path, _ in jax.tree.leaves_with_path(tree, is_leaf=is_kept)]
+        if names != path_names(updates):
+            raise _different("the state was made for", names, path_names(updates))
     return leaves
+
+
+def _shape(slot: Any) -> tuple[int, ...] | None:
+    """None where there is no slot."""
+    if isinstance(slot, Absent):
+        return None
+    return slot.shape if isinstance(slot, Coded) else jnp.shape(slot)
 
 
 def _different(what: str, params: list[str], grads: list[str]) -> ValueError:
@@ -140,8 +162,19 @@ def _different(what: str, params: list[str], grads: list[str]) -> ValueError:
     )
 
 
-def _problem(leaf: Leaf) -> tuple[type[Exception], str] | None:
-    beside = leaf.slots[:1] if leaf.param is None else (leaf.param,)
+def _of_parameter(leaf: Beside, i: int, shape_of: Any) -> list[Any]:
+    """What has the shape of the parameter: itself, or a slot that is as large as a parameter is."""
+    if leaf.param is not None:
+        return [leaf.param]
+    kept = [x for x in leaf.slots[:1] if not is_kept(x)]
+    if not kept or shape_of is None or not is_array(leaf.grad):
+        return kept
+    shape = jnp.shape(leaf.grad)
+    own = jnp.shape(kept[0]) == shape or shape_of(0, i, jnp.asarray(leaf.grad)) == shape
+    return kept if own else []
+
+
+def _problem(leaf: Beside, beside: list[Any]) -> tuple[type[Exception], str] | None:
     if not isinstance(leaf.grad, float | complex) and not is_array(leaf.grad):
         return TypeError, f"is {leaf.grad!r}, which is not an array."
     if getattr(leaf.grad, "dtype", None) == jax.dtypes.float0:

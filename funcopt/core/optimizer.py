@@ -1,12 +1,17 @@
 """From rules to what users hold: a chain of rules, and the descent at its end."""
 
+from collections.abc import Sequence
+from typing import Annotated, Any
+
 from jax import lax
 from jaxtyping import Array, Inexact
 
 from ..math.moments import times
 from ..storage import Storage
 from .arguments import Rate
+from .leaf import LayerAxis, Matrices
 from .lift import Lifted, Where
+from .paths import Mask
 from .rule import Clock, Rule, rule
 from .transformation import transformation
 
@@ -22,36 +27,86 @@ class Descend(Rule):
         return lax.neg(times(clock.lr, grad)), slots
 
 
+def _rules(where: str, x: Any) -> Any:
+    """Rules for the rest, one or several; what they are is checked where they are lifted."""
+    if x is None:
+        return None
+    if isinstance(x, Rule | Where):
+        return (x,)
+    if not isinstance(x, list | tuple):
+        raise TypeError(
+            f"{where} must be a rule or several, such as (Adam(), Decay(0.1)), got {x!r}."
+        )
+    return tuple(x)
+
+
+Otherwise = Annotated[Rule | Where | Sequence[Rule | Where] | None, _rules]
+"""Rules for the leaves that are no hidden matrix: one, or several that are applied in order."""
+
+
 @transformation
-def lift(*rules: Rule | Where, storage: Storage = None):
+def lift(
+    *rules: Rule | Where,
+    otherwise: Otherwise = None,
+    layer_axis: LayerAxis = None,
+    matrices: Matrices = None,
+    hidden: Mask = None,
+    storage: Storage = None,
+):
     """Make a chain of rules a transformation of a pytree.
 
     Args:
         rules: applied to every leaf, one after the other.
+        otherwise: the rules for leaves that are no matrix or not `hidden`; None where `rules` are
+            for all.
+        layer_axis: where layers are stacked in one leaf: None for nowhere, the axis in every leaf
+            of two axes or more, or a dict of axes by regular expressions that are searched in the
+            path: `{"blocks/": 0}`. Rules for arrays and for matrices look at one layer at a time.
+        matrices: which axes make a matrix, where a leaf has not just two beside those of layers: a
+            dict from regular expressions to pairs (axes of the inputs, axes of the outputs), or
+            None for what is none. Axes in neither are stacked: `{"conv": ((0, 1, 2), 3)}`.
+        hidden: a mask of the leaves that may be matrices, as in `add_decayed_weights`; None for
+            all.
         storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError: at `init` and `update`, a rule for matrices meets a leaf that is none, and there
+            is no `otherwise`; a pattern is found in no path; a leaf has no such axis.
 
     >>> import funcopt
     >>> funcopt.lift(funcopt.Clip(1.0), funcopt.Momentum(0.9))
     lift(Clip(max_delta=1.0), Momentum(decay=0.9, nesterov=False))
     """
-    return Lifted(rules, None, storage)
+    assert otherwise is None or isinstance(otherwise, tuple)
+    return Lifted(rules, None, storage, otherwise, layer_axis, matrices, hidden)
 
 
 @transformation
-def optimizer(*rules: Rule | Where, learning_rate: Rate, storage: Storage = None):
+def optimizer(
+    *rules: Rule | Where,
+    learning_rate: Rate,
+    otherwise: Otherwise = None,
+    layer_axis: LayerAxis = None,
+    matrices: Matrices = None,
+    hidden: Mask = None,
+    storage: Storage = None,
+):
     """Make a chain of rules an optimizer: lift it, and descend at its end.
 
     Args:
         rules: applied to every leaf, one after the other.
         learning_rate: what the outcome is multiplied by, before it is subtracted.
-        storage: how slots are kept between steps, see `funcopt.storage`.
+        otherwise, layer_axis, matrices, hidden, storage: as in `lift`; both chains share the count
+            of steps and the learning rate.
 
     >>> import funcopt
     >>> tx = funcopt.optimizer(funcopt.Adam(b1=0.8), funcopt.Decay(0.1), learning_rate=1e-3)
     >>> funcopt.current_lr(tx.init({"w": 0.0}))
     Array(0.001, dtype=float32)
     """
-    return Lifted((*rules, Descend()), learning_rate, storage)
+    assert otherwise is None or isinstance(otherwise, tuple)
+    rest = None if otherwise is None else (*otherwise, Descend())
+    return Lifted((*rules, Descend()), learning_rate, storage, rest, layer_axis, matrices, hidden)
 
 
 @transformation

@@ -2,13 +2,23 @@
 
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, dataclass_transform
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+)
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .arguments import check_choices
 from .record import record
+from .report import NoReport, check_report
 from .signatures import readable
 
 Signed = Annotated[Array, "signed"]
@@ -18,6 +28,7 @@ Accumulator = Annotated[Array, "nonnegative"]
 Exact = Annotated[Array, "exact"]
 """A slot of which every digit counts: a starting point, or a sum that outgrows its summands."""
 
+ActsOn = Literal["element", "array", "matrix"]
 S = TypeVar("S", bound=tuple)
 
 
@@ -57,12 +68,14 @@ class Clock:
     """What all rules of one transformation share during one update.
 
     `t` is 1 on the first update. `lr` is the learning rate in force, None where the transformation
-    has none. `gate` says whether this step counts; None means that it always does.
+    has none. `gate` says whether this step counts; None means that it always does. `path` is a
+    number for the path of the leaf, for rules that need it.
     """
 
     t: Int[Array, ""]
     lr: Float[Array, ""] | None = None
     gate: Bool[Array, ""] | None = None
+    path: Array | None = None
 
     def renew(self, slots: S, **new: Array) -> S:
         """The slots with `new` contents, or as they were when the gate is closed.
@@ -91,20 +104,28 @@ class Rule:
     It knows no tree, dtype, mask, mesh or learning rate. Write one with the decorator `rule`.
     """
 
-    acts_on: ClassVar[Literal["element", "array", "matrix"]]
+    acts_on: ClassVar[ActsOn]
     needs_params: ClassVar[bool] = False
+    needs_path: ClassVar[bool] = False
     slots: ClassVar[type] = NoSlots
+    report: ClassVar[type] = NoReport
 
     def __post_init__(self):
         check_choices(self)
 
     def init(self, param: Array) -> Any:
-        """The slots of one parameter, before the first update."""
+        """The slots of one parameter, before the first update.
+
+        A slot may have another shape than the parameter; None where this parameter has none.
+        """
         del param
         return NoSlots()
 
-    def update(self, grad: Any, slots: Any, param: Any, clock: Clock) -> tuple[Any, Any]:
-        """Map an incoming update (for the first rule: the gradient) to an outgoing one."""
+    def update(self, grad: Any, slots: Any, param: Any, clock: Clock) -> tuple[Any, ...]:
+        """Map an incoming update (for the first rule: the gradient) to an outgoing one.
+
+        Returns it with the slots, and with the report of a rule that has one.
+        """
         raise NotImplementedError
 
     def divides_by(self) -> Divisor | None:
@@ -117,7 +138,12 @@ R = TypeVar("R", bound=type)
 
 @dataclass_transform(frozen_default=True)
 def rule(
-    *, acts_on: Literal["element", "array", "matrix"], slots: type = NoSlots, needs_params=False
+    *,
+    acts_on: ActsOn,
+    slots: type = NoSlots,
+    report: type = NoReport,
+    needs_params: bool = False,
+    needs_path: bool = False,
 ):
     """Make a class of hyperparameters a rule.
 
@@ -126,7 +152,14 @@ def rule(
             whole `"array"`, or the last two axes as a `"matrix"`.
         slots: the NamedTuple class of what is remembered, its fields annotated `Signed` or
             `Accumulator` or `Exact`.
+        report: the NamedTuple class of what `update` says about a step, its fields annotated by how
+            those of all leaves become one: `Norm`, `Largest`, `Smallest`, `Mean`, `Total`. Their
+            defaults are what they are before the first update.
         needs_params: whether `update` reads the parameter.
+        needs_path: whether it reads `clock.path`, as random numbers do that differ by leaf.
+
+    A rule for arrays sees one layer of a stacked leaf, a rule for matrices `[inputs, outputs]`; the
+    slots that it makes for such a unit are kept for each.
 
     Fields annotated `bool`, `str` or a `Literal` choose the algorithm and are static; all others
     are numbers or schedules of them.
@@ -143,8 +176,13 @@ def rule(
     Damp(factor=0.5)
     """
 
+    if acts_on not in get_args(ActsOn):
+        raise ValueError(f"rule: acts_on must be one of {get_args(ActsOn)}, got {acts_on!r}.")
+    check_report(report)
+
     def decorate(cls: R) -> R:
-        cls.acts_on, cls.slots, cls.needs_params = acts_on, slots, needs_params
+        cls.acts_on, cls.slots, cls.report = acts_on, slots, report
+        cls.needs_params, cls.needs_path = needs_params, needs_path
         told = cls.__doc__ or sys.modules[cls.__module__].__doc__
         cls.__doc__ = told or f"The rule {cls.__name__}."
         made = record(cls)

@@ -10,10 +10,11 @@ inside of `shard_map` the types of what it learns say so from the start, so that
 it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
-from typing import Any, ClassVar, NamedTuple, get_args, get_type_hints
+from functools import cached_property, partial
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,25 +27,16 @@ from ..math.columns import Column
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts, global_norm
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
-from ..storage import Storage, check_slots, kept_dtype
+from ..storage import Storage, check_slots, first_kept, kept_dtype
+from ..storage.kept import Coded, decoded, kept_again
 from .arguments import check_fields, number_at
-from .leaves import Leaf, gradients_beside, in_full, parameters
+from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .listening import begin, hear, spoken
 from .paths import marked
+from .report import reported
 from .rule import Clock
 from .transformation import rates
-from .tree_rule import ReportedAs, Start, Step, TreeRule
-
-
-@cache
-def _reported(numbers: type) -> dict[str, str]:
-    """The fields that are reported, by the names under which they are."""
-    hints = get_type_hints(numbers, include_extras=True)
-    marks = {
-        field: next((m for m in get_args(hint)[1:] if isinstance(m, ReportedAs)), None)
-        for field, hint in hints.items()
-    }
-    return {str(mark) or field: field for field, mark in marks.items() if mark is not None}
+from .tree_rule import Start, Step, TreeRule
 
 
 class TreeState(NamedTuple):
@@ -62,10 +54,7 @@ class TreeState(NamedTuple):
     inner: OptState = ()
 
     def metrics(self) -> dict[str, Array]:
-        told = {
-            name: getattr(self.numbers, field)
-            for name, field in _reported(type(self.numbers)).items()
-        }
+        told = reported(self.numbers)
         if "lr" in told and rates(self.inner):
             del told["lr"]
         return told
@@ -93,7 +82,8 @@ class LiftedTree:
 
     @property
     def name(self) -> str:
-        return type(self.rule).__name__
+        """As users call it: the rule's class in small letters, `clip_by_global_norm`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.rule).__name__).lower()
 
     @property
     def axis_name(self) -> AxisNames:
@@ -113,7 +103,7 @@ class LiftedTree:
         def kept(name: str, column: Column) -> Params:
             return structure.unflatten(
                 [
-                    x.astype(kept_dtype(self.storage, rule.slots, name, x.dtype), copy=x is array)
+                    first_kept(self.storage, rule.slots, name, _own(x, array))
                     for x, array in zip(column, arrays, strict=True)
                 ]
             )
@@ -145,7 +135,11 @@ class LiftedTree:
             )
         state = self._own(state)
         beside = gradients_beside(
-            updates, params, state.slots, names=self.rule.slots._fields, shape_of=self._slot_shape
+            updates,
+            params,
+            state.slots,
+            names=self.rule.slots._fields,
+            shape_of=lambda j, i, x: self._slot_shape(j, x),
         )
         feedback = hear(self.rule, state.feedback, value, metric, state.count)
         clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
@@ -253,6 +247,11 @@ def _of_kinds(rule: Any) -> str:
     return f"a TreeState of {' and '.join(kinds) or 'nothing'}"
 
 
+def _own(x: Array, array: Array) -> Array:
+    """A slot in a buffer of its own, so that it and the parameter can be donated together."""
+    return jnp.array(x, copy=True) if x is array else x
+
+
 def _number(x: Any, real: Any) -> Array:
     """A number of the state, in a buffer of its own: integers and flags keep their type."""
     exact = isinstance(x, bool | int) or not jnp.issubdtype(jnp.result_type(x), jnp.inexact)
@@ -265,12 +264,21 @@ def _left(step: Array, clock: Clock, dtype: Any) -> Array:
     return clock.choose_step(step).astype(dtype)
 
 
+def _kept_leaves(tree: Params) -> list[Any]:
+    return jax.tree.leaves(tree, is_leaf=is_kept)
+
+
+def _like(x: Array, old: Any) -> Any:
+    """A slot as `old` was kept."""
+    return kept_again(x, old, None if isinstance(old, Coded) else old.dtype)
+
+
 @dataclass(frozen=True)
 class _Now:
     """What one update of a lifted tree rule works with."""
 
     lifted: LiftedTree
-    leaves: list[Leaf]
+    leaves: list[Beside]
     structure: Any
     clock: Clock
     state: TreeState
@@ -288,7 +296,7 @@ class _Now:
     def grads(self) -> Column:
         """The gradients: complex only beside a complex parameter."""
 
-        def kind(leaf: Leaf) -> Any:
+        def kind(leaf: Beside) -> Any:
             return common_dtype(self.real, leaf.grad if leaf.param is None else leaf.param)
 
         return [self.wide(leaf.grad).astype(kind(leaf)) for leaf in self.leaves]
@@ -300,11 +308,16 @@ class _Now:
     @property
     def slots(self) -> Any:
         kept = self.state.slots
-        return type(kept)(*(list(map(self.wide, jax.tree.leaves(tree))) for tree in kept))
+        return type(kept)(*(list(map(self._decoded, _kept_leaves(tree))) for tree in kept))
+
+    def _decoded(self, kept: Any) -> Array:
+        return self.wide(decoded(kept, self.real) if isinstance(kept, Coded) else kept)
 
     def grad_norm(self, facts: Facts | None) -> Float[Array, ""]:
-        grads = [leaf.grad for leaf in self.leaves]
-        return global_norm(grads, self.lifted.axis_name, facts).astype(self.real)
+        axis_name = self.lifted.axis_name
+        if facts is not None and axis_name is None:
+            return facts.norm.astype(self.real)
+        return global_norm([leaf.grad for leaf in self.leaves], axis_name).astype(self.real)
 
     def decay(self, weight_decay: Any, mask: Any) -> Column:
         """`weight_decay` times the parameters that `mask` means, zeros for the others."""
@@ -323,22 +336,21 @@ class _Now:
         Compute updates, and sums over leaves, from the columns that this returns, so that XLA
         writes slots in place.
         """
-        renewed = {name: list(map(self.wide, self._kept(name, x))) for name, x in new.items()}
+        renewed = {name: list(map(self._decoded, self._kept(name, x))) for name, x in new.items()}
         return type(slots)(**{**slots._asdict(), **renewed})
 
-    def _kept(self, name: str, column: Column) -> Iterator[Array]:
-        old = jax.tree.leaves(getattr(self.state.slots, name))
+    def _kept(self, name: str, column: Column) -> Iterator[Any]:
+        old = _kept_leaves(getattr(self.state.slots, name))
         for x, o in zip(column, old, strict=True):
-            yield self.clock.choose(x.astype(o.dtype), o)
+            yield jax.tree.map(self.clock.choose, _like(x, o), o)
 
     def kept_as_trees(self, slots: Any) -> Any:
         """The slots that the rule returns, which it has renewed, as trees of the kept types."""
         trees = []
         for column, tree in zip(slots, self.state.slots, strict=True):
-            old, structure = jax.tree.flatten(tree)
-            trees.append(
-                structure.unflatten([x.astype(o.dtype) for x, o in zip(column, old, strict=True)])
-            )
+            old, structure = jax.tree.flatten(tree, is_leaf=is_kept)
+            pairs = zip(column, old, strict=True)
+            trees.append(structure.unflatten([_like(x, o) for x, o in pairs]))
         return type(slots)(*trees)
 
     def numbers(self, new: Any) -> Any:

@@ -17,6 +17,8 @@ from ..math.moments import zeros_real
 from ..math.varying import AxisNames
 from .arguments import check_choices
 from .record import record
+from .report import Number as Number
+from .report import Reported as Reported
 from .rule import Clock, Divisor, NoSlots
 from .signatures import readable
 
@@ -26,18 +28,6 @@ AccumulatorColumn = Annotated[Column, "nonnegative"]
 """A slot of every leaf, whose elements are never negative."""
 ExactColumn = Annotated[Column, "exact"]
 """A slot of every leaf of which every digit counts: a starting point, or a growing sum."""
-
-
-class ReportedAs(str):
-    """Marks a number as one that is reported, by this name; by its own where it is empty."""
-
-
-Number = Array
-"""A number that an algorithm remembers."""
-Reported = Annotated[Array, ReportedAs("")]
-"""A number that is also reported, under the name of its field."""
-
-N = TypeVar("N", bound=tuple)
 
 
 class NoNumbers(NamedTuple):

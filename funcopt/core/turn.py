@@ -27,7 +27,7 @@ from ..math.moments import zeros_real
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
 from ..storage import Storage, kept_dtype
 from .arguments import number_at
-from .leaves import Leaf, gradients_beside, in_full, is_array, parameters
+from .leaves import Beside, gradients_beside, in_full, is_array, parameters
 from .listening import begin, hear, spoken
 from .paths import marked
 from .rule import Clock, NoSlots
@@ -127,7 +127,7 @@ class Start:
 class Turn:
     """One update: what came, and how the state is renewed and updates leave."""
 
-    leaves: list[Leaf]
+    leaves: list[Beside]
     structure: Any
     real: Any
     clock: Clock
@@ -197,7 +197,7 @@ class Turn:
     def params(self) -> Column:
         return [self._wide(leaf.param) for leaf in self.leaves]
 
-    def _type(self, leaf: Leaf) -> Any:
+    def _type(self, leaf: Beside) -> Any:
         return common_dtype(self.real, leaf.grad if leaf.param is None else leaf.param)
 
     def column(self, tree: Params) -> Column:

@@ -30,9 +30,7 @@ class Facts(NamedTuple):
     norm: Array
 
 
-def global_norm(
-    tree: Any, axis_name: AxisNames = None, facts: Facts | None = None
-) -> Float[Array, ""]:
+def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
     """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
 
     It is finite wherever the norm itself fits the type, infinite or NaN where an element is, and
@@ -45,7 +43,6 @@ def global_norm(
             which it varies by its type: one that all devices hold as a whole counts once. Where
             types do not tell (`check_vma=False`, `pmap`, `vmap`), every leaf counts as sharded
             over all of them, so take copies out of the tree there. None: what is on this device.
-        facts: what is known of `tree` already.
 
     >>> import funcopt, jax.numpy as jnp
     >>> funcopt.global_norm({"a": jnp.float16(300), "b": jnp.float16(-400)})
@@ -54,9 +51,9 @@ def global_norm(
     Array(5.e+25, dtype=float32)
     """
     leaves = [x for x in jax.tree.leaves(tree) if jnp.size(x)]
-    sums = square_sums(leaves, facts)
+    sums = square_sums(leaves)
     if axis_name is None:
-        return norm_of(leaves, sums, facts)
+        return norm_of(leaves, sums)
     if not leaves:
         return total(sums)
     norms = []

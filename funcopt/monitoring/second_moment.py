@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arguments import number_at
+from ..core.leaves import Absent, is_kept
 from ..core.lift import Lifted, LiftedState
 from ..core.listening import spoken
-from ..core.paths import path_names
+from ..core.paths import path_name, path_names
 from ..core.rule import Divisor
 from ..core.tree_lift import LiftedTree, TreeState
 from ..math.moments import bias_correction
+from ..storage.kept import Coded, decoded
 from .inside import algorithms
 from .statistics import Moment, numbers_of
 
@@ -59,8 +61,8 @@ def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
         if divisor is None or not isinstance(before.slots, rule.slots):
             return {}
         a, b = _by_parameter(before.slots), _by_parameter(after.slots)
-        moments = _moments(divisor, a, b, before.count)
-        return dict(zip(path_names(before.slots[0]), moments, strict=True))
+        moments = _moments(divisor, [*a.values()], [*b.values()], before.count)
+        return dict(zip(a, moments, strict=True))
     if not isinstance(body, Lifted):
         numbers = {name: x for name, x in vars(body).items() if name not in body.static}
         record = type(body)(**vars(body) | _now(spoken(numbers, before.feedback), before.count))
@@ -77,14 +79,25 @@ def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
     for rule, old, new in zip(rules, before.slots, after.slots, strict=True):
         divisor = _now(rule, before.count).divides_by()
         if divisor is not None:
-            names, a, b = path_names(old[0]), _by_parameter(old), _by_parameter(new)
-            found |= zip(names, _moments(divisor, a, b, before.count), strict=True)
+            a, b = _by_parameter(old), _by_parameter(new)
+            moments = _moments(divisor, [*a.values()], [*b.values()], before.count)
+            found |= zip(a, moments, strict=True)
     return found
 
 
-def _by_parameter(slots: Any) -> list[Any]:
-    columns = zip(*map(jax.tree.leaves, slots), strict=True)
-    return [type(slots)(*column) for column in columns]
+def _by_parameter(slots: Any) -> dict[str, Any]:
+    """The slots of each parameter that has them, by its path."""
+    paths = [path_name(p) for p, _ in jax.tree.leaves_with_path(slots[0], is_leaf=is_kept)]
+    columns = zip(*(map(_wide, jax.tree.leaves(x, is_leaf=is_kept)) for x in slots), strict=True)
+    rows = {path: type(slots)(*column) for path, column in zip(paths, columns, strict=True)}
+    return {path: row for path, row in rows.items() if any(x is not None for x in row)}
+
+
+def _wide(kept: Any) -> Array | None:
+    """A slot as an array."""
+    if isinstance(kept, Coded):
+        return decoded(kept, jnp.zeros([], float).dtype)
+    return None if isinstance(kept, Absent) else kept
 
 
 def _now(numbers: Any, step: Array) -> Any:
@@ -110,7 +123,7 @@ def _moments(divisor: Divisor, old: list[Any], new: list[Any], count: Array) -> 
         return bias_correction(divisor.decay, steps, jnp.zeros([], float).dtype)
 
     before, now = weight(count), weight(t)
-    eps = _wide(divisor.eps) + jnp.sqrt(_wide(divisor.eps_root))
+    eps = _number(divisor.eps) + jnp.sqrt(_number(divisor.eps_root))
     # Of a sum the mean is looked at, and what is small beside it.
     floor = eps / jnp.sqrt(now) if divisor.decay is None else eps
     decay = 1.0 if divisor.decay is None else divisor.decay
@@ -131,5 +144,5 @@ def _moments(divisor: Divisor, old: list[Any], new: list[Any], count: Array) -> 
         yield Moment(*squares, *divided, numbers)
 
 
-def _wide(x: Any) -> Array:
+def _number(x: Any) -> Array:
     return jnp.asarray(x, float)

@@ -24,14 +24,14 @@ VariantName = Literal["sps", "sps+"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
-class PolyakNumbers(NamedTuple):
+class PolyakSgdNumbers(NamedTuple):
     """`lr` is the rate that the last loss asked for."""
 
     lr: Reported
 
 
-@tree_rule(numbers=PolyakNumbers, needs_params=False, needs_value=True)
-class Polyak(TreeRule):
+@tree_rule(numbers=PolyakSgdNumbers, needs_params=False, needs_value=True)
+class PolyakSgd(TreeRule):
     max_learning_rate: NonNegative
     scaling: NonNegative
     f_min: Real
@@ -40,14 +40,14 @@ class Polyak(TreeRule):
     axis_name: AxisName
 
     def init(self, x: Column, start: Start):
-        return NoSlots(), PolyakNumbers(start.number(0))
+        return NoSlots(), PolyakSgdNumbers(start.number(0))
 
-    def update(self, g: Column, slots: NoSlots, was: PolyakNumbers, x: None, step: Step):
+    def update(self, g: Column, slots: NoSlots, was: PolyakSgdNumbers, x: None, step: Step):
         gap = step.value - self.f_min
         gap = jnp.maximum(gap, 0) if self.variant == "sps+" else gap
         lr = safe_divide(gap, step.square_norm(g) + self.eps)
         lr = self.scaling * jnp.minimum(lr, self.max_learning_rate)
-        return scaled(-lr, g), slots, PolyakNumbers(lr)
+        return scaled(-lr, g), slots, PolyakSgdNumbers(lr)
 
 
 @transformation
@@ -92,4 +92,4 @@ def polyak_sgd(
 
     Source: https://arxiv.org/abs/2002.10542, eq. 3.
     """
-    return LiftedTree(Polyak(max_learning_rate, scaling, f_min, eps, variant, axis_name))
+    return LiftedTree(PolyakSgd(max_learning_rate, scaling, f_min, eps, variant, axis_name))

@@ -19,8 +19,11 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from jaxtyping import Array
 
-from ..math.dtypes import dtype_named
+from ..math.dtypes import cast, dtype_named
+from .kept import Codec as Codec
+from .kept import Coded, coded
 
 REDUCED = ("bfloat16", "float16", "float32")
 
@@ -28,6 +31,8 @@ REDUCED = ("bfloat16", "float16", "float32")
 def checked_storage(where: str, storage: Any) -> Any:
     if storage is None:
         return None
+    if isinstance(storage, Codec):
+        return storage
     if isinstance(storage, Mapping):
         return {
             name: checked_storage(f"{where}[{name!r}]", dtype) for name, dtype in storage.items()
@@ -42,7 +47,9 @@ def checked_storage(where: str, storage: Any) -> Any:
     return name
 
 
-Storage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, checked_storage]
+Storage = Annotated[
+    DTypeLike | Codec | Mapping[str, DTypeLike | Codec | None] | None, checked_storage
+]
 
 
 def with_slot(storage: Storage, slot: str, dtype: DTypeLike | None) -> Storage:
@@ -83,6 +90,11 @@ def check_slots(storage: Storage, kinds: Iterable[type]) -> None:
                 f"storage names the slot {name!r}, but there is "
                 + (f"only {', '.join(slots)}." if slots else "no slot to store.")
             )
+        if name and isinstance(dtype, Codec) and slots[name] not in dtype.holds:
+            raise ValueError(
+                f"storage[{name!r}] = {dtype!r}: {name} is {slots[name]}, and this keeps "
+                f"{' and '.join(dtype.holds)} slots only. Keep it in float32."
+            )
         if name and slots[name] in WHY_WIDE and dtype in ("bfloat16", "float16"):
             raise ValueError(
                 f"storage[{name!r}] = {dtype!r}: {name} {WHY_WIDE[slots[name]].format(dtype)}. "
@@ -90,12 +102,23 @@ def check_slots(storage: Storage, kinds: Iterable[type]) -> None:
             )
 
 
+def kept_as(storage: Storage, name: str) -> Any:
+    """What a storage says of the slot `name`."""
+    return storage.get(name, storage.get("")) if isinstance(storage, Mapping) else storage
+
+
 def kept_dtype(storage: Storage, slots: type, name: str, natural: DTypeLike) -> DTypeLike:
     """The dtype in which slot `name` is kept, when arithmetic uses `natural`."""
-    if isinstance(storage, Mapping):
-        kept = storage.get(name, storage.get(""))
-    else:
-        kept = storage
-    if kept is None or natural != jnp.float32 or declared(slots, name) in WHY_WIDE:
+    kept: Any = kept_as(storage, name)
+    whole = kept is None or isinstance(kept, Codec) or natural != jnp.float32
+    if whole or declared(slots, name) in WHY_WIDE:
         return natural
-    return jnp.dtype(kept)
+    return jnp.dtype(kept)  # type: ignore[arg-type]
+
+
+def first_kept(storage: Storage, slots: type, name: str, x: Array) -> Array | Coded:
+    """The slot `name` as it is kept, before the first update."""
+    kept = kept_as(storage, name)
+    if isinstance(kept, Codec) and declared(slots, name) in kept.holds:
+        return coded(kept, x)
+    return cast(x, kept_dtype(storage, slots, name, x.dtype))

@@ -1,0 +1,117 @@
+"""What algorithms report: NamedTuples of numbers, and how those of all leaves become one."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from ..math.dtypes import common_dtype
+from ..math.norm import norm
+
+
+class ReportedAs(str):
+    """Marks a number as one that is reported, by this name; by its own where it is empty."""
+
+
+class Over(str):
+    """Marks a field of a report by how those of all leaves become one number."""
+
+
+Number = Array
+"""A number that a tree rule remembers."""
+Reported = Annotated[Array, ReportedAs("")]
+"""A number that a tree rule remembers and reports, under the name of its field."""
+Norm = Annotated[ArrayLike, Over("norm")]
+"""A number of a report: the root of the sum of squares of those of all leaves."""
+Largest = Annotated[ArrayLike, Over("largest")]
+"""A number of a report: the largest of those of all leaves."""
+Smallest = Annotated[ArrayLike, Over("smallest")]
+"""A number of a report: the smallest of those of all leaves."""
+Mean = Annotated[ArrayLike, Over("mean")]
+"""A number of a report: the mean of those of all leaves, or of all their units."""
+Total = Annotated[ArrayLike, Over("total")]
+"""A number of a report: the sum of those of all leaves."""
+
+
+class NoReport(NamedTuple):
+    """The report of a rule that reports nothing."""
+
+
+REDUCERS: dict[str, Callable[[Array], Array]] = {
+    "norm": norm,
+    "largest": jnp.max,
+    "smallest": jnp.min,
+    "mean": jnp.sum,
+    "total": jnp.sum,
+}
+
+R = TypeVar("R", bound=tuple)
+
+
+@cache
+def _marks(kind: type, mark: type) -> dict[str, str]:
+    hints = get_type_hints(kind, include_extras=True)
+    found = {name: [m for m in get_args(x)[1:] if isinstance(m, mark)] for name, x in hints.items()}
+    return {name: str(marks[0]) for name, marks in found.items() if marks}
+
+
+def check_report(kind: type) -> None:
+    """Refuse a class of reports that does not say how those of all leaves become one.
+
+    Raises:
+        TypeError: a field is not annotated by a known reducer, or has no default.
+    """
+    reducers = _marks(kind, Over)
+    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    for name in fields:
+        if reducers.get(name) not in REDUCERS:
+            known = "Norm, Largest, Smallest, Mean or Total"
+            told = f"the reducer {reducers[name]!r}" if name in reducers else "no reducer"
+            raise TypeError(f"{kind.__name__}.{name} has {told}; annotate it with {known}.")
+        if name not in kind._field_defaults:  # type: ignore[attr-defined]
+            raise TypeError(
+                f"{kind.__name__}.{name} has no default, which is what it is before the first "
+                f"update: `{name}: ... = 0.0`."
+            )
+
+
+def reported(numbers: Any) -> dict[str, Array]:
+    """The numbers that are reported, by the names under which they are."""
+    names = _marks(type(numbers), ReportedAs)
+    fields = {**_marks(type(numbers), Over), **names}
+    return {names.get(field) or field: getattr(numbers, field) for field in fields}
+
+
+def of_leaf(report: R) -> R:
+    """The report of one leaf: of fields with a number for each unit, one number, and the count."""
+    reducers, defaults = _marks(type(report), Over), report._field_defaults  # type: ignore[attr-defined]
+
+    def one(name: str, x: Any) -> tuple[Array, float]:
+        x = jnp.asarray(x)
+        x = x.astype(common_dtype(jnp.float32, x))
+        if not x.size:
+            empty = 0.0 if reducers[name] == "mean" else defaults[name]
+            return jnp.full([], empty, x.dtype), 0.0
+        return (REDUCERS[reducers[name]](x) if x.ndim else x), float(x.size)
+
+    return type(report)(*(one(*item) for item in report._asdict().items()))  # type: ignore[attr-defined]
+
+
+def together(reports: Sequence[R]) -> R:
+    """The report of all leaves, from those of each."""
+    kind = type(reports[0])
+    reducers = _marks(kind, Over)
+
+    def one(name: str, parts: Sequence[tuple[Array, Array]]) -> Float[Array, ""]:
+        widest = common_dtype(*(x for x, _ in parts))
+        numbers = jnp.stack([x.astype(widest) for x, _ in parts])
+        if reducers[name] != "mean":
+            return REDUCERS[reducers[name]](numbers)
+        counts = jnp.stack([n.astype(widest) for _, n in parts])
+        return jnp.sum(numbers) / jnp.maximum(jnp.sum(counts), 1)
+
+    columns = zip(*reports, strict=True)
+    return kind(*(one(*item) for item in zip(kind._fields, columns, strict=True)))  # type: ignore[attr-defined]

@@ -1,0 +1,63 @@
+"""What is kept of a slot between steps: an array, or the codes that a codec makes of one."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..math.dtypes import at_least, cast
+
+
+class Codec:
+    """How an array is kept in fewer bits. Subclasses are frozen and hashable: they are structure.
+
+    `holds` says which slots it may keep: "signed", "nonnegative", "exact".
+    """
+
+    holds: ClassVar[tuple[str, ...]] = ("signed",)
+
+    def encode(self, x: Array) -> Any:
+        """The codes of an array: arrays in any pytree."""
+        raise NotImplementedError
+
+    def decode(self, codes: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+        """The array of which these are the codes."""
+        raise NotImplementedError
+
+
+@jax.tree_util.register_pytree_with_keys_class
+@dataclass(frozen=True)
+class Coded:
+    """A slot as its codec keeps it."""
+
+    codes: Any
+    codec: Codec
+    shape: tuple[int, ...]
+
+    def tree_flatten_with_keys(self) -> tuple[Any, Any]:
+        return ((jax.tree_util.GetAttrKey("codes"), self.codes),), (self.codec, self.shape)
+
+    @classmethod
+    def tree_unflatten(cls, structure: Any, children: Any) -> "Coded":
+        return cls(*children, *structure)
+
+
+def coded(codec: Codec, x: Array) -> Coded:
+    return Coded(codec.encode(x), codec, x.shape)
+
+
+def decoded(kept: Array | Coded, dtype: Any) -> Array:
+    """A slot in `dtype`, real where what is kept is real."""
+    real = jnp.finfo(dtype).dtype
+    if isinstance(kept, Coded):
+        return kept.codec.decode(kept.codes, kept.shape, real)
+    return cast(kept, dtype if jnp.iscomplexobj(kept) else real)
+
+
+def kept_again(x: Array, old: Array | Coded, least: Any) -> Array | Coded:
+    """A slot as `old` was kept; an array at least in the type `least`."""
+    if isinstance(old, Coded):
+        return coded(old.codec, x)
+    return cast(x, at_least(old.dtype, least))
