@@ -247,7 +247,8 @@ def torch_optimizers() -> str:
 
 def reference() -> str:
     """Every public name in groups, with its arguments and its first line."""
-    from funcopt.lab.overview.catalogue import GROUPS, catalogue, public
+    from funcopt.lab.overview.catalogue import catalogue, public
+    from funcopt.lab.overview.kinds import GROUPS
 
     things, lines = public(), []
     for kind, entries in catalogue().groups.items():

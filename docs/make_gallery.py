@@ -321,7 +321,7 @@ def draw(axes: Any, entry: Entry) -> None:
 
 
 def style() -> dict[str, Any]:
-    from funcopt.lab.drawing.plots import STYLE
+    from funcopt.lab.drawing.figures import STYLE
 
     return {**STYLE, "path.simplify_threshold": 0.05, "font.size": 8}
 

@@ -17,8 +17,9 @@ import funcopt
 import funcopt_cli.arguments
 from funcopt.lab import Event, catalogue, compare, show
 from funcopt.lab.comparison.compare import plan as plan_of
+from funcopt.lab.comparison.plot import draw_all, look, thinned
 from funcopt.lab.comparison.report import page
-from funcopt.lab.drawing.plots import NARROW, WIDE, draw_all, look, thinned
+from funcopt.lab.drawing.figures import NARROW, WIDE
 from funcopt.lab.terminal.watch import watching
 from funcopt.lab.training.candidates import Candidate
 

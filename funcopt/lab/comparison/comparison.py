@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..drawing.told import told
+from ..drawing.words import digits, finite, plural
 from ..problems.tasks import TASKS, Task
 from ..training.candidates import Candidate
 from ..training.sweep import Sweep
@@ -150,7 +151,7 @@ class Comparison:
 
     def table(self):
         """The ranking, for `rich.print`: narrower tables below each other on a narrow screen."""
-        from ..drawing.tables import ranking
+        from .table import ranking
 
         return ranking(self)
 
@@ -159,21 +160,24 @@ class Comparison:
 
         Without `ax` a figure is made, which `plot().figure` gives.
         """
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import valleys
 
-        return plots.on(ax, plots.valleys, self)
+        return on(ax, valleys, self)
 
     def plot_curves(self, ax=None):
         """The learning curve of each optimizer at its best rate; returns the axes."""
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import curves
 
-        return plots.on(ax, plots.curves, self)
+        return on(ax, curves, self)
 
     def plot_forgiveness(self, ax=None):
         """How many decades of learning rate are good enough; returns the axes."""
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import forgiveness
 
-        return plots.on(ax, plots.forgiveness, self)
+        return on(ax, forgiveness, self)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write one line for each run; the same seeds give the same bytes on one platform."""
@@ -235,8 +239,8 @@ class Comparison:
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write the results, the configuration, the pictures and the report; returns the paths."""
-        from ..drawing import plots
-        from . import report
+        from ..drawing import figures
+        from . import plot, report
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -244,15 +248,15 @@ class Comparison:
         config.write_text(json.dumps(self.config(), indent=2) + "\n", encoding="utf-8")
         answer = directory / "summary.json"
         answer.write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
-        pictures = plots.draw_all(self)
+        pictures = plot.draw_all(self)
         written = [self.to_csv(directory / "results.csv"), config, answer]
         for name, figure in pictures.items():
             for suffix in ("png", "svg"):
                 written.append(directory / f"{name}.{suffix}")
-                plots.write(figure, written[-1], self.headline())
+                figures.write(figure, written[-1], self.headline())
         page = directory / "report.html"
         drawings = {name: (directory / f"{name}.svg").read_text("utf-8") for name in pictures}
-        narrow = {name: plots.text(f) for name, f in plots.draw_all(self, plots.NARROW).items()}
+        narrow = {name: figures.text(f) for name, f in plot.draw_all(self, figures.NARROW).items()}
         page.write_text(report.page(self, drawings, narrow), encoding="utf-8")
         return [page, *written]
 
@@ -267,34 +271,3 @@ def written_rates(rates: np.ndarray) -> str:
     if count > 2 and np.allclose(rates, np.geomspace(low, high, count), rtol=1e-6, atol=0):
         return f"{low:.8g}:{high:.8g}:{count}"
     return ",".join(f"{rate:.8g}" for rate in rates)
-
-
-def digits(number: float, count: int) -> str:
-    """A number with `count` significant digits, zeros at the end included.
-
-    >>> digits(0.1, 3), digits(123.4, 3), digits(0.0000123, 2)
-    ('0.100', '123', '1.2e-05')
-    """
-    return f"{number:#.{count}g}".removesuffix(".")
-
-
-def plural(count: int, thing: str) -> str:
-    """A count with its noun.
-
-    >>> plural(1, "seed"), plural(3, "seed")
-    ('1 seed', '3 seeds')
-    """
-    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
-
-
-def finite(value: Any) -> Any:
-    """`value` with every infinite or NaN number replaced by None, as JSON wants it.
-
-    >>> finite({"a": [1.0, float("inf")]})
-    {'a': [1.0, None]}
-    """
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,10 +5,13 @@ import json
 from collections.abc import Mapping
 from html import escape
 from string import Template
+from typing import TYPE_CHECKING
 
 from ...monitoring.svg import inline
-from ..drawing.tables import footnotes, header, row
-from .comparison import Comparison
+from .table import footnotes, header, row
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
 
 CAPTIONS = {
     "loss_by_rate": "Which learning rate?",
@@ -28,7 +31,7 @@ READING = (
 
 
 def page(
-    comparison: Comparison, wide: Mapping[str, str], narrow: Mapping[str, str] | None = None
+    comparison: "Comparison", wide: Mapping[str, str], narrow: Mapping[str, str] | None = None
 ) -> str:
     """The page; `wide` are the SVG pictures by name, `narrow` the same for a phone."""
     template = importlib.resources.files("funcopt.lab.comparison") / "report.html"
@@ -62,7 +65,7 @@ def section(name: str, wide: str, narrow: str | None) -> str:
     return f"<section>\n<h2>{escape(said)}</h2>\n{drawn}\n</section>"
 
 
-def ranking(comparison: Comparison) -> str:
+def ranking(comparison: "Comparison") -> str:
     """The ranking as an HTML table."""
     names = [escape(name) for name in header(comparison)]
     heads = "".join(f'<th scope="col">{name}</th>' for name in names)

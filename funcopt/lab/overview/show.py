@@ -16,7 +16,8 @@ import optax
 from ..drawing.told import told
 from ..names import look_up, unknown
 from ..training.candidates import optimizers, split_call
-from .catalogue import first_line, kind, public, slot_bytes, slots
+from .catalogue import first_line, public, slot_bytes, slots
+from .kinds import kind
 from .papers import PAPERS, Paper
 
 # What PyTorch calls an optimizer and its arguments.
@@ -82,7 +83,7 @@ class Shown:
 
     def table(self):
         """Everything as one thing that rich can print."""
-        from ..drawing.tables import shown
+        from .table import shown
 
         return shown(self)
 
@@ -91,12 +92,13 @@ class Shown:
 
         Raises `ValueError` for anything else, such as a schedule, which answers no gradient.
         """
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import response
 
         if self.name not in optimizers():
             what = kind(self.name, public()[self.name])
             raise ValueError(f"{self.name} is a {what}; only optimizers answer a gradient.")
-        return plots.on(ax, plots.response, self.name)
+        return on(ax, response, self.name)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table of defaults."""

@@ -263,15 +263,16 @@ class RangeTest:
 
     def table(self):
         """The suggestions as a `rich.table.Table`."""
-        from ..drawing.tables import range_test
+        from .table import range_test
 
         return range_test(self)
 
     def plot(self, ax=None):
         """Raw and smoothed loss against the rate, with the suggestions; returns the axes."""
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import range_test
 
-        return plots.on(ax, plots.range_test, self)
+        return on(ax, range_test, self)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write one line for each seed's step."""

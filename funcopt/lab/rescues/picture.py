@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +15,19 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..comparison.verdict import middle
-from ..drawing.plots import COLOURS, MARKERS, STYLE
+from ..drawing.figures import COLOURS, MARKERS, STYLE
 from ..problems.traps import cliff_loss
-from .rescued import Rescue
 from .treatments import CLIP, NONE
+
+if TYPE_CHECKING:
+    from .rescued import Rescue
 
 RED, GREEN, GREY = "#B3372C", "#00795A", "#555555"
 POINTS = 250
 LEAST = 1e-20  # what zeros are drawn as
 
 
-def draw(found: Rescue) -> Figure:
+def draw(found: "Rescue") -> Figure:
     """A column for each treatment, losses above gradient norms; below them what explains it."""
     with matplotlib.rc_context(STYLE):
         columns = max(len(found.runs), 4)
@@ -52,7 +54,7 @@ def draw(found: Rescue) -> Figure:
     return figure
 
 
-def small(place: SubplotSpec, found: Rescue) -> None:
+def small(place: SubplotSpec, found: "Rescue") -> None:
     """Small multiples: seeds thin, the median bold; green where most seeds succeed."""
     columns = max(len(found.runs), 4)
     grid = place.subgridspec(2, columns, height_ratios=[1.0, 0.75])
@@ -124,7 +126,7 @@ def limits(ax: Axes, curves: list[np.ndarray]) -> None:
         ax.set_ylim(low / 2, 2 * high)
 
 
-def heat(figure: Figure, ax: Axes, found: Rescue) -> None:
+def heat(figure: Figure, ax: Axes, found: "Rescue") -> None:
     """Layers over time of the untreated run: log10 of gradient norms."""
     watched = found.watched
     assert watched is not None
@@ -159,7 +161,7 @@ def title(ax: Axes, first: str, second: str) -> None:
     note.set_in_layout(False)
 
 
-def by_rate(ax: Axes, found: Rescue) -> None:
+def by_rate(ax: Axes, found: "Rescue") -> None:
     """The final loss at each rate that was tried, on the seeds for choosing."""
     chosen = [run for run in found.runs if len(run.rates)]
     chance: Any = found.task.chance
@@ -184,7 +186,7 @@ def by_rate(ax: Axes, found: Rescue) -> None:
     title(ax, "How the rates were chosen", "medians of other seeds; × has diverged")
 
 
-def by_depth(ax: Axes, found: Rescue) -> None:
+def by_depth(ax: Axes, found: "Rescue") -> None:
     """Accuracy over the number of layers."""
     for each, colour in zip(found.depths, COLOURS, strict=False):
         runs = np.array([run.accuracy for run in each.runs])
@@ -200,7 +202,7 @@ def by_depth(ax: Axes, found: Rescue) -> None:
     title(ax, "The deeper, the harder", "median and each seed, every treatment at its own rate")
 
 
-def surface(ax: Axes, found: Rescue) -> None:
+def surface(ax: Axes, found: "Rescue") -> None:
     """The error of the network of one unit, and the ways of one seed without and with a clip."""
     w = np.linspace(3.0, 7.0, 240)
     b = np.linspace(-4.0, 0.5, 240)
@@ -233,7 +235,7 @@ def surface(ax: Axes, found: Rescue) -> None:
     )
 
 
-def lagging(ax: Axes, found: Rescue) -> None:
+def lagging(ax: Axes, found: "Rescue") -> None:
     """The loss of the untreated run, and how far its second moment lags behind."""
     watched = found.watched
     assert watched is not None

@@ -19,8 +19,8 @@ import funcopt
 
 from ...core.transformation import reports
 from ..comparison.compare import environment
-from ..comparison.comparison import plural
 from ..drawing.told import told
+from ..drawing.words import plural
 from ..problems.task import Task
 from ..training.grid import parse_rates, parse_seeds
 from ..training.progress import Stage

@@ -12,9 +12,9 @@ import numpy as np
 
 import funcopt
 
-from ..comparison.comparison import digits, finite, plural
 from ..comparison.verdict import middle, spread
 from ..drawing.told import told
+from ..drawing.words import digits, finite, plural
 from ..problems.task import Task
 from .treatments import NONE
 
@@ -214,7 +214,7 @@ class Rescue:
 
     def table(self):
         """One row for each treatment, as a `rich` renderable of at most 80 columns."""
-        from ..drawing.tables import rescue
+        from .table import rescue
 
         return rescue(self)
 
@@ -223,9 +223,9 @@ class Rescue:
 
         Returns the figure.
         """
-        from . import picture as rescue_plots
+        from .picture import draw
 
-        return rescue_plots.draw(self)
+        return draw(self)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write one line for each run."""
@@ -295,13 +295,13 @@ class Rescue:
 
     def save(self, directory: str | Path) -> list[Path]:
         """Write the picture, the numbers and the runs; returns the paths, the picture first."""
-        from ..drawing import plots
+        from ..drawing import figures
 
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         stem = f"health_{self.task.name}"
         picture, numbers = directory / f"{stem}.png", directory / f"{stem}.json"
-        plots.write(self.plot(), picture)
+        figures.write(self.plot(), picture)
         everything = {**self.summary(), "curves": self.curves()}
         numbers.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
         return [picture, numbers, self.to_csv(directory / f"{stem}.csv")]

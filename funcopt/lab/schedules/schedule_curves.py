@@ -54,15 +54,16 @@ class ScheduleCurves:
 
     def table(self):
         """A sparkline and the rates after 0, 25, 50, 75 and 100 % as a `rich.table.Table`."""
-        from ..drawing.tables import schedule_curves
+        from .table import schedule_curves
 
         return schedule_curves(self)
 
     def plot(self, ax=None):
         """All schedules in one picture; returns the axes."""
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import schedule_curves
 
-        return plots.on(ax, plots.schedule_curves, self)
+        return on(ax, schedule_curves, self)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write one line for each step."""

@@ -14,9 +14,9 @@ import optax
 
 import funcopt
 
-from ..comparison.comparison import plural
 from ..comparison.verdict import cap, middle
 from ..drawing.told import told
+from ..drawing.words import plural
 from ..names import look_up, unknown
 from ..problems.ready import ready
 from ..problems.task import Task
@@ -157,15 +157,16 @@ class Swept:
 
     def table(self):
         """The best settings as a `rich.table.Table`."""
-        from ..drawing.tables import swept
+        from .table import swept
 
         return swept(self)
 
     def plot(self, ax=None):
         """Loss against the first hyperparameter, or in colours against the first two."""
-        from ..drawing import plots
+        from ..drawing.figures import on
+        from .plot import swept
 
-        return plots.on(ax, plots.swept, self)
+        return on(ax, swept, self)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write one line for each run."""

@@ -13,7 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from ..comparison.compare import demo_plan, execute, plan
-from ..comparison.comparison import Comparison, Plan, finite, plural
+from ..comparison.comparison import Comparison, Plan
+from ..drawing.words import finite, plural
 from ..overview.catalogue import catalogue
 from ..overview.show import show
 from ..problems.tasks import get_task
@@ -193,10 +194,10 @@ def picture(
         return refuse(str(error))
 
     def draw(place: Folder) -> int:
-        from ..drawing import plots
+        from ..drawing.figures import write
 
         files = [place.path / f"{stem}.png", found.to_csv(place.path / f"{stem}.csv")]
-        plots.write(found.plot().figure, files[0])
+        write(found.plot().figure, files[0])
         if options.json:
             print_json(facts(found) | {"files": [str(file) for file in files]})
             return DONE

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console, ConsoleOptions
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..comparison.comparison import digits
+from ..comparison.table import rate
 from ..comparison.verdict import judge
-from ..drawing.tables import rate
+from ..drawing.words import digits
 from ..training.progress import Event, Stage, Watcher
 
 ROOM = 60  # columns from where on a bar has room for its times
