@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.catalog import Row
+from tests.row import Row
 from tests.compiling import CONTRACTED
 
 STEPS = 50

@@ -3,93 +3,42 @@
 Every step has the same shape, `step(p, g, slots, t, lr, **hyper) -> (new_p, slots)`, for ONE array:
 `slots` is a dict of arrays (pass `{}` or None on the first call), `t` is 1 on the first update and
 `lr` is the number in force at that update. Complex arrays use |g|^2 and |g| where the paper has g^2
-and |g|. Where implementations of one name differ, DIFFERENCES.md in this folder says how.
+and |g|. Where implementations of one name differ, DIFFERENCES.md in this folder says how. Below the
+reference stand its `ROWS`: the configurations of funcopt's algorithm that are held to it.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from .adadelta import adadelta
-from .adagrad import adagrad
-from .adam import adam, adamw
-from .adamax import adamax
-from .amsgrad import amsgrad
-from .clips import (
-    adaptive_grad_clip,
-    centralize,
-    clip_by_block_rms,
-    clip_by_ema,
-    clip_by_norm,
-    clip_by_percentile,
-    clip_by_zscore,
-    clip_spikes,
-    normalize_by_update_norm,
-)
-from .cocob import cocob
-from .dadapt import dadapt_adagrad, dadapt_adamw, dadapt_sgd
-from .dog import dog, dowg
-from .hypergradient import hypergradient_sgd
-from .lion import lion
-from .mechanic import mechanic_sgd
-from .momo import momo, momo_adam
-from .nadam import nadam, nadamw
-from .polyak import polyak_sgd
-from .prodigy import prodigy
-from .rmsprop import rmsprop
-from .schedule_free import schedule_free_adamw, schedule_free_radam, schedule_free_sgd
-from .sgd import sgd
-from .stable import spam, stable_adamw, stable_spam
-
 Slots = dict[str, np.ndarray]
 Step = Callable[..., tuple[np.ndarray, Slots]]
 
-__all__ = [
-    "Slots",
-    "Step",
-    "adadelta",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "adaptive_grad_clip",
-    "amsgrad",
-    "centralize",
-    "clip_by_block_rms",
-    "clip_by_ema",
-    "clip_by_norm",
-    "clip_by_percentile",
-    "clip_by_zscore",
-    "clip_spikes",
-    "cocob",
-    "dadapt_adagrad",
-    "dadapt_adamw",
-    "dadapt_sgd",
-    "dog",
-    "dowg",
-    "hypergradient_sgd",
-    "lion",
-    "mechanic_sgd",
-    "momo",
-    "momo_adam",
-    "nadam",
-    "nadamw",
-    "normalize_by_update_norm",
-    "polyak_sgd",
-    "prodigy",
-    "rmsprop",
-    "schedule_free_adamw",
-    "schedule_free_radam",
-    "schedule_free_sgd",
-    "sgd",
-    "spam",
-    "stable_adamw",
-    "stable_spam",
-    "trajectory",
+# Each file here is a family: its steps are attributes of this package, its `ROWS` are gathered by
+# `tests.catalog`.
+MODULES = [
+    importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
 ]
+
+
+def _steps(module: Any) -> dict[str, Step]:
+    """The functions that a module defines and that have the shape of a step."""
+    return {
+        name: step
+        for name, step in inspect.getmembers(module, inspect.isfunction)
+        if step.__module__ == module.__name__
+        and list(inspect.signature(step).parameters)[:5] == ["p", "g", "slots", "t", "lr"]
+    }
+
+
+for _module in MODULES:
+    globals().update(_steps(_module))
 
 
 def trajectory(
@@ -114,6 +63,7 @@ def trajectory(
             (the L2 form, PyTorch's `weight_decay` outside AdamW).
         hyper: passed on to `step`.
 
+    >>> from tests.reference.sgd import sgd
     >>> positions, slots = trajectory(sgd, 1.0, [2.0, 2.0], lr=0.1, momentum=0.5)
     >>> [round(float(p), 6) for p in positions], float(slots["trace"])
     ([0.8, 0.5], 3.0)

@@ -14,6 +14,10 @@ The paper has no learning rate (it is 1); E[Δx²] accumulates the step before t
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import DECAY, DECAYING, Row, block
 
 
 def adadelta(p, g, slots, t, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
@@ -24,3 +28,43 @@ def adadelta(p, g, slots, t, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     u = np.sqrt(slots["e_x"] + eps) / np.sqrt(e_g + eps) * g
     e_x = rho * slots["e_x"] + (1 - rho) * np.abs(u) ** 2
     return p - lr * u, {"e_g": e_g, "e_x": e_x}
+
+
+ROWS = [
+    Row(
+        "adadelta",
+        funcopt.adadelta,
+        reference=adadelta,
+        rate=1.0,
+        slots=("e_g", "e_x"),
+        needs_params=True,
+        masked=True,
+        scheduled={"rho": (0.9, 0.99), "eps": (1e-6, 1e-3), **DECAY},
+        optax=optax.adadelta,
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+    ),
+    Row(
+        "adadelta-decay",
+        funcopt.adadelta,
+        {"rho": 0.95, "eps": 1e-3, "weight_decay": 0.1},
+        reference=adadelta,
+        rate=1.0,
+        slots=("e_g", "e_x"),
+        masked=True,
+        scheduled={"rho": (0.9, 0.99), "eps": (1e-6, 1e-3), **DECAY},
+        optax=optax.adadelta,
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        # Where decay is the only gradient, slots inherit the rounding of a p that nears zero.
+        slots_float32=1e-5,
+        **DECAYING,
+    ),
+    block(
+        "scale_by_adadelta",
+        funcopt.scale_by_adadelta,
+        {"rho": 0.95},
+        reference=adadelta,
+        slots=("e_g", "e_x"),
+        scheduled={"rho": (0.9, 0.99), "eps": (1e-6, 1e-3)},
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+    ),
+]

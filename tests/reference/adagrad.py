@@ -14,6 +14,10 @@ s_0 is `initial_accumulator_value`.
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import Row, block
 
 
 def adagrad(p, g, slots, t, lr, initial_accumulator_value=0.1, eps=1e-7, *, eps_in_sqrt=True):
@@ -26,3 +30,43 @@ def adagrad(p, g, slots, t, lr, initial_accumulator_value=0.1, eps=1e-7, *, eps_
     else:
         u = g / (np.sqrt(s) + eps)
     return p - lr * u, {"sum_of_squares": s}
+
+
+ROWS = [
+    Row(
+        "adagrad",
+        funcopt.adagrad,
+        reference=adagrad,
+        rate=0.1,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+        optax=optax.adagrad,
+    ),
+    Row(
+        "adagrad-from-zero",
+        funcopt.adagrad,
+        {"initial_accumulator_value": 0.0, "eps": 1e-3},
+        reference=adagrad,
+        rate=0.1,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+        optax=optax.adagrad,
+    ),
+    Row(
+        "adagrad-outside",
+        funcopt.adagrad,
+        {"initial_accumulator_value": 0.0, "eps": 1e-10, "eps_in_sqrt": False},
+        reference=adagrad,
+        rate=0.1,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+        optax_differs="optax adds eps inside the root only",
+    ),
+    block(
+        "scale_by_rss",
+        funcopt.scale_by_rss,
+        reference=adagrad,
+        slots=("sum_of_squares",),
+        scheduled={"eps": (1e-7, 1e-2)},
+    ),
+]

@@ -16,6 +16,10 @@ under the root. `nesterov=True` is the NAdam with constant momentum (see nadam.p
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import ADAM, DECAY, DECAYING, MOMENTS, OTHER, POWERS, Row, block
 
 
 def adam(
@@ -67,3 +71,79 @@ def adamw(
     return adam(
         p, g, slots, t, lr, b1, b2, eps, eps_root, nesterov=nesterov, weight_decay=weight_decay
     )
+
+
+ROWS = [
+    Row(
+        "adam",
+        funcopt.adam,
+        reference=adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.adam,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "adam-other",
+        funcopt.adam,
+        OTHER,
+        reference=adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.adam,
+    ),
+    Row(
+        "adam-nesterov",
+        funcopt.adam,
+        {"nesterov": True},
+        reference=adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.adam,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "adam-uncorrected",
+        funcopt.adam,
+        {"bias_correction": False},
+        reference=adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax_differs="optax always corrects",
+    ),
+    Row(
+        "adamw",
+        funcopt.adamw,
+        reference=adamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax=optax.adamw,
+        optax_rounds=POWERS,
+        **DECAYING,
+    ),
+    Row(
+        "adamw-nesterov",
+        funcopt.adamw,
+        {"b2": 0.95, "weight_decay": 0.3, "nesterov": True},
+        reference=adamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax=optax.adamw,
+        **DECAYING,
+    ),
+    block(
+        "scale_by_adam",
+        funcopt.scale_by_adam,
+        {"b2": 0.95},
+        reference=adam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+    ),
+]

@@ -13,6 +13,10 @@ The paper has no ε and divides 0 by 0 where every gradient so far was 0; here |
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import BETAS, MOMENTS, Row, block
 
 
 def adamax(p, g, slots, t, lr, b1=0.9, b2=0.999, eps=1e-8):
@@ -21,3 +25,25 @@ def adamax(p, g, slots, t, lr, b1=0.9, b2=0.999, eps=1e-8):
     mu = b1 * slots["mu"] + (1 - b1) * g
     nu = np.maximum(b2 * slots["nu"], np.abs(g) + eps)
     return p - lr * (mu / (1 - b1**t)) / nu, {"mu": mu, "nu": nu}
+
+
+ROWS = [
+    Row(
+        "adamax",
+        funcopt.adamax,
+        reference=adamax,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3)},
+        optax=optax.adamax,
+    ),
+    block(
+        "scale_by_adamax",
+        funcopt.scale_by_adamax,
+        {"b2": 0.95},
+        reference=adamax,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3)},
+    ),
+]

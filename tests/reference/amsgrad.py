@@ -18,6 +18,10 @@ Reddi, Kale & Kumar, "On the convergence of Adam and beyond", arXiv:1904.09237, 
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import ADAM, MOMENTS, POWERS, Row, block
 
 
 def amsgrad(
@@ -53,3 +57,52 @@ def amsgrad(
         raise ValueError(f"variant={variant!r}: expected 'optax', 'pytorch' or 'paper'")
     u = first / (np.sqrt(second + eps_root) + eps)
     return p - lr * (u + weight_decay * p), {"mu": mu, "nu": nu, "nu_max": nu_max}
+
+
+ROWS = [
+    Row(
+        "amsgrad",
+        funcopt.amsgrad,
+        reference=amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.amsgrad,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "amsgrad-pytorch",
+        funcopt.amsgrad,
+        {"variant": "pytorch", "b1": 0.7, "b2": 0.6},
+        reference=amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax_differs="optax keeps the maximum of corrected means, or corrects nothing",
+    ),
+    Row(
+        "amsgrad-paper",
+        funcopt.amsgrad,
+        {"variant": "paper", "b1": 0.7, "b2": 0.6},
+        reference=amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.amsgrad,
+        optax_kwargs={
+            "b1": 0.7,
+            "b2": 0.6,
+            "bias_correction_mu": False,
+            "bias_correction_nu": False,
+        },
+    ),
+    block(
+        "scale_by_amsgrad",
+        funcopt.scale_by_amsgrad,
+        {"b2": 0.95},
+        reference=amsgrad,
+        slots=(*MOMENTS, "nu_max"),
+        keeps_moving=True,
+        scheduled=ADAM,
+    ),
+]

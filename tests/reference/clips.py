@@ -16,6 +16,10 @@ norms. Where they do not say what a zero means, zeros are left out.
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import block
 
 
 def _shortened(p, g, lr, ratio):
@@ -146,3 +150,130 @@ def clip_spikes(p, g, slots, t, lr, threshold=5000.0, decay=0.999, *, grace=20):
     size = np.where(spike, np.abs(g), 1)
     g = np.where(spike, g / size * np.sqrt(threshold * nu), g)
     return p - lr * g, {"nu": decay * nu + (1 - decay) * np.abs(g) ** 2}
+
+
+def clipped(p, g, slots, t, lr, max_delta):
+    parts = (np.clip(x, -max_delta, max_delta) for x in (g.real, g.imag))
+    real, imaginary = parts
+    return p - lr * (real + 1j * imaginary if np.iscomplexobj(g) else real), slots
+
+
+def normed(p, g, slots, t, lr, max_norm):
+    norm = np.sqrt(np.sum(np.abs(g) ** 2))
+    return p - lr * g * (1 if norm <= max_norm else max_norm / norm), slots
+
+
+ROWS = [
+    block(
+        "clip",
+        funcopt.clip,
+        {"max_delta": 0.5},
+        reference=clipped,
+        scheduled={"max_delta": (0.5, 2.0)},
+        optax_differs="for complex updates, which optax does not clip by parts",
+    ),
+    block(
+        "clip_by_global_norm",
+        funcopt.clip_by_global_norm,
+        {"max_norm": 1.0},
+        reference=normed,
+        acts_on="tree",
+        scheduled={"max_norm": (0.5, 2.0)},
+        float32=1e-6,  # a sum of squares and a root more than elsewhere
+    ),
+    block(
+        "clip_by_norm",
+        funcopt.clip_by_norm,
+        {"max_norm": 1.0},
+        reference=clip_by_norm,
+        acts_on="array",
+        scheduled={"max_norm": (0.5, 2.0)},
+        optax_differs="optax has no clip by the norm of each leaf",
+        float32=1e-6,
+    ),
+    block(
+        "clip_by_block_rms",
+        funcopt.clip_by_block_rms,
+        {"threshold": 0.5},
+        reference=clip_by_block_rms,
+        acts_on="array",
+        scheduled={"threshold": (0.5, 2.0)},
+        float32=1e-6,
+    ),
+    block(
+        "clip_update_rms",
+        funcopt.clip_update_rms,
+        reference=clip_by_block_rms,
+        acts_on="array",
+        scheduled={"threshold": (0.5, 2.0)},
+        optax=optax.clip_by_block_rms,
+        optax_kwargs={"threshold": 1.0},
+        float32=1e-6,
+    ),
+    block(
+        "adaptive_grad_clip",
+        funcopt.adaptive_grad_clip,
+        {"clipping": 0.1},
+        reference=adaptive_grad_clip,
+        acts_on="array",
+        needs_params=True,
+        scheduled={"clipping": (0.1, 1.0), "eps": (1e-3, 1e-1)},
+        optax_differs="for arrays of three axes, where optax sums over the first only",
+        float32=1e-6,
+    ),
+    block(
+        "clip_by_zscore",
+        funcopt.clip_by_zscore,
+        {"z": 1.0, "warmup": 5, "max_norm": 30.0, "decay": 0.9},
+        reference=clip_by_zscore,
+        acts_on="tree",
+        scheduled={"decay": (0.9, 0.8), "max_norm": (30.0, 10.0)},
+        optax_differs="optax has no such clip",
+        float32=2e-6,
+    ),
+    block(
+        "clip_by_ema",
+        funcopt.clip_by_ema,
+        {"warmup": 7, "max_norm": 1e9},  # no global clip: the reference knows one leaf
+        reference=clip_by_ema,
+        acts_on="array",
+        scheduled={"factor": (1.05, 2.0), "decay": (0.98, 0.8)},
+        optax_differs="optax has no such clip",
+        float32=2e-6,
+    ),
+    block(
+        "clip_by_percentile",
+        funcopt.clip_by_percentile,
+        reference=clip_by_percentile,
+        acts_on="tree",
+        scheduled={"q": (10.0, 60.0)},
+        optax_differs="optax has no such clip",
+        float32=2e-6,
+    ),
+    block(
+        "clip_spikes",
+        funcopt.clip_spikes,
+        {"threshold": 3.0, "decay": 0.9, "grace": 4},
+        reference=clip_spikes,
+        slots=("nu",),
+        scheduled={"threshold": (3.0, 9.0), "decay": (0.9, 0.99)},
+        optax_differs="optax has no such clip",
+    ),
+    block(
+        "centralize",
+        funcopt.centralize,
+        reference=centralize,
+        acts_on="array",
+        optax=None,
+        optax_differs="optax takes the mean over all axes but the first",
+    ),
+    block(
+        "normalize_by_update_norm",
+        funcopt.normalize_by_update_norm,
+        {"scale_factor": 2.0},
+        reference=normalize_by_update_norm,
+        acts_on="tree",
+        scheduled={"scale_factor": (0.5, 2.0), "eps": (1e-6, 1e-3)},
+        float32=1e-6,
+    ),
+]

@@ -6,6 +6,10 @@ Orabona & Tommasi, arXiv:1705.07795, algorithm 2; L begins with eps.
 from __future__ import annotations
 
 import numpy as np
+from optax import contrib
+
+import funcopt
+from tests.row import DECAY, Row
 
 
 def cocob(p, g, slots, t, lr, alpha=100.0, eps=1e-8, weight_decay=0.0):
@@ -20,3 +24,22 @@ def cocob(p, g, slots, t, lr, alpha=100.0, eps=1e-8, weight_decay=0.0):
     target = x0 + theta / (L * np.maximum(G + L, alpha * L)) * (L + R)
     kept = {"init_particles": x0, "cumulative_gradients": theta, "scale": L, "subgradients": G}
     return p + lr * (target - p), {**kept, "reward": R}
+
+
+ROWS = [
+    Row(
+        "cocob",
+        funcopt.cocob,
+        reference=cocob,
+        rate=1.0,
+        slots=("init_particles", "cumulative_gradients", "scale", "subgradients", "reward"),
+        needs_params=True,
+        looks_back=True,
+        masked=True,
+        scheduled={"alpha": (100.0, 10.0), **DECAY},
+        optax=contrib.cocob,
+        optax_differs="for complex parameters: optax's rewards are complex",
+        way_float32=2e-6,
+        slots_float32=2e-5,  # the reward is a difference of what was won and lost
+    ),
+]

@@ -7,6 +7,10 @@ estimates: 2 Σ λ_k ⟨g_k, s_k⟩ / ‖s‖ for SGD, the difference of norms f
 from __future__ import annotations
 
 import numpy as np
+from optax import contrib
+
+import funcopt
+from tests.row import DECAY, MOMENTS, OWN_RATE, Row
 
 
 def dadapt_sgd(p, g, slots, t, lr, momentum=0.0, d0=1e-6, weight_decay=0.0, growth_rate=np.inf):
@@ -64,3 +68,51 @@ def dadapt_adamw(
     d = max(old["d"], min(n / length if length > 0 else 0.0, old["d"] * growth_rate))
     new = p - m / (np.sqrt(v) + eps) - weight_decay * step * p
     return new, {"mu": m, "nu": v, "grad_sum": s, "d": d, "n": n}
+
+
+ROWS = [
+    Row(
+        "dadapt-sgd",
+        funcopt.dadapt_sgd,
+        {"estim_lr0": 1e-2, "growth_rate": 1.1},
+        reference=dadapt_sgd,
+        reference_kwargs={"d0": 1e-2, "growth_rate": 1.1},
+        rate=1.0,
+        slots=("grad_sum", "init_params"),
+        looks_back=True,
+        masked=True,
+        scheduled={"momentum": (0.0, 0.9), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **OWN_RATE,
+    ),
+    Row(
+        "dadapt-adagrad",
+        funcopt.dadapt_adagrad,
+        {"estim_lr0": 1e-2, "growth_rate": 1.1},
+        reference=dadapt_adagrad,
+        reference_kwargs={"d0": 1e-2, "growth_rate": 1.1},
+        rate=1.0,
+        slots=("grad_sum", "sum_of_squares", "init_params"),
+        looks_back=True,
+        masked=True,
+        scheduled={"momentum": (0.0, 0.9), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **OWN_RATE,
+    ),
+    Row(
+        "dadapt-adamw",
+        funcopt.dadapt_adamw,
+        {"estim_lr0": 1e-3, "bias_correction": True},
+        reference=dadapt_adamw,
+        reference_kwargs={"d0": 1e-3, "bias_correction": True},
+        rate=1.0,
+        slots=(*MOMENTS, "grad_sum"),
+        masked=True,
+        scheduled=DECAY,
+        optax=contrib.dadapt_adamw,
+        optax_kwargs={"estim_lr0": 1e-3},
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        optax_rounds=1e-4,  # as above, and what the estimate makes of it
+        **OWN_RATE,
+    ),
+]

@@ -8,6 +8,10 @@ algorithm 1. Slot `evaluated` is the polynomial-decay average of the points afte
 from __future__ import annotations
 
 import numpy as np
+from optax import contrib
+
+import funcopt
+from tests.row import DECAY, OWN_RATE, Row
 
 
 def _averages(slots, x0, p, t, gamma):
@@ -44,3 +48,33 @@ def dowg(p, g, slots, t, lr, start=1e-4, eps=1e-4, weight_decay=0.0, gamma=8.0):
     v = slots.get("v", 0.0) + r2 * np.sum(np.abs(g) ** 2)
     new = p - lr * r2 / (np.sqrt(v) + eps) * g
     return new, {"r2": r2, "v": v, **_averages(slots, x0, new, t, gamma)}
+
+
+ROWS = [
+    Row(
+        "dog",
+        funcopt.dog,
+        {"init_step": ("heuristic", 1e-3)},
+        reference=dog,
+        reference_kwargs={"start": 1e-3},
+        rate=1.0,
+        slots=("init_params", "average"),
+        looks_back=True,
+        masked=True,
+        scheduled=DECAY,
+        optax=contrib.dog,
+        **OWN_RATE,
+    ),
+    Row(
+        "dowg",
+        funcopt.dowg,
+        reference=dowg,
+        rate=1.0,
+        slots=("init_params",),
+        looks_back=True,
+        masked=True,
+        scheduled=DECAY,
+        optax=contrib.dowg,
+        **OWN_RATE,
+    ),
+]

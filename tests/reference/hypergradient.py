@@ -5,7 +5,12 @@ Baydin et al., arXiv:1703.04782, eqs. 5 and 8; the additive rate is kept from go
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+import funcopt
+from tests.row import OWN_RATE, Row
 
 
 def hypergradient_sgd(p, g, slots, t, lr, hyper_rate=0.02, additive=False):
@@ -17,3 +22,30 @@ def hypergradient_sgd(p, g, slots, t, lr, hyper_rate=0.02, additive=False):
     elif size > 0:
         alpha = alpha * (1 + hyper_rate * h / size)
     return p - alpha * g, {"alpha": alpha, "last_direction": g}
+
+
+def adapted_sgd(
+    learning_rate: Any,
+    hyper_rate: Any = 0.02,
+    variant: str = "multiplicative",
+    axis_name: Any = None,
+    storage: Any = None,
+) -> Any:
+    return funcopt.hypergradient(
+        funcopt.identity(), learning_rate, hyper_rate, variant, axis_name=axis_name, storage=storage
+    )
+
+
+ROWS = [
+    Row(
+        "hypergradient",
+        adapted_sgd,
+        reference=hypergradient_sgd,
+        rate=0.01,
+        slots=("last_direction",),
+        wraps=True,
+        fixed_rate=True,
+        optax_differs="optax has no such optimizer",
+        **OWN_RATE,
+    ),
+]

@@ -6,7 +6,12 @@ PyTorch program has it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+import funcopt
+from tests.row import TREE, Row
 
 
 def mechanic_sgd(
@@ -49,3 +54,36 @@ def mechanic_sgd(
     delta = way + lr * g
     new = {"x0": old["x0"], "delta": delta, "r": r, "m": m, "v": v, "s": s}
     return old["x0"] - np.sum(s) * delta, new
+
+
+def mechanized_sgd(
+    learning_rate: Any,
+    weight_decay: Any = 1e-2,
+    eps: Any = 1e-8,
+    s_init: Any = 1e-6,
+    num_betas: int = 6,
+    axis_name: Any = None,
+    storage: Any = None,
+) -> Any:
+    base = funcopt.sgd(learning_rate)
+    return funcopt.mechanize(
+        base, weight_decay, eps, s_init, num_betas, axis_name=axis_name, storage=storage
+    )
+
+
+ROWS = [
+    Row(
+        "mechanic",
+        mechanized_sgd,
+        {"s_init": 1e-3},
+        reference=mechanic_sgd,
+        rate=0.5,
+        slots=("x0", "delta"),
+        wraps=True,
+        looks_back=True,
+        scheduled={"weight_decay": (0.0, 0.2)},
+        way_float32=5e-6,
+        optax_differs="optax recomputes the base optimizer's way from the parameters",
+        **TREE,
+    ),
+]

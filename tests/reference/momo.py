@@ -7,6 +7,10 @@ Schaipp et al., arXiv:2305.07583. MoMo begins its averages with the first batch,
 from __future__ import annotations
 
 import numpy as np
+from optax import contrib
+
+import funcopt
+from tests.row import BETAS, DECAY, MOMENTS, OWN_RATE, POWERS, Row
 
 
 def _step(p, direction, square, slots, rho, lr, weight_decay, lower_bound, adapt):
@@ -62,3 +66,31 @@ def momo_adam(
     u = new["mu"] / D
     square = np.vdot(new["mu"], u).real
     return _step(p, u, square, new, 1 - b1**t, lr, weight_decay, lower_bound, adapt_lower_bound)
+
+
+ROWS = [
+    Row(
+        "momo",
+        funcopt.momo,
+        reference=momo,
+        rate=1.0,
+        slots=("mu",),
+        needs_value=True,
+        scheduled={"beta": (0.9, 0.6), "lower_bound": (0.0, 0.5), **DECAY},
+        optax=contrib.momo,
+        **OWN_RATE,
+    ),
+    Row(
+        "momo-adam",
+        funcopt.momo_adam,
+        reference=momo_adam,
+        rate=0.1,
+        slots=MOMENTS,
+        needs_value=True,
+        scheduled={**BETAS, "lower_bound": (0.0, 0.5), **DECAY},
+        optax=contrib.momo_adam,
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        optax_rounds=POWERS,
+        **OWN_RATE,
+    ),
+]

@@ -20,6 +20,10 @@ Dozat, "Incorporating Nesterov momentum into Adam", ICLR 2016 workshop, algorith
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import ADAM, DECAY, DECAYING, MOMENTS, OTHER, POWERS, Row
 
 
 def nadam(
@@ -88,3 +92,80 @@ def nadamw(
         momentum_decay=momentum_decay,
         weight_decay=weight_decay,
     )
+
+
+ROWS = [
+    Row(
+        "nadam",
+        funcopt.nadam,
+        reference=nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax=optax.nadam,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "nadam-pytorch",
+        funcopt.nadam,
+        {"variant": "pytorch"},
+        reference=nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3)},
+        optax_differs="optax has no momentum schedule",
+    ),
+    Row(
+        "nadam-pytorch-fast",
+        funcopt.nadam,
+        {"variant": "pytorch", "momentum_decay": 0.5, **OTHER},
+        reference=nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3)},
+        optax_differs="optax has no momentum schedule",
+    ),
+    Row(
+        "nadam-init2winit",
+        funcopt.nadam,
+        {"variant": "init2winit"},
+        reference=nadam,
+        slots=MOMENTS,
+        keeps_moving=True,
+        scheduled=ADAM,
+        optax_differs="optax corrects the look-ahead one step later",
+    ),
+    Row(
+        "nadamw",
+        funcopt.nadamw,
+        {"b2": 0.95, "weight_decay": 0.3},
+        reference=nadamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax=optax.nadamw,
+        **DECAYING,
+    ),
+    Row(
+        "nadamw-pytorch",
+        funcopt.nadamw,
+        {"variant": "pytorch", "weight_decay": 0.01},
+        reference=nadamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3), **DECAY},
+        optax_differs="optax has no momentum schedule",
+        **DECAYING,
+    ),
+    Row(
+        "nadamw-init2winit",
+        funcopt.nadamw,
+        {"variant": "init2winit", "weight_decay": 0.08},
+        reference=nadamw,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**ADAM, **DECAY},
+        optax_differs="optax corrects the look-ahead one step later",
+        **DECAYING,
+    ),
+]

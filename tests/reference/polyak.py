@@ -6,6 +6,10 @@ Loizou et al., arXiv:2002.10542, eq. 3 (SPS_max); Garrigos et al., arXiv:2307.14
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import Row
 
 
 def polyak_sgd(p, g, slots, t, lr, value, scaling=1.0, f_min=0.0, eps=0.0, positive=False):
@@ -13,3 +17,18 @@ def polyak_sgd(p, g, slots, t, lr, value, scaling=1.0, f_min=0.0, eps=0.0, posit
     gap = max(value - f_min, 0.0) if positive else value - f_min
     square = np.sum(np.abs(g) ** 2) + eps
     return p - scaling * min(gap / square if square > 0 else 0.0, lr) * g, slots
+
+
+ROWS = [
+    Row(
+        "polyak-sgd",
+        funcopt.polyak_sgd,
+        reference=polyak_sgd,
+        rate=1.0,
+        acts_on="tree",
+        needs_value=True,
+        own_rate=True,
+        scheduled={"scaling": (1.0, 0.5), "f_min": (0.0, 0.5), "eps": (0.0, 0.1)},
+        optax=optax.polyak_sgd,
+    ),
+]

@@ -7,6 +7,10 @@ factor 1/d₀ too, as in the authors' code, which does not change their ratio.
 from __future__ import annotations
 
 import numpy as np
+from optax import contrib
+
+import funcopt
+from tests.row import DECAY, MOMENTS, OWN_RATE, Row
 
 
 def prodigy(
@@ -38,3 +42,23 @@ def prodigy(
     new = p - eta * (m / (np.sqrt(v) + d * eps) + weight_decay * p)
     kept = {"mu": m, "nu": v, "grad_sum": s, "init_params": x0}
     return new, {**kept, "r": r, "d": d, "d_max": d_max}
+
+
+ROWS = [
+    Row(
+        "prodigy",
+        funcopt.prodigy,
+        {"estim_lr0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
+        reference=prodigy,
+        reference_kwargs={"d0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
+        rate=1.0,
+        slots=(*MOMENTS, "grad_sum", "init_params"),
+        looks_back=True,
+        masked=True,
+        scheduled={"beta3": (0.99, 0.9), **DECAY},
+        optax=contrib.prodigy,
+        optax_kwargs={"estim_lr0": 1e-3, "safeguard_warmup": True},
+        optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        **OWN_RATE,
+    ),
+]

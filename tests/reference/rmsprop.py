@@ -19,6 +19,10 @@ negative in exact arithmetic; the maximum with 0 removes rounding.
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import MOMENTS, POWERS, Row, block
 
 
 def rmsprop(
@@ -54,3 +58,95 @@ def rmsprop(
         new["trace"] = momentum * slots["trace"] + u
         u = u + momentum * new["trace"] if nesterov else new["trace"]
     return p - lr * u, new
+
+
+ROWS = [
+    Row(
+        "rmsprop",
+        funcopt.rmsprop,
+        reference=rmsprop,
+        rate=0.02,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+        optax=optax.rmsprop,
+    ),
+    Row(
+        "rmsprop-outside",
+        funcopt.rmsprop,
+        {"decay": 0.99, "eps": 1e-6, "eps_in_sqrt": False},
+        reference=rmsprop,
+        rate=0.02,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+        optax=optax.rmsprop,
+    ),
+    Row(
+        "rmsprop-corrected",
+        funcopt.rmsprop,
+        {"bias_correction": True},
+        reference=rmsprop,
+        rate=0.02,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+        optax=optax.rmsprop,
+        optax_rounds=POWERS,
+    ),
+    Row(
+        "rmsprop-centered",
+        funcopt.rmsprop,
+        {"centered": True, "initial_scale": 0.5, "eps": 1e-3},
+        reference=rmsprop,
+        rate=0.02,
+        slots=MOMENTS,
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-3, 1e-2)},
+        optax=optax.rmsprop,
+    ),
+    Row(
+        "rmsprop-momentum",
+        funcopt.rmsprop,
+        {"momentum": 0.9},
+        reference=rmsprop,
+        rate=0.005,
+        slots=("nu", "trace"),
+        keeps_moving=True,
+        scheduled={"decay": (0.9, 0.99), "momentum": (0.5, 0.9)},
+        optax=optax.rmsprop,
+        optax_differs="while the rate changes: optax keeps it inside the momentum's buffer",
+    ),
+    Row(
+        "rmsprop-centered-nesterov",
+        funcopt.rmsprop,
+        {
+            "centered": True,
+            "momentum": 0.9,
+            "nesterov": True,
+            "eps_in_sqrt": False,
+            "initial_scale": 0.5,
+        },
+        reference=rmsprop,
+        rate=0.005,
+        slots=(*MOMENTS, "trace"),
+        keeps_moving=True,
+        scheduled={"decay": (0.9, 0.99), "momentum": (0.5, 0.9)},
+        optax=optax.rmsprop,
+        optax_differs="while the rate changes: optax keeps it inside the momentum's buffer",
+    ),
+    block(
+        "scale_by_rms",
+        funcopt.scale_by_rms,
+        {"decay": 0.95, "initial_scale": 0.1},
+        reference=rmsprop,
+        slots=("nu",),
+        scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
+    ),
+    block(
+        "scale_by_stddev",
+        funcopt.scale_by_stddev,
+        {"initial_scale": 0.1},
+        reference=rmsprop,
+        reference_kwargs={"initial_scale": 0.1, "centered": True},
+        slots=MOMENTS,
+        # The difference of two means that are nearly equal loses digits.
+        float32=1e-6,
+    ),
+]

@@ -7,6 +7,10 @@ et al., arXiv:1908.03265, algorithm 2, with no step until it is defined.
 from __future__ import annotations
 
 import numpy as np
+from optax import contrib
+
+import funcopt
+from tests.row import DECAY, DECAYING, POWERS, Row
 
 
 def _averaged(p, slots, z, lr, b1, power):
@@ -68,3 +72,52 @@ def rectification(t, b2):
 def schedule_free_radam(p, g, slots, t, lr, b2=0.999, **more):
     """One step at y = p; slots `x` (to evaluate), `z`, `nu`."""
     return schedule_free_adamw(p, g, slots, t, lr * rectification(t, b2), b2=b2, **more)
+
+
+ROWS = [
+    Row(
+        "schedule-free-sgd",
+        funcopt.schedule_free_sgd,
+        reference=schedule_free_sgd,
+        rate=0.0625,
+        slots=("z",),
+        needs_params=True,
+        wraps=True,
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), **DECAY},
+        optax=contrib.schedule_free_sgd,
+        way_float32=5e-6,  # the average is recovered from the parameters, of which it is 9/10
+    ),
+    Row(
+        "schedule-free-adamw",
+        funcopt.schedule_free_adamw,
+        {"weight_decay": 0.05},
+        reference=schedule_free_adamw,
+        rate=0.0625,
+        slots=("z", "nu"),
+        wraps=True,
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), "b2": (0.999, 0.95), "eps": (1e-8, 1e-3), **DECAY},
+        optax=contrib.schedule_free_adamw,
+        optax_rounds=POWERS,
+        **DECAYING,
+    ),
+    Row(
+        "schedule-free-radam",
+        funcopt.schedule_free_radam,
+        {"b2": 0.98},
+        reference=schedule_free_radam,
+        rate=0.0625,
+        slots=("z", "nu"),
+        needs_params=True,
+        own_rate=True,
+        silent_steps=4,
+        wraps=True,
+        masked=True,
+        scheduled={"b1": (0.9, 0.6), **DECAY},
+        optax_differs="optax has no such optimizer",
+        way_float32=5e-6,
+        float64=1e-6,  # the rectification is a schedule, which is in float32 always
+        way_float64=1e-6,
+    ),
+]

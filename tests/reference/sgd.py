@@ -17,6 +17,10 @@ of steps (η inside) are different algorithms.
 from __future__ import annotations
 
 import numpy as np
+import optax
+
+import funcopt
+from tests.row import Row, block
 
 
 def sgd(p, g, slots, t, lr, momentum=None, nesterov=False):
@@ -26,3 +30,48 @@ def sgd(p, g, slots, t, lr, momentum=None, nesterov=False):
     trace = momentum * (slots or {"trace": np.zeros_like(p)})["trace"] + g
     u = g + momentum * trace if nesterov else trace
     return p - lr * u, {"trace": trace}
+
+
+ROWS = [
+    Row("sgd", funcopt.sgd, reference=sgd, optax=optax.sgd),
+    Row(
+        "sgd-momentum",
+        funcopt.sgd,
+        {"momentum": 0.9},
+        reference=sgd,
+        rate=0.02,
+        slots=("trace",),
+        keeps_moving=True,
+        scheduled={"momentum": (0.5, 0.9)},
+        optax=optax.sgd,
+    ),
+    Row(
+        "sgd-nesterov",
+        funcopt.sgd,
+        {"momentum": 0.8, "nesterov": True},
+        reference=sgd,
+        rate=0.02,
+        slots=("trace",),
+        keeps_moving=True,
+        scheduled={"momentum": (0.5, 0.9)},
+        optax=optax.sgd,
+    ),
+    block(
+        "trace",
+        funcopt.trace,
+        {"decay": 0.9},
+        reference=sgd,
+        reference_kwargs={"momentum": 0.9},
+        slots=("trace",),
+        keeps_moving=True,
+    ),
+    block(
+        "trace-nesterov",
+        funcopt.trace,
+        {"decay": 0.9, "nesterov": True},
+        reference=sgd,
+        reference_kwargs={"momentum": 0.9, "nesterov": True},
+        slots=("trace",),
+        keeps_moving=True,
+    ),
+]

@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+import funcopt
+from tests.row import BETAS, DECAY, DECAYING, MOMENTS, Row
+
 
 def _moments(p, slots):
     return slots.get("mu", np.zeros_like(p)), slots.get("nu", np.zeros(np.shape(p)))
@@ -111,3 +114,41 @@ def stable_spam(
     u = mu / (1 - beta1**steps) / (np.sqrt(nu / (1 - b2**steps)) + eps)
     kept = {"mu": mu, "nu": nu, "top": top, "first": first, "second": second}
     return p - lr * (u + weight_decay * p), kept
+
+
+ROWS = [
+    Row(
+        "stable-adamw",
+        funcopt.stable_adamw,
+        reference=stable_adamw,
+        slots=MOMENTS,
+        acts_on="array",
+        masked=True,
+        scheduled={**BETAS, "eps": (1e-6, 1e-3), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
+    Row(
+        "spam",
+        funcopt.spam,
+        {"threshold": 3.0, "reset_interval": 12, "warmup": 4, "grace": 7, "weight_decay": 0.1},
+        reference=spam,
+        slots=MOMENTS,
+        masked=True,
+        scheduled={**BETAS, "eps": (1e-6, 1e-3), "threshold": (3.0, 9.0), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
+    Row(
+        "stable-spam",
+        funcopt.stable_spam,
+        {"gamma3": 0.9, "weight_decay": 0.1, "reset_interval": 20, "total_steps": 30},
+        reference=stable_spam,
+        slots=MOMENTS,
+        acts_on="array",
+        masked=True,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3), "gamma1": (0.7, 0.9), **DECAY},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
+]
