@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import Row
 from tests.compiling import CONTRACTED
+from tests.row import Row
 
 STEPS = 50
 SHAPES = {"scalar": (), "vector": (7,), "matrix": (3, 4), "block": (2, 3, 2)}
