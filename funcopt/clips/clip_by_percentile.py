@@ -13,21 +13,19 @@ nothing.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from jaxtyping import Array, Float
+from optax import ScalarOrSchedule
 
 from ..core.arguments import AxisName, ClosedDecayRate, Within
+from ..core.rule import NoSlots
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.global_norm import global_norm
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import Number, Reported, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.norm import clip_ratio
-from ..math.varying import AxisNames
-from .clip_state import clip_metrics, nothing_clipped, reported
 
 BINS, SPAN = 1024, 1e32
 WIDTH = math.log(SPAN) / BINS
@@ -37,88 +35,61 @@ NO_THRESHOLD = float(jnp.finfo(jnp.float32).max)
 # A norm may lie in the bin beside its own by rounding, and beyond the ends: that far, no farther.
 LOW, HIGH = 1 - 1e-4, math.exp(WIDTH) + 1e-4
 
-Percentile = Annotated[Any, Within(0, 100)]
+Percentile = Annotated[ScalarOrSchedule, Within(0, 100)]
 
 
-class AutoClipState(NamedTuple):
-    """The report of `ClipState`, and of each bin how many norms are in it.
+class PercentileNumbers(NamedTuple):
+    """A `ClipReport`, the percentile, and of each bin how many norms are in it.
 
     `places` is the sum of how far they are above the lower edge, relative to it. `first` is the
     norm in the middle, 0 before there was one.
     """
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    grad_norm: Float[Array, ""]
-    clip_ratio: Float[Array, ""]
-    clipped: Float[Array, ""]
-    threshold: Float[Array, ""]
-    first: Float[Array, ""]
-    weights: Float[Array, " bins"]
-    places: Float[Array, " bins"]
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {**clip_metrics(self), "clip_threshold": self.threshold}
+    grad_norm: Reported
+    clip_ratio: Reported
+    clipped: Reported
+    clip_threshold: Reported
+    first: Number
+    weights: Number
+    places: Number
 
 
-@dataclass(frozen=True)
-class _AutoClip:
-    q: Any
-    decay: Any
-    axis_name: AxisNames
+@tree_rule(numbers=PercentileNumbers, needs_params=False)
+class ClipByPercentile(TreeRule):
+    q: Percentile
+    decay: ClosedDecayRate
+    axis_name: AxisName
 
-    static: ClassVar = ("axis_name",)
+    def init(self, x: Column, start: Start):
+        norm, ratio, clipped, threshold, first = map(start.number, (0, 1, 0, NO_THRESHOLD, 0))
+        weights, places = start.number(jnp.zeros(BINS)), start.number(jnp.zeros(BINS))
+        numbers = norm, ratio, clipped, threshold, first, weights, places
+        return NoSlots(), PercentileNumbers(*numbers)
 
-    def init(self, params: Params) -> AutoClipState:
-        _, start = Start.of(self, params)
-        return AutoClipState(
-            start.count,
-            **nothing_clipped(start),
-            threshold=start.learnt(NO_THRESHOLD),
-            first=start.learnt(0.0),
-            weights=start.varying(jnp.zeros(BINS, start.real)),
-            places=start.varying(jnp.zeros(BINS, start.real)),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: AutoClipState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, AutoClipState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=AutoClipState, needs_params=False, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
+    def update(self, g: Column, slots: NoSlots, was: PercentileNumbers, x: None, step: Step):
+        n, real = step.grad_norm(), step.real
         enters = jnp.isfinite(n) & (n > 0)
         known = jnp.where(enters, n, 1)
-        first = jnp.where(state.first > 0, state.first.astype(now.real), known)
+        before = was.first.astype(real)
+        first = jnp.where(before > 0, before, known)
         index = jnp.floor((jnp.log(known) - jnp.log(first)) / WIDTH) + BINS // 2
         index = jnp.clip(index, 0, BINS - 1)
         place = jnp.clip(known / _edge(index, first), LOW, HIGH) - 1
         here = jnp.arange(BINS, dtype=index.dtype) == index
         weights, places = (
-            jnp.where(enters, h.decay * old.astype(now.real) + jnp.where(here, new, 0), old)
-            for old, new in ((state.weights, 1.0), (state.places, place))
+            jnp.where(enters, self.decay * old + jnp.where(here, new, 0), old)
+            for old, new in ((was.weights.astype(real), 1.0), (was.places.astype(real), place))
         )
-        first = jnp.where(enters, first, state.first)
-        state = now.renew(first=first, weights=weights, places=places)
-        weights, places = (x.astype(now.real) for x in (state.weights, state.places))
-        first = state.first.astype(now.real)
-        threshold = percentile(first, weights, places, h.q)
+        first = jnp.where(enters, first, before)
+        was = step.renew(was, first=first, weights=weights, places=places)
+        first, weights, places = (x.astype(real) for x in (was.first, was.weights, was.places))
+        threshold = percentile(first, weights, places, self.q)
         # Norms that are equal up to rounding are not clipped.
-        ratio = clip_ratio(n, threshold * (1 + 8 * float(jnp.finfo(now.real).eps)))
-        return now.leave([ratio * g for g in now.grads]), reported(
-            state, now, grad_norm=n, clip_ratio=ratio, clipped=ratio < 1, threshold=threshold
+        ratio = clip_ratio(n, threshold * (1 + 8 * float(jnp.finfo(real).eps)))
+        return (
+            [ratio * each for each in g],
+            slots,
+            PercentileNumbers(n, ratio, ratio < 1, threshold, was.first, was.weights, was.places),
         )
 
 
@@ -176,4 +147,4 @@ def clip_by_percentile(
 
     Source: https://arxiv.org/abs/2007.14469, Algorithm 1.
     """
-    return _AutoClip(q, decay, axis_name)
+    return LiftedTree(ClipByPercentile(q, decay, axis_name))

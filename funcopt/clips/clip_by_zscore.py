@@ -13,13 +13,10 @@ be too large for a float. A norm that is not finite enters nothing, nor does zer
 of zeros every later gradient would be cut to zero.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from jaxtyping import Array, Bool, Float
 
 from ..core.arguments import (
     AxisName,
@@ -31,113 +28,88 @@ from ..core.arguments import (
     Steps,
     Threshold,
 )
+from ..core.rule import NoSlots
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.global_norm import global_norm
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import Number, Reported, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.moments import ema
 from ..math.norm import clip_ratio, rms_ema, weighted_rms
-from ..math.varying import AxisNames
-from .clip_state import clip_metrics, nothing_clipped
 
 ClipOptionName = Literal["adaptive_scaling", "mean", "percentile"]
 ClipOption = Annotated[ClipOptionName, Choice(get_args(ClipOptionName))]
+Scalar = Float[Array, ""]
 
 
-class ZClipState(NamedTuple):
-    """The report of `ClipState`, the mean and deviation of norms, and how many have entered."""
+class ZscoreNumbers(NamedTuple):
+    """A `ClipReport`, the mean and the deviation of norms, and how many have entered."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    grad_norm: Float[Array, ""]
-    clip_ratio: Float[Array, ""]
-    clipped: Float[Array, ""]
-    mean: Float[Array, ""]
-    std: Float[Array, ""]
-    entered: Int[Array, ""]
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {**clip_metrics(self), "norm_mean": self.mean, "norm_std": self.std}
+    grad_norm: Reported
+    clip_ratio: Reported
+    clipped: Reported
+    norm_mean: Reported
+    norm_std: Reported
+    entered: Number
 
 
-@dataclass(frozen=True)
-class _ZClip:
-    z: Any
-    decay: Any
-    warmup: int
-    max_norm: Any
-    eps: Any
-    clip_factor: Any
-    clip_option: str
+@tree_rule(numbers=ZscoreNumbers, needs_params=False)
+class ClipByZscore(TreeRule):
+    z: Positive
+    decay: DecayRate
+    warmup: Steps
+    max_norm: Threshold
+    eps: Positive
+    clip_factor: NonNegative
+    clip_option: ClipOptionName
     skip_update_on_spike: bool
-    axis_name: AxisNames
+    axis_name: AxisName
 
-    static: ClassVar = ("warmup", "clip_option", "skip_update_on_spike", "axis_name")
+    def init(self, x: Column, start: Start):
+        norm, ratio, clipped, mean, std = map(start.number, (0, 1, 0, 0, 0))
+        return NoSlots(), ZscoreNumbers(norm, ratio, clipped, mean, std, jnp.int32(0))
 
-    def init(self, params: Params) -> ZClipState:
-        _, start = Start.of(self, params)
-        return ZClipState(
-            start.count,
-            **nothing_clipped(start),
-            mean=start.learnt(0.0),
-            std=start.learnt(0.0),
-            entered=start.varying(start.count),
-            feedback=start.feedback,
-        )
+    def update(self, g: Column, slots: NoSlots, was: ZscoreNumbers, x: None, step: Step):
+        n = step.grad_norm()
+        mean, std = was.norm_mean.astype(step.real), was.norm_std.astype(step.real)
+        known, warm = jnp.isfinite(n) & (n > 0), was.entered < self.warmup
 
-    def update(
-        self,
-        updates: Updates,
-        state: ZClipState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, ZClipState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=ZClipState, needs_params=False, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
-        mean, std = state.mean.astype(now.real), state.std.astype(now.real)
-        known, warm = jnp.isfinite(n) & (n > 0), state.entered < self.warmup
-
-        spike, reduced = self._reduced(h, n, mean, std)
+        spike, reduced = self._reduced(n, mean, std)
         spike &= ~warm
         let = jnp.where(spike, reduced, n)
-        ratio = clip_ratio(n, jnp.minimum(let, h.max_norm))
+        ratio = clip_ratio(n, jnp.minimum(let, self.max_norm))
 
-        x = jnp.where(known, let, mean)
-        k = (state.entered + 1).astype(now.real)
-        away = x - mean
+        entering = jnp.where(known, let, mean)
+        k = (was.entered + 1).astype(step.real)
+        away = entering - mean
         begun_mean = mean + away / k
         begun_std = weighted_rms(std, 1 - 1 / k, away, (1 - 1 / k) / k)
-        later_mean = ema(mean, x, h.decay)
-        later_std = rms_ema(std, x - later_mean, h.decay)
+        later_mean = ema(mean, entering, self.decay)
+        later_std = rms_ema(std, entering - later_mean, self.decay)
         enters = known & ~(spike & self.skip_update_on_spike)
-        return now.leave([ratio * g for g in now.grads]), now.renew(
-            grad_norm=n,
-            clip_ratio=ratio,
-            clipped=ratio < 1,
-            mean=jnp.where(enters, jnp.where(warm, begun_mean, later_mean), mean),
-            std=jnp.where(enters, jnp.where(warm, begun_std, later_std), std),
-            entered=state.entered + jnp.where(enters & warm, 1, 0),
+        return (
+            [ratio * each for each in g],
+            slots,
+            ZscoreNumbers(
+                grad_norm=n,
+                clip_ratio=ratio,
+                clipped=ratio < 1,
+                norm_mean=jnp.where(enters, jnp.where(warm, begun_mean, later_mean), mean),
+                norm_std=jnp.where(enters, jnp.where(warm, begun_std, later_std), std),
+                entered=was.entered + jnp.where(enters & warm, 1, 0),
+            ),
         )
 
-    def _reduced(self, h: Any, n: Array, mean: Array, std: Array) -> tuple[Array, Array]:
+    def _reduced(self, n: Scalar, mean: Scalar, std: Scalar) -> tuple[Bool[Array, ""], Scalar]:
         """Whether a norm stands out, and to what it is reduced then."""
-        bound = mean + h.z * std
+        bound = mean + self.z * std
         if self.clip_option == "percentile":
             return n > bound, bound
-        z = (n - mean) / (std + h.eps)
-        spike = z > h.z
+        z = (n - mean) / (std + self.eps)
+        spike = z > self.z
         if self.clip_option == "mean":
             return spike, mean
-        eta = jnp.where(spike, z, 1) / h.z
-        return spike, h.clip_factor * (mean + h.z * std / eta)
+        eta = jnp.where(spike, z, 1) / self.z
+        return spike, self.clip_factor * (mean + self.z * std / eta)
 
 
 @transformation
@@ -184,6 +156,7 @@ def clip_by_zscore(
 
     Source: https://arxiv.org/abs/2504.02507; https://github.com/bluorion-com/ZClip.
     """
-    return _ZClip(
+    rule = ClipByZscore(
         z, decay, warmup, max_norm, eps, clip_factor, clip_option, skip_update_on_spike, axis_name
     )
+    return LiftedTree(rule)

@@ -12,7 +12,7 @@ it.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -282,6 +282,7 @@ class _Now:
     structure: Any
     clock: Clock
     state: TreeState
+    renewed: list[Array] = field(default_factory=list)
 
     @cached_property
     def real(self) -> Any:
@@ -334,8 +335,13 @@ class _Now:
         """The slots with `new` columns as they are kept, or as they were when the gate is closed.
 
         Compute updates, and sums over leaves, from the columns that this returns, so that XLA
-        writes slots in place.
+        writes slots in place. Numbers are renewed once more at the end, but for those that were
+        renewed here.
         """
+        if isinstance(slots, self.lifted.rule.numbers):
+            chosen = {name: self._number(x, getattr(slots, name)) for name, x in new.items()}
+            self.renewed.extend(chosen.values())
+            return type(slots)(**{**slots._asdict(), **chosen})
         renewed = {name: list(map(self._decoded, self._kept(name, x))) for name, x in new.items()}
         return type(slots)(**{**slots._asdict(), **renewed})
 
@@ -356,12 +362,14 @@ class _Now:
     def numbers(self, new: Any) -> Any:
         """The numbers as they are kept, those from before where the gate is closed."""
 
-        def kept(x: Any, old: Array) -> Array:
-            x = varying_along(jnp.asarray(x).astype(old.dtype), varying_axes(old))
-            return self.clock.choose(x, old)
-
         pairs = zip(new, self.state.numbers, strict=True)
-        return type(new)(*(kept(x, old) for x, old in pairs))
+        return type(new)(*(self._number(x, old) for x, old in pairs))
+
+    def _number(self, x: Any, old: Array) -> Array:
+        if any(x is each for each in self.renewed):
+            return x
+        x = varying_along(jnp.asarray(x).astype(old.dtype), varying_axes(old))
+        return self.clock.choose(x, old)
 
     def run(self, inner: Any, updates: Updates, extra_args: dict[str, Any]) -> tuple[Column, Any]:
         """One update of what the rule wraps, at the parameters in the type of the arithmetic."""

@@ -128,7 +128,8 @@ class TreeRule:
             was: the numbers of the last update.
             x: the column of parameters, None where the rule does not need them.
             step: the clock, the loss, sums over leaves; `step.renew(slots, mu=...)` renews slots,
-                and what follows from a slot is computed from what that returns.
+                and what follows from a slot is computed from what that returns. An array among
+                the numbers is renewed likewise, `step.renew(was, ...)`.
 
         A rule that wraps a transformation returns the state of that as well, at the end.
         """

@@ -11,6 +11,7 @@ from ..core.arguments import number_at
 from ..core.lift import Lifted
 from ..core.listening import spoken
 from ..core.transformation import GradientTransformation
+from ..core.tree_lift import LiftedTree
 
 
 def rates_are_finite(tx: Any, state: Any) -> Bool[Array, ""]:
@@ -41,6 +42,8 @@ def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
     rate = getattr(body, "learning_rate", None)
     if isinstance(body, Lifted):
         numbers = (rate, body.rules)
+    elif isinstance(body, LiftedTree):
+        rate, numbers = getattr(body.rule, "learning_rate", None), body.rule
     else:
         static = getattr(body, "static", ())
         numbers = {name: x for name, x in vars(body).items() if name not in static}

@@ -3,65 +3,41 @@
 u = scale_factor g / (‖g‖ + eps)      over all elements of all leaves
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
-
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from typing import NamedTuple
 
 from ..core.arguments import AxisName, NonNegative, Real
+from ..core.rule import NoSlots
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.global_norm import global_norm
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import Reported, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.safe import safe_divide
-from ..math.varying import AxisNames
 
 
-class NormalizeState(NamedTuple):
+class NormNumbers(NamedTuple):
     """`grad_norm` is the norm before."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    grad_norm: Float[Array, ""]
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"grad_norm": self.grad_norm}
+    grad_norm: Reported
 
 
-@dataclass(frozen=True)
-class _Normalize:
-    scale_factor: Any
-    eps: Any
-    axis_name: AxisNames
+@tree_rule(numbers=NormNumbers, needs_params=False)
+class NormalizeByUpdateNorm(TreeRule):
+    scale_factor: Real
+    eps: NonNegative
+    axis_name: AxisName
 
-    static: ClassVar = ("axis_name",)
+    def init(self, x: Column, start: Start):
+        return NoSlots(), NormNumbers(start.number(0))
 
-    def init(self, params: Params) -> NormalizeState:
-        _, start = Start.of(self, params)
-        return NormalizeState(start.count, start.learnt(0.0), start.feedback)
-
-    def update(
-        self,
-        updates: Updates,
-        state: NormalizeState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, NormalizeState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=NormalizeState, needs_params=False, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        n = global_norm([leaf.grad for leaf in now.leaves], self.axis_name).astype(now.real)
-        length = n + h.eps
+    def update(self, g: Column, slots: NoSlots, was: NormNumbers, x: None, step: Step):
+        norm = step.grad_norm()
+        length = norm + self.eps
         # In two steps: 1 / length may be beyond the range of floats where g / length is not.
-        steps = [h.scale_factor * safe_divide(g, length) for g in now.grads]
-        return now.leave(steps), now.renew(grad_norm=n)
+        return (
+            [self.scale_factor * safe_divide(each, length) for each in g],
+            slots,
+            NormNumbers(norm),
+        )
 
 
 @transformation
@@ -86,4 +62,4 @@ def normalize_by_update_norm(
     >>> tx.update(jnp.array([3e5, 4e5]), tx.init(jnp.zeros(2)))[0]
     Array([0.6, 0.8], dtype=float32)
     """
-    return _Normalize(scale_factor, eps, axis_name)
+    return LiftedTree(NormalizeByUpdateNorm(scale_factor, eps, axis_name))
