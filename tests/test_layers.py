@@ -123,9 +123,8 @@ def test_records_have_their_class_in_their_structure(name):
 
 VALUES = (
     "funcopt.core.arguments",
-    "funcopt.core.arithmetic",
     "funcopt.core.hints",
-    "funcopt.core.listening",
+    "funcopt.core.feedback",
     "funcopt.core.record",
     "funcopt.core.schedule",
     "funcopt.core.signatures",

@@ -27,11 +27,10 @@ from ..core.arguments import (
     Rate,
     Within,
 )
-from ..core.arithmetic import product
 from ..core.lift import where
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
-from ..core.schedule import schedule
+from ..core.schedule import product, schedule
 from ..core.transformation import chain, transformation
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part

@@ -20,11 +20,10 @@ from ..core.arguments import (
     Rate,
     Steps,
 )
-from ..core.arithmetic import product
 from ..core.lift import where
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
-from ..core.schedule import schedule
+from ..core.schedule import product, schedule
 from ..core.transformation import chain, transformation
 from ..storage import Storage, check_slots
 from ..transforms.add_decayed_weights import Decay

@@ -23,9 +23,9 @@ from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_slots, first_kept, kept_dtype
 from ..storage.kept import Coded, decoded, kept_again
 from .arguments import check_fields, number_at
+from .feedback import begin, hear, spoken
 from .leaf import Leaf, View, described, view_of
 from .leaves import Absent, gradients_beside, in_full, is_kept, parameters
-from .listening import begin, hear, spoken
 from .paths import Mask, checked_mask, marked, path_codes
 from .record import record
 from .report import of_leaf, reported, together

@@ -30,8 +30,8 @@ from ..math.varying import AxisNames, mean_across, named, varying_along, varying
 from ..storage import Storage, check_slots, first_kept, kept_dtype
 from ..storage.kept import Coded, decoded, kept_again
 from .arguments import check_fields, number_at
+from .feedback import begin, hear, spoken
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
-from .listening import begin, hear, spoken
 from .paths import marked
 from .report import reported
 from .rule import Clock

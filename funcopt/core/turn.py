@@ -27,8 +27,8 @@ from ..math.moments import zeros_real
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
 from ..storage import Storage, kept_dtype
 from .arguments import number_at
+from .feedback import begin, hear, spoken
 from .leaves import Beside, gradients_beside, in_full, is_array, parameters
-from .listening import begin, hear, spoken
 from .paths import marked
 from .rule import Clock, NoSlots
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arguments import number_at
+from ..core.feedback import spoken
 from ..core.leaves import Absent, is_kept
 from ..core.lift import Lifted, LiftedState
-from ..core.listening import spoken
 from ..core.paths import path_name, path_names
 from ..core.rule import Divisor
 from ..core.tree_lift import LiftedTree, TreeState

@@ -23,7 +23,7 @@ from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Flag, NumberOfSteps, number_at
 from ..core.leaves import gradients_beside, in_full, parameters
-from ..core.listening import listens
+from ..core.schedule import listens
 from ..core.transformation import gated, transformation
 from ..math.counts import counted
 from ..math.dtypes import common_dtype

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..core.arguments import number_at
+from ..core.feedback import spoken
 from ..core.lift import Lifted
-from ..core.listening import spoken
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
 

@@ -4,12 +4,12 @@ Numbers of steps may be of any size and may be computed: what a rounding error s
 integer is that integer, and what lies between two steps (a tenth of 1,005) is kept as it is.
 """
 
-from ..core.arithmetic import clipped as clipped
-from ..core.arithmetic import product as product
-from ..core.arithmetic import shifted as shifted
-from ..core.arithmetic import total as total
 from ..core.schedule import Schedule as Schedule
+from ..core.schedule import clipped as clipped
+from ..core.schedule import product as product
 from ..core.schedule import schedule as schedule
+from ..core.schedule import shifted as shifted
+from ..core.schedule import total as total
 from .performance.cooldown_on_plateau import cooldown_on_plateau as cooldown_on_plateau
 from .performance.on_abel import on_abel as on_abel
 from .performance.on_autodrop import on_autodrop as on_autodrop

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from ...core.arguments import Choice, NonNegativeConstant, Offset, Span, Steps
 from ...core.schedule import Listening, schedule
 from ...core.steps import elapsed, share
-from .feedback import Mode, number
+from .factors import Mode, number
 from .on_plateau import Plateau, PlateauState
 
 ShapeName = Literal["1-sqrt", "linear"]

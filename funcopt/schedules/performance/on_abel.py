@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ...core.arguments import NonNegativeConstant, OptionalSpan
 from ...core.schedule import Listening, schedule
 from ...core.steps import reached
-from .feedback import Factor, lowered, none, number
+from .factors import Factor, lowered, none, number
 
 
 class BounceState(NamedTuple):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ...core.arguments import NonNegativeConstant, Positive, Steps
 from ...core.schedule import Listening, schedule
 from ..progress.curves import above
-from .feedback import Factor, lowered, none, number, one_more
+from .factors import Factor, lowered, none, number, one_more
 
 
 class AutoDropState(NamedTuple):

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from ...core.arguments import NonNegativeConstant
 from ...core.schedule import Listening, schedule
-from .feedback import Factor, Growth, number
+from .factors import Factor, Growth, number
 
 
 class BoldDriverState(NamedTuple):

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ...core.arguments import NonNegativeConstant, Offset
 from ...core.schedule import Listening, schedule
-from .feedback import Factor, none, number, one_more
+from .factors import Factor, none, number, one_more
 
 
 class GreedyState(NamedTuple):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ...core.arguments import NonNegativeConstant, Offset, Steps
 from ...core.schedule import Listening, schedule
-from .feedback import Factor, Mode, lowered, none, number, one_more
+from .factors import Factor, Mode, lowered, none, number, one_more
 
 
 class PlateauState(NamedTuple):

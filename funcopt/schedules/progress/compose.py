@@ -19,8 +19,7 @@ from ...core.arguments import (
     function_of_the_step,
     is_tracer,
 )
-from ...core.listening import listening, listens
-from ...core.schedule import Listening, Schedule, part_at, schedule
+from ...core.schedule import Listening, Schedule, listening, listens, part_at, schedule
 from ...core.steps import elapsed, reached, remaining, share, since
 from .curves import at_least_one, fills
 from .progress import cosine_weight, line

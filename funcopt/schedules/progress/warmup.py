@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ...core.arguments import Choice, Constant, Delay, Flag, OptionalConstant, Positive, Real, Span
-from ...core.listening import listening, listens
-from ...core.schedule import Listening, Schedule, part_at
+from ...core.schedule import Listening, Schedule, listening, listens, part_at
 from ...core.schedule import schedule as as_value
 from ...core.steps import elapsed, reached, remaining, since
 from .compose import join_schedules

@@ -10,19 +10,10 @@ from jaxtyping import Array
 
 from ..math.dtypes import cast
 from .arguments import is_number
-from .schedule import Listening, Schedule
+from .schedule import Schedule, listens
 from .steps import real
 
 T = TypeVar("T")
-
-
-def listens(x: Any) -> bool:
-    return isinstance(x, Schedule) and x.listens
-
-
-def listening(body: Listening, any_listens: bool) -> Callable | Listening:
-    """The body of a schedule that listens, or of one that does not, a function of the step."""
-    return body if any_listens else lambda step: body.at(step, body.init())
 
 
 def _listeners(numbers: Any) -> list[Schedule]:
