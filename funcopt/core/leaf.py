@@ -112,8 +112,19 @@ def described(
     Raises:
         ValueError: a pattern is found in no path, or a leaf has no such axis.
     """
-    arrays, names = jax.tree.leaves(params), path_names(params)
-    flags = marked(hidden, params)
+    names, arrays = path_names(params), jax.tree.leaves(params)
+    return by_name(names, arrays, layer_axis, matrices, marked(hidden, params))
+
+
+def by_name(
+    names: Sequence[str],
+    arrays: Sequence[Any],
+    layer_axis: Any = None,
+    matrices: Any = None,
+    hidden: Sequence[bool] | None = None,
+) -> list[Leaf]:
+    """What is known of some arrays, of which these are the paths; arguments as in `described`."""
+    flags = [True] * len(names) if hidden is None else hidden
     layers = _by_pattern("layer_axis", layer_axis, names)
     pairs = _by_pattern("matrices", matrices, names)
     return [

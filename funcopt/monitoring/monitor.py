@@ -20,6 +20,7 @@ from jaxtyping import Array
 from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Steps, Within, is_tracer
+from ..core.leaf import LayerAxis
 from ..core.leaves import gradients_beside, in_full, parameters
 from ..core.paths import path_names
 from ..core.transformation import gated, reports, transformation
@@ -32,7 +33,7 @@ from ..safety.agreement import everywhere
 from ..safety.baseline import Baseline, no_baseline
 from .events import no_events
 from .inside import judge_of, makes_a_step, micro_batches
-from .layers import LayerAxis, Rows, rows_of
+from .layers import Rows, rows_of
 from .measurement import norms_across
 from .placement import beside, local_axes, varying
 from .recorder import log_dtype, no_run, no_steps
@@ -363,8 +364,9 @@ def monitor(
             the guard takes for one.
         history: how many measurements are kept, over the whole run: when they are full every
             second one is dropped, and only every second one is kept from there on. At least 2.
-        layer_axis: where layers are stacked in one leaf, the axis along which they are: an axis,
-            or a dict from patterns, searched in the path, to axes. Each layer gets its own row.
+        layer_axis: where layers are stacked in one leaf, the axis along which they are: the axis in
+            every leaf of two axes or more, or a dict from patterns, searched in the path, to axes.
+            Each layer gets its own row.
         sample: of leaves with more elements, at most this many are looked at, evenly spaced along
             every axis; below 65,536. Norms of gradients are always exact.
         axis_name: mapped axes (of `shard_map`) over which parameters are split: what is measured is
