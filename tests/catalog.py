@@ -122,7 +122,7 @@ def noisy_sgd(learning_rate: Any) -> Any:
 
 
 NESTED: tuple[Row, ...] = (
-    Row("guarded", guarded, slots=MOMENTS, acts_on="tree", **DECAYING),
+    Row("guarded", guarded, slots=MOMENTS, acts_on="tree", needs_params=True, **DECAYING),
     Row("accumulated", accumulated, slots=("trace",), acts_on="tree", keeps_moving=True),
     Row(
         "rolled-back",
@@ -142,9 +142,11 @@ NESTED: tuple[Row, ...] = (
         keeps_moving=True,
     ),
     Row("loss-scaled", loss_scaled, acts_on="tree"),
-    Row("clipped-adamw", clipped_adamw, slots=MOMENTS, acts_on="tree", **DECAYING),
-    Row("l2-in-chains", accumulated_l2, slots=("trace",), **DECAYING),
-    Row("own-rules", own_rules, slots=(*MOMENTS, "trace"), **DECAYING),
+    Row(
+        "clipped-adamw", clipped_adamw, slots=MOMENTS, acts_on="tree", needs_params=True, **DECAYING
+    ),
+    Row("l2-in-chains", accumulated_l2, slots=("trace",), needs_params=True, **DECAYING),
+    Row("own-rules", own_rules, **DECAYING),
     Row(
         "noisy-sgd",
         noisy_sgd,

@@ -10,21 +10,27 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import optax
 
 import funcopt
 from funcopt.core.lift import Lifted
+from funcopt.core.tree_lift import LiftedTree
 from funcopt.core.value import Value
 
 if TYPE_CHECKING:
     from tests.reference import Step
 
+ActsOn = Literal["element", "array", "matrix", "tree"]
+
 
 @dataclass(frozen=True)
 class Row:
     """One configuration of one algorithm.
+
+    What its rules declare (`slots`, `acts_on`, `needs_params`, `needs_value`) is read from them. A
+    row that is not rules alone, a wrapper or a chain, says it.
 
     Attributes:
         name: unique; the algorithm, and after a dash what is special.
@@ -33,9 +39,9 @@ class Row:
         reference: the same in NumPy float64; None for compositions.
         reference_kwargs: its arguments; None for those of `kwargs`.
         rate: the learning rate in tests; None for a building block, which takes none.
+        complex: whether complex parameters are allowed.
         slots: what is remembered for each parameter, in order.
         acts_on: what one element of the update may depend on; "tree" is all leaves.
-        complex: whether complex parameters are allowed.
         needs_params: whether `update` must be given the parameters.
         needs_value: whether `update` must be given the loss as `value`.
         own_rate: whether the rate in force is computed, not the number that was given.
@@ -48,7 +54,6 @@ class Row:
         keeps_moving: whether a zero gradient after another one still moves them.
         random: whether each leaf draws numbers of its own.
         records_value: whether the state keeps the `value` that came with an update.
-        masked: whether there is a `mask` that limits a weight decay.
         scheduled: hyperparameters that a schedule may replace, each with two values in its range.
         optax: the function of optax that means the same, None if there is none.
         optax_kwargs: its arguments; None for those of `kwargs`.
@@ -65,9 +70,9 @@ class Row:
     reference: Step | None = None
     reference_kwargs: Mapping[str, Any] | None = None
     rate: float | None = 0.05
-    slots: tuple[str, ...] = ()
-    acts_on: Literal["element", "array", "matrix", "tree"] = "element"
     complex: bool = True
+    slots: tuple[str, ...] = ()
+    acts_on: ActsOn = "element"
     needs_params: bool = False
     needs_value: bool = False
     own_rate: bool = False
@@ -79,7 +84,6 @@ class Row:
     keeps_moving: bool = False
     random: bool = False
     records_value: bool = False
-    masked: bool = False
     scheduled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     optax: Callable[..., Any] | None = None
     optax_kwargs: Mapping[str, Any] | None = None
@@ -90,6 +94,14 @@ class Row:
     way_float32: float = 1e-6
     way_float64: float = 1e-12
     slots_float32: float = 2e-6
+
+    def __post_init__(self):
+        for name, told in declared(self.lift).items():
+            given = getattr(self, name)
+            default = type(self).__dataclass_fields__[name].default
+            if given not in (told, default):
+                raise ValueError(f"{self.name}: {name}={given!r}, but its rules declare {told!r}.")
+            object.__setattr__(self, name, told)
 
     @property
     def factory(self) -> Callable[..., Any]:
@@ -134,20 +146,26 @@ class Row:
         """The names of the factory's arguments."""
         return set(inspect.signature(self.algorithm).parameters)
 
+    @property
+    def masked(self) -> bool:
+        """Whether there is a `mask` that limits a weight decay."""
+        return "mask" in self.accepts
+
     @cached_property
-    def lifted(self) -> Lifted | None:
-        """The rules and their lift, if they are all that the transformation is."""
+    def lift(self) -> Any:
+        """What the values of funcopt are around: of most, a lift and its rules."""
         tx = self.make()
         while isinstance(tx, Value):
             tx = tx.body()
-        return tx if isinstance(tx, Lifted) else None
+        return tx
 
     @property
     def kind(self) -> Any:
         """What the mechanism can tell of the row."""
-        if self.lifted is None:
+        if not declared(self.lift) or getattr(self.lift, "inner", None) is not None:
             return self.name
-        return min(len(self.slots), 2), self.needs_params, self.rate is None, self.masked
+        needs = self.needs_params, self.needs_value, self.rate is None, self.masked
+        return type(self.lift), min(len(self.slots), 2), *needs
 
     def transcribed(self) -> Mapping[str, Any]:
         """The reference's arguments."""
@@ -156,6 +174,26 @@ class Row:
     def theirs(self) -> Mapping[str, Any]:
         """The arguments of optax's function."""
         return self.kwargs if self.optax_kwargs is None else self.optax_kwargs
+
+
+def declared(lift: Any) -> dict[str, Any]:
+    """What rules say of themselves, as columns of a row; nothing where there are none."""
+    if isinstance(lift, LiftedTree):
+        rule = lift.rule
+        return {
+            "slots": rule.slots._fields,
+            "acts_on": "tree",
+            "needs_params": rule.needs_params,
+            "needs_value": rule.needs_value,
+        }
+    if not isinstance(lift, Lifted):
+        return {}
+    return {
+        "slots": tuple(name for rule in lift.rules for name in rule.slots._fields),
+        "acts_on": max((rule.acts_on for rule in lift.rules), key=get_args(ActsOn).index),
+        "needs_params": any(rule.needs_params for rule in lift.rules),
+        "needs_value": False,
+    }
 
 
 def block(name: str, algorithm: Callable[..., Any], kwargs: Any = (), **columns: Any) -> Row:
@@ -168,10 +206,9 @@ MOMENTS = ("mu", "nu")
 BETAS = {"b1": (0.9, 0.6), "b2": (0.999, 0.95)}
 ADAM = {**BETAS, "eps": (1e-8, 1e-3), "eps_root": (0.0, 1e-4)}
 DECAY = {"weight_decay": (0.0, 0.2)}
-DECAYING = {"needs_params": True, "moves_on_zero_gradient": True, "keeps_moving": True}
+DECAYING = {"moves_on_zero_gradient": True, "keeps_moving": True}
 OTHER = {"b1": 0.7, "b2": 0.95, "eps": 1e-4, "eps_root": 1e-5}
-TREE = {"acts_on": "tree", "needs_params": True}
 # Sums over the tree are rounded, and a rate that is estimated from them hands that on to the way.
-OWN_RATE = {**TREE, "own_rate": True, "float32": 2e-6, "way_float32": 1e-5, "slots_float32": 5e-6}
+OWN_RATE = {"own_rate": True, "float32": 2e-6, "way_float32": 1e-5, "slots_float32": 5e-6}
 # optax raises decay rates to powers in float32: 1 - 0.999^t is 6e-6 off at the first step.
 POWERS = 1e-5

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import ADAM, DECAY, DECAYING, MOMENTS, OTHER, POWERS, Row, block
+from tests.row import ADAM, DECAY, DECAYING, OTHER, POWERS, Row, block
 
 
 def adam(
@@ -78,7 +78,6 @@ ROWS = [
         "adam",
         funcopt.adam,
         reference=adam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
         optax=optax.adam,
@@ -89,7 +88,6 @@ ROWS = [
         funcopt.adam,
         OTHER,
         reference=adam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
         optax=optax.adam,
@@ -99,7 +97,6 @@ ROWS = [
         funcopt.adam,
         {"nesterov": True},
         reference=adam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
         optax=optax.adam,
@@ -110,7 +107,6 @@ ROWS = [
         funcopt.adam,
         {"bias_correction": False},
         reference=adam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
         optax_differs="optax always corrects",
@@ -119,8 +115,6 @@ ROWS = [
         "adamw",
         funcopt.adamw,
         reference=adamw,
-        slots=MOMENTS,
-        masked=True,
         scheduled={**ADAM, **DECAY},
         optax=optax.adamw,
         optax_rounds=POWERS,
@@ -131,8 +125,6 @@ ROWS = [
         funcopt.adamw,
         {"b2": 0.95, "weight_decay": 0.3, "nesterov": True},
         reference=adamw,
-        slots=MOMENTS,
-        masked=True,
         scheduled={**ADAM, **DECAY},
         optax=optax.adamw,
         **DECAYING,
@@ -142,7 +134,6 @@ ROWS = [
         funcopt.scale_by_adam,
         {"b2": 0.95},
         reference=adam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
     ),

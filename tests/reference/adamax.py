@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import BETAS, MOMENTS, Row, block
+from tests.row import BETAS, Row, block
 
 
 def adamax(p, g, slots, t, lr, b1=0.9, b2=0.999, eps=1e-8):
@@ -32,7 +32,6 @@ ROWS = [
         "adamax",
         funcopt.adamax,
         reference=adamax,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled={**BETAS, "eps": (1e-8, 1e-3)},
         optax=optax.adamax,
@@ -42,7 +41,6 @@ ROWS = [
         funcopt.scale_by_adamax,
         {"b2": 0.95},
         reference=adamax,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled={**BETAS, "eps": (1e-8, 1e-3)},
     ),

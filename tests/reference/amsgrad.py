@@ -21,7 +21,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import ADAM, MOMENTS, POWERS, Row, block
+from tests.row import ADAM, POWERS, Row, block
 
 
 def amsgrad(
@@ -64,7 +64,6 @@ ROWS = [
         "amsgrad",
         funcopt.amsgrad,
         reference=amsgrad,
-        slots=(*MOMENTS, "nu_max"),
         keeps_moving=True,
         scheduled=ADAM,
         optax=optax.amsgrad,
@@ -75,7 +74,6 @@ ROWS = [
         funcopt.amsgrad,
         {"variant": "pytorch", "b1": 0.7, "b2": 0.6},
         reference=amsgrad,
-        slots=(*MOMENTS, "nu_max"),
         keeps_moving=True,
         scheduled=ADAM,
         optax_differs="optax keeps the maximum of corrected means, or corrects nothing",
@@ -85,7 +83,6 @@ ROWS = [
         funcopt.amsgrad,
         {"variant": "paper", "b1": 0.7, "b2": 0.6},
         reference=amsgrad,
-        slots=(*MOMENTS, "nu_max"),
         keeps_moving=True,
         scheduled=ADAM,
         optax=optax.amsgrad,
@@ -101,7 +98,6 @@ ROWS = [
         funcopt.scale_by_amsgrad,
         {"b2": 0.95},
         reference=amsgrad,
-        slots=(*MOMENTS, "nu_max"),
         keeps_moving=True,
         scheduled=ADAM,
     ),

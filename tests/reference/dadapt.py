@@ -10,7 +10,7 @@ import numpy as np
 from optax import contrib
 
 import funcopt
-from tests.row import DECAY, MOMENTS, OWN_RATE, Row
+from tests.row import DECAY, OWN_RATE, Row
 
 
 def dadapt_sgd(p, g, slots, t, lr, momentum=0.0, d0=1e-6, weight_decay=0.0, growth_rate=np.inf):
@@ -78,9 +78,7 @@ ROWS = [
         reference=dadapt_sgd,
         reference_kwargs={"d0": 1e-2, "growth_rate": 1.1},
         rate=1.0,
-        slots=("grad_sum", "init_params"),
         looks_back=True,
-        masked=True,
         scheduled={"momentum": (0.0, 0.9), **DECAY},
         optax_differs="optax has no such optimizer",
         **OWN_RATE,
@@ -92,9 +90,7 @@ ROWS = [
         reference=dadapt_adagrad,
         reference_kwargs={"d0": 1e-2, "growth_rate": 1.1},
         rate=1.0,
-        slots=("grad_sum", "sum_of_squares", "init_params"),
         looks_back=True,
-        masked=True,
         scheduled={"momentum": (0.0, 0.9), **DECAY},
         optax_differs="optax has no such optimizer",
         **OWN_RATE,
@@ -106,8 +102,6 @@ ROWS = [
         reference=dadapt_adamw,
         reference_kwargs={"d0": 1e-3, "bias_correction": True},
         rate=1.0,
-        slots=(*MOMENTS, "grad_sum"),
-        masked=True,
         scheduled=DECAY,
         optax=contrib.dadapt_adamw,
         optax_kwargs={"estim_lr0": 1e-3},

@@ -60,9 +60,10 @@ ROWS = [
         rate=1.0,
         slots=("init_params", "average"),
         looks_back=True,
-        masked=True,
         scheduled=DECAY,
         optax=contrib.dog,
+        acts_on="tree",
+        needs_params=True,
         **OWN_RATE,
     ),
     Row(
@@ -72,9 +73,10 @@ ROWS = [
         rate=1.0,
         slots=("init_params",),
         looks_back=True,
-        masked=True,
         scheduled=DECAY,
         optax=contrib.dowg,
+        acts_on="tree",
+        needs_params=True,
         **OWN_RATE,
     ),
 ]

@@ -46,6 +46,8 @@ ROWS = [
         wraps=True,
         fixed_rate=True,
         optax_differs="optax has no such optimizer",
+        acts_on="tree",
+        needs_params=True,
         **OWN_RATE,
     ),
 ]

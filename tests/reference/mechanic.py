@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import funcopt
-from tests.row import TREE, Row
+from tests.row import Row
 
 
 def mechanic_sgd(
@@ -84,6 +84,7 @@ ROWS = [
         scheduled={"weight_decay": (0.0, 0.2)},
         way_float32=5e-6,
         optax_differs="optax recomputes the base optimizer's way from the parameters",
-        **TREE,
+        acts_on="tree",
+        needs_params=True,
     ),
 ]

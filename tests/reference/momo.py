@@ -10,7 +10,7 @@ import numpy as np
 from optax import contrib
 
 import funcopt
-from tests.row import BETAS, DECAY, MOMENTS, OWN_RATE, POWERS, Row
+from tests.row import BETAS, DECAY, OWN_RATE, POWERS, Row
 
 
 def _step(p, direction, square, slots, rho, lr, weight_decay, lower_bound, adapt):
@@ -74,8 +74,6 @@ ROWS = [
         funcopt.momo,
         reference=momo,
         rate=1.0,
-        slots=("mu",),
-        needs_value=True,
         scheduled={"beta": (0.9, 0.6), "lower_bound": (0.0, 0.5), **DECAY},
         optax=contrib.momo,
         **OWN_RATE,
@@ -85,8 +83,6 @@ ROWS = [
         funcopt.momo_adam,
         reference=momo_adam,
         rate=0.1,
-        slots=MOMENTS,
-        needs_value=True,
         scheduled={**BETAS, "lower_bound": (0.0, 0.5), **DECAY},
         optax=contrib.momo_adam,
         optax_differs="for complex parameters: optax accumulates g², not |g|²",

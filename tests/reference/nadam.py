@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import ADAM, DECAY, DECAYING, MOMENTS, OTHER, POWERS, Row
+from tests.row import ADAM, DECAY, DECAYING, OTHER, POWERS, Row
 
 
 def nadam(
@@ -99,7 +99,6 @@ ROWS = [
         "nadam",
         funcopt.nadam,
         reference=nadam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
         optax=optax.nadam,
@@ -110,7 +109,6 @@ ROWS = [
         funcopt.nadam,
         {"variant": "pytorch"},
         reference=nadam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3)},
         optax_differs="optax has no momentum schedule",
@@ -120,7 +118,6 @@ ROWS = [
         funcopt.nadam,
         {"variant": "pytorch", "momentum_decay": 0.5, **OTHER},
         reference=nadam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3)},
         optax_differs="optax has no momentum schedule",
@@ -130,7 +127,6 @@ ROWS = [
         funcopt.nadam,
         {"variant": "init2winit"},
         reference=nadam,
-        slots=MOMENTS,
         keeps_moving=True,
         scheduled=ADAM,
         optax_differs="optax corrects the look-ahead one step later",
@@ -140,8 +136,6 @@ ROWS = [
         funcopt.nadamw,
         {"b2": 0.95, "weight_decay": 0.3},
         reference=nadamw,
-        slots=MOMENTS,
-        masked=True,
         scheduled={**ADAM, **DECAY},
         optax=optax.nadamw,
         **DECAYING,
@@ -151,8 +145,6 @@ ROWS = [
         funcopt.nadamw,
         {"variant": "pytorch", "weight_decay": 0.01},
         reference=nadamw,
-        slots=MOMENTS,
-        masked=True,
         scheduled={"b2": (0.999, 0.95), "eps": (1e-8, 1e-3), **DECAY},
         optax_differs="optax has no momentum schedule",
         **DECAYING,
@@ -162,8 +154,6 @@ ROWS = [
         funcopt.nadamw,
         {"variant": "init2winit", "weight_decay": 0.08},
         reference=nadamw,
-        slots=MOMENTS,
-        masked=True,
         scheduled={**ADAM, **DECAY},
         optax_differs="optax corrects the look-ahead one step later",
         **DECAYING,

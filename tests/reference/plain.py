@@ -43,7 +43,6 @@ ROWS = [
         funcopt.add_decayed_weights,
         {"weight_decay": 0.1},
         reference=decayed,
-        masked=True,
         scheduled=DECAY,
         **DECAYING,
     ),

@@ -25,8 +25,6 @@ ROWS = [
         funcopt.polyak_sgd,
         reference=polyak_sgd,
         rate=1.0,
-        acts_on="tree",
-        needs_value=True,
         own_rate=True,
         scheduled={"scaling": (1.0, 0.5), "f_min": (0.0, 0.5), "eps": (0.0, 0.1)},
         optax=optax.polyak_sgd,

@@ -10,7 +10,7 @@ import numpy as np
 from optax import contrib
 
 import funcopt
-from tests.row import DECAY, MOMENTS, OWN_RATE, Row
+from tests.row import DECAY, OWN_RATE, Row
 
 
 def prodigy(
@@ -52,9 +52,7 @@ ROWS = [
         reference=prodigy,
         reference_kwargs={"d0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
         rate=1.0,
-        slots=(*MOMENTS, "grad_sum", "init_params"),
         looks_back=True,
-        masked=True,
         scheduled={"beta3": (0.99, 0.9), **DECAY},
         optax=contrib.prodigy,
         optax_kwargs={"estim_lr0": 1e-3, "safeguard_warmup": True},

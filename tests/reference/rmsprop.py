@@ -22,7 +22,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import MOMENTS, POWERS, Row, block
+from tests.row import POWERS, Row, block
 
 
 def rmsprop(
@@ -66,7 +66,6 @@ ROWS = [
         funcopt.rmsprop,
         reference=rmsprop,
         rate=0.02,
-        slots=("nu",),
         scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
         optax=optax.rmsprop,
     ),
@@ -76,7 +75,6 @@ ROWS = [
         {"decay": 0.99, "eps": 1e-6, "eps_in_sqrt": False},
         reference=rmsprop,
         rate=0.02,
-        slots=("nu",),
         scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
         optax=optax.rmsprop,
     ),
@@ -86,7 +84,6 @@ ROWS = [
         {"bias_correction": True},
         reference=rmsprop,
         rate=0.02,
-        slots=("nu",),
         scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
         optax=optax.rmsprop,
         optax_rounds=POWERS,
@@ -97,7 +94,6 @@ ROWS = [
         {"centered": True, "initial_scale": 0.5, "eps": 1e-3},
         reference=rmsprop,
         rate=0.02,
-        slots=MOMENTS,
         scheduled={"decay": (0.9, 0.99), "eps": (1e-3, 1e-2)},
         optax=optax.rmsprop,
     ),
@@ -107,7 +103,6 @@ ROWS = [
         {"momentum": 0.9},
         reference=rmsprop,
         rate=0.005,
-        slots=("nu", "trace"),
         keeps_moving=True,
         scheduled={"decay": (0.9, 0.99), "momentum": (0.5, 0.9)},
         optax=optax.rmsprop,
@@ -125,7 +120,6 @@ ROWS = [
         },
         reference=rmsprop,
         rate=0.005,
-        slots=(*MOMENTS, "trace"),
         keeps_moving=True,
         scheduled={"decay": (0.9, 0.99), "momentum": (0.5, 0.9)},
         optax=optax.rmsprop,
@@ -136,7 +130,6 @@ ROWS = [
         funcopt.scale_by_rms,
         {"decay": 0.95, "initial_scale": 0.1},
         reference=rmsprop,
-        slots=("nu",),
         scheduled={"decay": (0.9, 0.99), "eps": (1e-8, 1e-3)},
     ),
     block(
@@ -145,7 +138,6 @@ ROWS = [
         {"initial_scale": 0.1},
         reference=rmsprop,
         reference_kwargs={"initial_scale": 0.1, "centered": True},
-        slots=MOMENTS,
         # The difference of two means that are nearly equal loses digits.
         float32=1e-6,
     ),

@@ -40,7 +40,6 @@ ROWS = [
         {"momentum": 0.9},
         reference=sgd,
         rate=0.02,
-        slots=("trace",),
         keeps_moving=True,
         scheduled={"momentum": (0.5, 0.9)},
         optax=optax.sgd,
@@ -51,7 +50,6 @@ ROWS = [
         {"momentum": 0.8, "nesterov": True},
         reference=sgd,
         rate=0.02,
-        slots=("trace",),
         keeps_moving=True,
         scheduled={"momentum": (0.5, 0.9)},
         optax=optax.sgd,
@@ -62,7 +60,6 @@ ROWS = [
         {"decay": 0.9},
         reference=sgd,
         reference_kwargs={"momentum": 0.9},
-        slots=("trace",),
         keeps_moving=True,
     ),
     block(
@@ -71,7 +68,6 @@ ROWS = [
         {"decay": 0.9, "nesterov": True},
         reference=sgd,
         reference_kwargs={"momentum": 0.9, "nesterov": True},
-        slots=("trace",),
         keeps_moving=True,
     ),
 ]
