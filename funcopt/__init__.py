@@ -9,6 +9,7 @@ from .averaging.schedule_free_adamw import schedule_free_adamw as schedule_free_
 from .averaging.schedule_free_radam import schedule_free_radam as schedule_free_radam
 from .averaging.schedule_free_sgd import schedule_free_sgd as schedule_free_sgd
 from .clips.adaptive_grad_clip import adaptive_grad_clip as adaptive_grad_clip
+from .clips.clip import Clip as Clip
 from .clips.clip import clip as clip
 from .clips.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
 from .clips.clip_by_block_rms import clip_update_rms as clip_update_rms
@@ -159,7 +160,6 @@ from .transforms.centralize import centralize as centralize
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
-from .transforms.scale import Clip as Clip
 from .transforms.scale import Scale as Scale
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate

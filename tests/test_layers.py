@@ -63,10 +63,13 @@ RULES = [
     )
 ]
 RULES_MAY_IMPORT = (
+    "funcopt.clips.clip_report",
     "funcopt.core.arguments",
+    "funcopt.core.leaf.LayerAxis",
     "funcopt.core.lift.where",
     "funcopt.core.optimizer",
     "funcopt.core.paths.Mask",
+    "funcopt.core.report",
     "funcopt.core.rule",
     "funcopt.core.transformation.transformation",
     "funcopt.math",

@@ -7,46 +7,42 @@ feeds one output. JAX's layers keep outputs last, (in, out) and (height, width, 
 is an index of the last axis, and its norm is taken along all others.
 """
 
-from dataclasses import field
-from typing import Any, ClassVar
-
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Inexact
 
 from ..core.arguments import Axes as AxesArgument
 from ..core.arguments import AxisName, NonNegative, Threshold
-from ..core.record import record
+from ..core.leaf import LayerAxis
+from ..core.optimizer import lift
+from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.norm import Axes
-from ..math.varying import AxisNames
-from .unit_clip import LayerAxis, Measured, UnitClip, all_but, unit_norm
+from ..math.norm import Axes, norm
+from ..math.varying import norm_across
+from .clip_report import ClipReport, clipped_units
 
 
-@record
-class _Agc:
-    clipping: Any
-    eps: Any
-    axis: Any = field(metadata={"static": True})
-    axis_name: AxisNames = field(metadata={"static": True})
+@rule(acts_on="array", report=ClipReport, needs_params=True)
+class AdaptiveGradClip(Rule):
+    clipping: Threshold
+    eps: NonNegative = 1e-3
+    axis: AxesArgument = None
+    axis_name: AxisName = None
 
-    needs_params = True
-    static: ClassVar = ("axis", "axis_name")
+    def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
+        del clock  # the bound is a fraction of the parameter
+        axes = self._axes(grad.shape)
+        moved, there = (norm_across(norm(x, axes), self.axis_name) for x in (grad, param))
+        update, report = clipped_units(grad, moved, self.clipping * jnp.maximum(there, self.eps))
+        return update, slots, report
 
-    def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
-        ndim = len(shape)
+    def _axes(self, shape: tuple[int, ...]) -> Axes:
+        """What is summed over, such that what is left are the units; None for all axes."""
         if self.axis is not None:
             axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-            return tuple(sorted(axis % ndim for axis in axes)) if ndim else None
-        one = all_but(ndim, layer)
-        within = range(ndim) if one is None else one
-        if sum(shape[axis] > 1 for axis in within) <= 1:  # a bias or a gain is one unit
-            return one
-        return all_but(ndim, layer, -1)
-
-    def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
-        assert param is not None
-        moved, there = (unit_norm(x, axes, self.axis_name) for x in (grad, param))
-        return Measured(moved, self.clipping * jnp.maximum(there, self.eps))
+            return tuple(sorted(axis % len(shape) for axis in axes)) if shape else None
+        if sum(n > 1 for n in shape) <= 1:  # a bias or a gain is one unit
+            return None
+        return tuple(range(len(shape) - 1))
 
 
 @transformation
@@ -97,4 +93,4 @@ def adaptive_grad_clip(
             f"adaptive_grad_clip: axis={axis!r} tells the units already, layer_axis={layer_axis!r} "
             "has nothing to add. Leave one of them out."
         )
-    return UnitClip(_Agc(clipping, eps, axis, axis_name), layer_axis)
+    return lift(AdaptiveGradClip(clipping, eps, axis, axis_name), layer_axis=layer_axis)

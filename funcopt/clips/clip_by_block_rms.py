@@ -7,35 +7,30 @@ layer of a leaf in which layers are stacked.
 """
 
 import math
-from dataclasses import field
-from typing import Any, ClassVar
 
-from jaxtyping import Array
+from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, Threshold
-from ..core.record import record
+from ..core.leaf import LayerAxis
+from ..core.optimizer import lift
+from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.norm import Axes
-from ..math.varying import AxisNames, parts
-from .unit_clip import LayerAxis, Measured, UnitClip, all_but, unit_norm
+from ..math.norm import norm
+from ..math.varying import norm_across, parts
+from .clip_report import ClipReport, clipped_units
 
 
-@record
-class _Rms:
-    threshold: Any
-    axis_name: AxisNames = field(metadata={"static": True})
+@rule(acts_on="array", report=ClipReport)
+class ClipByBlockRms(Rule):
+    threshold: Threshold
+    axis_name: AxisName = None
 
-    needs_params = False
-    static: ClassVar = ("axis_name",)
-
-    def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
-        return all_but(len(shape), layer)
-
-    def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
-        del param  # the bound is the same for all blocks
-        length = unit_norm(grad, axes, self.axis_name)
-        numbers = max(grad.size // max(length.size, 1), 1) * parts(grad, self.axis_name)
-        return Measured(length, self.threshold * math.sqrt(numbers))
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param, clock  # the bound is the same for all blocks
+        length = norm_across(norm(grad), self.axis_name)
+        elements = max(grad.size, 1) * parts(grad, self.axis_name)
+        update, report = clipped_units(grad, length, self.threshold * math.sqrt(elements))
+        return update, slots, report
 
 
 @transformation
@@ -66,7 +61,7 @@ def clip_by_block_rms(
 
     Source: https://arxiv.org/abs/1804.04235, section 6.
     """
-    return UnitClip(_Rms(threshold, axis_name), layer_axis)
+    return lift(ClipByBlockRms(threshold, axis_name), layer_axis=layer_axis)
 
 
 @transformation
@@ -90,4 +85,4 @@ def clip_update_rms(
 
     Source: https://arxiv.org/abs/1804.04235, section 6; https://arxiv.org/abs/2304.13013.
     """
-    return UnitClip(_Rms(threshold, axis_name), layer_axis)
+    return lift(ClipByBlockRms(threshold, axis_name), layer_axis=layer_axis)

@@ -6,34 +6,27 @@ As by the global norm (https://arxiv.org/abs/1211.5063, Algorithm 1), but a leaf
 gradients does not shorten the others.
 """
 
-from dataclasses import field
-from typing import Any, ClassVar
-
-from jaxtyping import Array
+from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, Threshold
-from ..core.record import record
+from ..core.optimizer import lift
+from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.norm import Axes
-from ..math.varying import AxisNames
-from .unit_clip import Measured, UnitClip, unit_norm
+from ..math.norm import norm
+from ..math.varying import norm_across
+from .clip_report import ClipReport, clipped_units
 
 
-@record
-class _Norm:
-    max_norm: Any
-    axis_name: AxisNames = field(metadata={"static": True})
+@rule(acts_on="array", report=ClipReport)
+class ClipByNorm(Rule):
+    max_norm: Threshold
+    axis_name: AxisName = None
 
-    needs_params = False
-    static: ClassVar = ("axis_name",)
-
-    def axes(self, shape: tuple[int, ...], layer: int | None) -> Axes:
-        del shape, layer  # a leaf is one unit
-        return None
-
-    def __call__(self, grad: Array, param: Array | None, axes: Axes) -> Measured:
-        del param  # the bound is the same for all leaves
-        return Measured(unit_norm(grad, axes, self.axis_name), self.max_norm)
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param, clock  # the bound is the same for all leaves
+        length = norm_across(norm(grad), self.axis_name)
+        update, report = clipped_units(grad, length, self.max_norm)
+        return update, slots, report
 
 
 @transformation
@@ -61,4 +54,4 @@ def clip_by_norm(max_norm: Threshold, *, axis_name: AxisName = None):
 
     Source: https://arxiv.org/abs/1211.5063, for each leaf.
     """
-    return UnitClip(_Norm(max_norm, axis_name))
+    return lift(ClipByNorm(max_norm, axis_name))

@@ -2,7 +2,12 @@
 
 from typing import NamedTuple
 
-from ..core.report import Mean, Norm, Smallest
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Inexact
+
+from ..core.report import Counted, Mean, Norm, Smallest
+from ..math.norm import clip_ratio
 
 
 class ClipReport(NamedTuple):
@@ -16,3 +21,13 @@ class ClipReport(NamedTuple):
     grad_norm: Norm = 0.0
     clip_ratio: Smallest = 1.0
     clipped: Mean = 0.0
+
+
+def clipped_units(
+    grad: Inexact[Array, "*p"], norms: Float[Array, "*n"], bound: ArrayLike
+) -> tuple[Inexact[Array, "*p"], ClipReport]:
+    """A gradient whose units have these `norms`, each cut to its bound, and the report."""
+    ratio = clip_ratio(norms, bound)
+    count = jnp.sum(ratio < 1, dtype=ratio.dtype)
+    units = ratio.size if grad.size else 0
+    return grad * ratio, ClipReport(norms, jnp.min(ratio, initial=1), Counted(count, units))

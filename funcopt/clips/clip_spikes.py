@@ -8,104 +8,51 @@ history to compare with, and nothing is clipped: in the authors' program such an
 zero until the next reset.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, NamedTuple
-
-import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from jaxtyping import Array, Float, Inexact
 
 from ..core.arguments import AxisName, DecayRate, Offset, Threshold
+from ..core.optimizer import lift
+from ..core.report import Counted
+from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.moments import abs_sq, ema
+from ..math.moments import abs_sq, ema, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_sqrt
-from ..math.varying import AxisNames, min_across, norm_across, parts, sum_across
+from ..math.varying import min_across, norm_across, parts, sum_across
 from ..optimizers.rmsprop import SquareSlots
-from .clip_state import clip_metrics, nothing_clipped, together
+from .clip_report import ClipReport
 
 
-class SpikeState(NamedTuple):
-    """The report of `ClipState`, and the mean square of each element."""
+@rule(acts_on="element", slots=SquareSlots, report=ClipReport)
+class ClipSpikes(Rule):
+    threshold: Threshold
+    decay: DecayRate
+    grace: Offset
+    axis_name: AxisName = None
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    grad_norm: Float[Array, ""]
-    clip_ratio: Float[Array, ""]
-    clipped: Float[Array, ""]
-    nu: Params
-    feedback: tuple = ()
+    def init(self, param: Inexact[Array, "*p"]):
+        return SquareSlots(zeros_real(param))
 
-    def metrics(self) -> dict[str, Array]:
-        return clip_metrics(self)
-
-
-# Leaves of the same shape share a trace, as in `lift`.
-@partial(jax.jit, static_argnames="axis_name")
-def _clipped(
-    grad: Array, nu: Array, threshold: Any, decay: Any, begun: Array, axis_name: AxisNames
-) -> tuple[Array, Array, Array, Array, Array]:
-    """The clipped leaf, its new ν, its norm, the smallest ratio and the number of spikes."""
-    size, limit = jnp.abs(grad), threshold**0.5 * safe_sqrt(nu)
-    spike = begun & (nu > 0) & (size > limit)
-    ratio = jnp.where(spike, limit / jnp.where(spike, size, 1), 1)
-    short = jnp.where(spike, grad * ratio, grad)
-    square = abs_sq(short)
-    new = jnp.where(jnp.isfinite(square), ema(nu, square, decay), nu)
-    count = sum_across(jnp.sum(spike, dtype=nu.dtype), axis_name)
-    smallest = min_across(jnp.min(ratio, initial=1), axis_name)
-    return short, new, norm_across(norm(grad), axis_name), smallest, count
-
-
-@dataclass(frozen=True)
-class _Spikes:
-    threshold: Any
-    decay: Any
-    grace: int
-    axis_name: AxisNames
-
-    static: ClassVar = ("grace", "axis_name")
-
-    def init(self, params: Params) -> SpikeState:
-        _, start = Start.of(self, params)
-        return SpikeState(
-            start.count,
-            **nothing_clipped(start),
-            nu=start.zeros(real=True),
-            feedback=start.feedback,
+    def update(self, grad: Inexact[Array, "*p"], slots: SquareSlots, param, clock: Clock):
+        del param  # an element is compared with its own gradients
+        size, limit = jnp.abs(grad), self.threshold**0.5 * safe_sqrt(slots.nu)
+        spike = (clock.t > self.grace) & (slots.nu > 0) & (size > limit)
+        ratio = jnp.where(spike, limit / jnp.where(spike, size, 1), 1)
+        update = jnp.where(spike, grad * ratio, grad)
+        square = abs_sq(update)
+        nu = jnp.where(jnp.isfinite(square), ema(slots.nu, square, self.decay), slots.nu)
+        report = ClipReport(
+            norm_across(norm(grad), self.axis_name),
+            min_across(jnp.min(ratio, initial=1), self.axis_name),
+            self._share(spike, grad, nu),
         )
+        return update, clock.renew(slots, nu=nu), report
 
-    def update(
-        self,
-        updates: Updates,
-        state: SpikeState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, SpikeState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=SpikeState, slots=SquareSlots, needs_params=False,
-            value=value, metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        if not now.leaves:
-            return updates, now.renew()
-        begun = now.clock.t > self.grace
-        done = [
-            _clipped(g, nu, h.threshold, h.decay, begun, self.axis_name)
-            for g, nu in zip(now.grads, now.column(state.nu), strict=True)
-        ]
-        steps, nus, norms, ratios, counts = map(list, zip(*done, strict=True))
-        elements = sum(g.size * parts(g, self.axis_name) for g in now.grads)
-        report = together(norms, ratios, counts, of=elements)
-        return now.leave(steps), now.renew(nu=nus, **report)
+    def _share(self, spike: Array, grad: Inexact[Array, "*p"], nu: Float[Array, "*p"]) -> Counted:
+        """How many elements are cut, of how many there are on all devices."""
+        spikes = sum_across(jnp.sum(spike, dtype=nu.dtype), self.axis_name)
+        return Counted(spikes, grad.size * parts(grad, self.axis_name))
 
 
 @transformation
@@ -141,4 +88,4 @@ def clip_spikes(
 
     Source: https://arxiv.org/abs/2501.06842, section 3.
     """
-    return _Spikes(threshold, decay, grace, axis_name)
+    return lift(ClipSpikes(threshold, decay, grace, axis_name))

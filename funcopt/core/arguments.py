@@ -278,7 +278,7 @@ def _axes(where: str, x: Any) -> Any:
     return x
 
 
-Axes = Annotated[int | tuple[int, ...] | None, _axes]
+Axes = Annotated[int | tuple[int, ...] | None, _axes, Static]
 """The axes of an array that are meant; None for the usual ones."""
 
 

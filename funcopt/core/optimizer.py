@@ -75,7 +75,7 @@ def lift(
 
     >>> import funcopt
     >>> funcopt.lift(funcopt.Clip(1.0), funcopt.Momentum(0.9))
-    lift(Clip(max_delta=1.0), Momentum(decay=0.9, nesterov=False))
+    lift(Clip(max_delta=1.0, axis_name=None), Momentum(decay=0.9, nesterov=False))
     """
     assert otherwise is None or isinstance(otherwise, tuple)
     return Lifted(rules, None, storage, otherwise, layer_axis, matrices, hidden)

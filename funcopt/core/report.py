@@ -20,6 +20,13 @@ class Over(str):
     """Marks a field of a report by how those of all leaves become one number."""
 
 
+class Counted(NamedTuple):
+    """For a field that is a mean: the `total` of so many numbers, in place of these."""
+
+    total: ArrayLike
+    of: ArrayLike
+
+
 Number = Array
 """A number that a tree rule remembers."""
 Reported = Annotated[Array, ReportedAs("")]
@@ -30,7 +37,7 @@ Largest = Annotated[ArrayLike, Over("largest")]
 """A number of a report: the largest of those of all leaves."""
 Smallest = Annotated[ArrayLike, Over("smallest")]
 """A number of a report: the smallest of those of all leaves."""
-Mean = Annotated[ArrayLike, Over("mean")]
+Mean = Annotated[ArrayLike | Counted, Over("mean")]
 """A number of a report: the mean of those of all leaves, or of all their units."""
 Total = Annotated[ArrayLike, Over("total")]
 """A number of a report: the sum of those of all leaves."""
@@ -89,13 +96,16 @@ def of_leaf(report: R) -> R:
     """The report of one leaf: of fields with a number for each unit, one number, and the count."""
     reducers, defaults = _marks(type(report), Over), report._field_defaults  # type: ignore[attr-defined]
 
-    def one(name: str, x: Any) -> tuple[Array, float]:
+    def one(name: str, x: Any) -> tuple[Array, Array]:
+        if isinstance(x, Counted):  # of each layer where they are stacked
+            total = jnp.sum(x.total)
+            return total, jnp.sum(x.of).astype(total.dtype)
         x = jnp.asarray(x)
         x = x.astype(common_dtype(jnp.float32, x))
+        size = jnp.full([], x.size, x.dtype)
         if not x.size:
-            empty = 0.0 if reducers[name] == "mean" else defaults[name]
-            return jnp.full([], empty, x.dtype), 0.0
-        return (REDUCERS[reducers[name]](x) if x.ndim else x), float(x.size)
+            return jnp.full([], 0 if reducers[name] == "mean" else defaults[name], x.dtype), size
+        return (REDUCERS[reducers[name]](x) if x.ndim else x), size
 
     return type(report)(*(one(*item) for item in report._asdict().items()))  # type: ignore[attr-defined]
 

@@ -1,16 +1,14 @@
-"""The two smallest rules: multiply by a number, and cut off at one.
+"""The smallest rule: multiply by a number.
 
 u ← step_size u
-u ← min(max(u, −max_delta), max_delta)
 """
 
 from jaxtyping import Array, Inexact
 
-from ..core.arguments import Flag, Rate, Real, Threshold
+from ..core.arguments import Flag, Rate, Real
 from ..core.optimizer import lift, optimizer
 from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.norm import within
 
 
 @rule(acts_on="element")
@@ -20,15 +18,6 @@ class Scale(Rule):
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param, clock  # a factor asks for nothing
         return self.step_size * grad, slots
-
-
-@rule(acts_on="element")
-class Clip(Rule):
-    max_delta: Threshold
-
-    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
-        del param, clock  # a bound asks for nothing
-        return within(grad, self.max_delta), slots
 
 
 @transformation
