@@ -49,6 +49,9 @@ from .monitoring.monitor import monitor as monitor
 from .monitoring.report import Health as Health
 from .monitoring.report import health as health
 from .monitoring.verdicts import Thresholds as Thresholds
+from .optimizers.adabelief import Adabelief as Adabelief
+from .optimizers.adabelief import adabelief as adabelief
+from .optimizers.adabelief import scale_by_belief as scale_by_belief
 from .optimizers.adadelta import Adadelta as Adadelta
 from .optimizers.adadelta import adadelta as adadelta
 from .optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
@@ -168,6 +171,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accumulator",
+    "Adabelief",
     "Adadelta",
     "Adagrad",
     "Adam",
@@ -195,6 +199,7 @@ __all__ = [
     "Spam",
     "Thresholds",
     "accumulate",
+    "adabelief",
     "adadelta",
     "adagrad",
     "adam",
@@ -292,6 +297,7 @@ __all__ = [
     "scale_by_adam",
     "scale_by_adamax",
     "scale_by_amsgrad",
+    "scale_by_belief",
     "scale_by_learning_rate",
     "scale_by_lion",
     "scale_by_rms",

@@ -17,13 +17,15 @@ TOLERANCE = {
     ("torch", "float64"): 1e-14,
     ("lion", "float64"): 1e-14,
     ("nadamw", "float64"): 5e-14,
+    ("adabelief", "float64"): 5e-14,
     ("torch", "float32"): 1.2e-6,
     ("lion", "float32"): 1.2e-6,
     ("nadamw", "float32"): 3e-5,
+    ("adabelief", "float32"): 1.2e-6,
 }
 CASES = [
     pytest.param(source, case, id=f"{source}-{case.id}")
-    for source in ("torch", "lion", "nadamw")
+    for source in ("torch", "lion", "nadamw", "adabelief")
     for case in load(source)
 ]
 

@@ -87,6 +87,7 @@ SAME = {
     "nadamw": [{}, {"b2": 0.95, "weight_decay": 0.3}],
     "adamax": [{}, {"b1": 0.7, "b2": 0.9, "eps": 1e-3}],
     "amsgrad": [{}, {"b1": 0.7, "b2": 0.6, "eps": 1e-3, "eps_root": 1e-4}],
+    "adabelief": [{}, {"b1": 0.7, "b2": 0.6, "eps": 1e-3, "eps_root": 1e-4, "nesterov": True}],
     "lion": [{}, {"b1": 0.95, "b2": 0.98, "weight_decay": 0.5}],
 }
 ROWS = [
@@ -167,6 +168,22 @@ def test_difference_rmsprop_keeps_the_rate_out_of_the_momentum():
         p = p - buffer
         inside.append(p)
     assert deviation(np.stack(inside), theirs) <= TOLERANCE
+
+
+def test_difference_adabelief_adds_eps_at_every_step():
+    """Read as Adam's `eps_root`, which is added to the corrected mean, eps is another floor."""
+    grads, p0 = real()
+    hyper = {"b1": 0.7, "b2": 0.9, "eps": 0.0}
+    every = along_reference(reference.adabelief, grads, p0, eps_root=1e-2, **hyper)
+    theirs = along_optax(optax.adabelief(RATE, eps_root=1e-2, **hyper), grads, p0)
+    assert deviation(every, theirs) <= TOLERANCE
+    m, s, p, once = np.zeros_like(p0), np.zeros_like(p0), p0, []
+    for t, g in enumerate(grads, 1):
+        m = 0.7 * m + 0.3 * g
+        s = 0.9 * s + 0.1 * (g - m) ** 2
+        p = p - RATE * m / (1 - 0.7**t) / np.sqrt(s / (1 - 0.9**t) + 1e-2)
+        once.append(p)
+    assert deviation(np.stack(once), theirs) > 1e-3
 
 
 def test_difference_amsgrad_of_optax_without_nu_correction_is_not_pytorch():

@@ -109,7 +109,7 @@ def inputs(problem: str, dtype: str) -> Inputs:
 
 
 def load(source: str) -> list[Frozen]:
-    """Every case of `"torch"`, `"lion"` or `"nadamw"`."""
+    """Every case of a set: `"torch"`, `"lion"`, `"nadamw"`, `"adabelief"` and so on."""
     index = json.loads((HERE / f"{source}.json").read_text())
     given = {
         (problem, dtype): inputs(problem, dtype)

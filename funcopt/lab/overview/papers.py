@@ -171,6 +171,16 @@ LION = Paper(
     year=2023,
     url="https://arxiv.org/abs/2302.06675",
 )
+ADABELIEF = Paper(
+    key="zhuang2020adabelief",
+    authors="Zhuang, Juntang and Tang, Tommy and Ding, Yifan and Tatikonda, Sekhar and "
+    "Dvornek, Nicha and Papademetris, Xenophon and Duncan, James S.",
+    title="AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients",
+    kind="inproceedings",
+    where=NEURIPS,
+    year=2020,
+    url="https://arxiv.org/abs/2010.07468",
+)
 COCOB = Paper(
     key="orabona2017training",
     authors="Orabona, Francesco and Tommasi, Tatiana",
@@ -249,6 +259,7 @@ PAPERS = {
     "adamax": ADAM,
     "amsgrad": AMSGRAD,
     "lion": LION,
+    "adabelief": ADABELIEF,
     "stable_adamw": STABLE_ADAMW,
     "spam": SPAM,
     "stable_spam": STABLE_SPAM,
