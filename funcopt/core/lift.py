@@ -18,17 +18,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, ScalarOrSchedule, Updates
 
-from ..math.dtypes import at_least, cast, common_dtype
+from ..math.dtypes import at_least, common_dtype
 from ..math.varying import named, varying_along, varying_axes
-from ..storage import Storage, check_slots, first_kept, kept_dtype
-from ..storage.kept import Coded, decoded, kept_again
+from ..storage import Storage, check_slots, first_kept
 from .arguments import check_fields, number_at
 from .feedback import begin, hear, spoken
-from .leaf import Leaf, View, described, view_of
+from .leaf import Leaf, described, view_of
 from .leaves import Absent, gradients_beside, in_full, is_kept, parameters
+from .one_leaf import Plan, Sight, on_leaf, slots_of
 from .paths import Mask, checked_mask, marked, path_codes
 from .record import record
-from .report import of_leaf, reported, together
+from .report import reported, together
 from .rule import Clock, Rule
 
 
@@ -120,13 +120,15 @@ class Lifted:
     def init(self, params: Params) -> LiftedState:
         arrays, structure = parameters(params)
         tree = jax.tree.unflatten(structure, arrays)
-        self._active(tree)  # a mask that fits nothing is told here
-        ways = self._ways(tree)
+        ways = self._ways(tree)  # a mask that fits nothing is told here
         feedback = begin(self._numbers)
         learning_rate, rules = spoken(self._numbers, feedback)
         slots, reports = [], []
         for i, each in enumerate(_at(0, rules)):
-            kept = [self._kept(i, each, *leaf) for leaf in zip(arrays, ways, strict=True)]
+            kept = [
+                self._first_kept(each, array, way.sight[i])
+                for array, way in zip(arrays, ways, strict=True)
+            ]
             columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
             slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
             if each.report._fields:
@@ -168,102 +170,68 @@ class Lifted:
         clock = Clock(t, lr, gate)
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
-        ways = self._ways(shown)
-        parts = self._parts(_at(state.count, rules))
-        plans = [_Plan.of(part, self.storage) for part in parts]
-        codes = self._codes(shown, len(leaves))
+        plan, numbers = Plan.of(_at(state.count, rules), self.storage)
         done = []
-        for leaf, way, active, code in zip(leaves, ways, self._active(shown), codes, strict=True):
-            plan, numbers = plans[way.chain]
-            first = way.chain * len(self._fields(0))
-            slots = plan.rows(leaf.slots[first : first + plan.width])
-            active = active[len(self.chain) :] if way.chain else active[: len(self.chain)]
-            at = Clock(t, lr, gate, code)
-            done.append(_leaf(plan, active, way.views, numbers, leaf.grad, slots, leaf.param, at))
+        for leaf, way in zip(leaves, self._ways(shown), strict=True):
+            at = clock if way.path is None else Clock(t, lr, gate, way.path)
+            slots = plan.rows(leaf.slots)
+            done.append(on_leaf(plan, way.sight, numbers, leaf.grad, slots, leaf.param, at))
 
-        rows = [self._row(way, kept) for way, (_, kept, _) in zip(ways, done, strict=True)]
-        renewed = zip(*rows, strict=True) if rows else [()] * len(old)
-        trees = iter(
-            [
-                jax.tree.unflatten(jax.tree.structure(tree, is_leaf=is_kept), new)
-                for tree, new in zip(old, renewed, strict=True)
-            ]
-        )
+        renewed = zip(*(kept for _, kept, _ in done), strict=True) if done else [()] * len(old)
+        trees = [
+            jax.tree.unflatten(jax.tree.structure(tree, is_leaf=is_kept), new)
+            for tree, new in zip(old, renewed, strict=True)
+        ]
         new_state = LiftedState(
             count=clock.choose(t, state.count),
             lr=_renewed_rate(lr, state.lr, clock),
-            slots=tuple(each.slots(*(next(trees) for _ in each.slots._fields)) for each in rules),
+            slots=plan.rows(trees),
             feedback=jax.tree.map(clock.choose, feedback, heard),
-            reports=self._reports(ways, [report for _, _, report in done], state.reports, clock),
+            reports=_reports([report for _, _, report in done], state.reports, clock),
         )
         return jax.tree.unflatten(structure, [update for update, _, _ in done]), new_state
 
-    def _fields(self, chain: int) -> list[str]:
-        rules = self.rules[len(self.chain) :] if chain else self.rules[: len(self.chain)]
-        return [name for each in rules for name in each.slots._fields]
-
-    def _parts(self, rules: tuple[Rule, ...]) -> list[tuple[Rule, ...]]:
-        """The rules of each chain."""
-        return [rules[: len(self.chain)], rules[len(self.chain) :]]
-
     def _ways(self, tree: Params) -> list["_Way"]:
-        """For each leaf, the chain that it goes through, and how the rules of that see it."""
-        acts = {each.acts_on for each in self.rules}
-        told = self.layer_axis is not None or self.matrices is not None or self.hidden is not None
-        if acts <= {"element"} and not (told or self.otherwise is not None):
-            return [_Way(0, (None,) * len(self.chain))] * len(jax.tree.leaves(tree))
-        if not told and self.otherwise is None and "matrix" not in acts:
-            return [_Way(0, (None,) * len(self.chain))] * len(jax.tree.leaves(tree))
-        return [
-            self._way(leaf) for leaf in described(tree, self.layer_axis, self.matrices, self.hidden)
-        ]
+        """What happens to each leaf."""
+        count = jax.tree.structure(tree).num_leaves
+        codes = path_codes(tree) if any(each.needs_path for each in self.rules) else [None] * count
+        active = self._active(tree)
+        if not self._looks_at_axes:
+            return [_Way(flags, code) for flags, code in zip(active, codes, strict=True)]
+        leaves = described(tree, self.layer_axis, self.matrices, self.hidden)
+        sights = map(self._sight, leaves, active)
+        return [_Way(sight, code) for sight, code in zip(sights, codes, strict=True)]
 
-    def _way(self, leaf: Leaf) -> "_Way":
-        first, rest = self._parts(self.rules)
-        by_matrix = [each for each in first if each.acts_on == "matrix"]
-        chain = 1 if leaf.matrix is None and self.otherwise is not None else 0
-        if chain == 0 and by_matrix and leaf.matrix is None:
-            raise ValueError(
-                f"{type(by_matrix[0]).__name__} acts on matrices, but the parameter {leaf.path!r} "
-                f"has the shape {leaf.shape}"
-                + (f" with layers along {leaf.stacked}" if leaf.stacked else "")
-                + ". Give the rules for such parameters as otherwise=, or say by matrices= which "
-                "of its axes make a matrix."
-            )
-        views = tuple(view_of(leaf, each.acts_on) for each in (rest if chain else first))
-        return _Way(chain, views)
+    @property
+    def _looks_at_axes(self) -> bool:
+        """Whether leaves differ by more than masks."""
+        told = (self.otherwise, self.layer_axis, self.matrices, self.hidden)
+        by_matrix = any(each.acts_on == "matrix" for each in self.rules)
+        return by_matrix or any(each is not None for each in told)
 
-    def _codes(self, tree: Params, count: int) -> list[Any]:
-        """A number for the path of each leaf, where a rule needs it."""
-        needed = any(each.needs_path for each in self.rules)
-        return list(path_codes(tree)) if needed else [None] * count
-
-    def _row(self, way: "_Way", kept: list[Any]) -> list[Any]:
-        """The slots of both chains, of which a leaf has only those of its own."""
-        if self.otherwise is None:
-            return kept
-        none = [Absent()] * len(self._fields(1 - way.chain))
-        return none + kept if way.chain else kept + none
-
-    def _reports(self, ways: list, parts: list, old: tuple, clock: Clock) -> tuple:
-        """What each rule that reports says of all its leaves."""
-        of_rules: list[list[Any]] = []
-        for chain, rules in enumerate(self._parts(self.rules)):
-            said = [part for way, part in zip(ways, parts, strict=True) if way.chain == chain]
-            reporting = sum(bool(each.report._fields) for each in rules)
-            for i in range(reporting):
-                of_rules.append([part[i] for part in said if part[i] is not None])
+    def _sight(self, leaf: Leaf, active: tuple[Sight, ...]) -> tuple[Sight, ...]:
+        """How each rule sees a leaf, those of one chain not at all where there are two."""
+        split = len(self.chain)
+        rest = leaf.matrix is None and self.otherwise is not None
+        for each in self.rules[split:] if rest else self.rules[:split]:
+            if each.acts_on == "matrix" and leaf.matrix is None:
+                raise ValueError(
+                    f"{type(each).__name__} acts on matrices, but the parameter {leaf.path!r} has "
+                    f"the shape {leaf.shape}"
+                    + (f" with layers along {leaf.stacked}" if leaf.stacked else "")
+                    + ". Give the rules for such parameters as otherwise=, or say by matrices= "
+                    "which of its axes make a matrix."
+                )
         return tuple(
-            _chosen(together(of_leaves), was, clock) if of_leaves else was
-            for of_leaves, was in zip(of_rules, old, strict=True)
+            view_of(leaf, each.acts_on) if flag is not False and (i >= split) == rest else False
+            for i, (each, flag) in enumerate(zip(self.rules, active, strict=True))
         )
 
-    def _kept(self, index: int, rule: Rule, array: Array, way: "_Way") -> list[Any]:
-        """The slots of one parameter as they are kept."""
-        own = index - (len(self.chain) if way.chain else 0)
-        if (index >= len(self.chain)) != bool(way.chain):
+    def _first_kept(self, rule: Rule, array: Array, sight: Sight) -> list[Any]:
+        """The slots of one parameter as they are kept before the first update."""
+        if sight is False:
             return [Absent() for _ in rule.slots._fields]
-        slots = _slots_of(rule, array, way.views[own])
+        slots = slots_of(rule, array, sight)
         return [
             Absent() if x is None else first_kept(self.storage, rule.slots, name, x)
             for name, x in slots._asdict().items()
@@ -276,12 +244,11 @@ class Lifted:
     def _slot_shape(self, index: int, array: Array, way: "_Way") -> tuple[int, ...] | None:
         """The shape that a rule gives to a slot of `array`, which need not be the array's."""
         kept: list[Any] = []
-        for i, rule in enumerate(_at(0, self.rules)):
-            own = i - (len(self.chain) if way.chain else 0)
-            if (i >= len(self.chain)) != bool(way.chain):
+        for rule, sight in zip(_at(0, self.rules), way.sight, strict=True):
+            if sight is False:
                 kept += [None] * len(rule.slots._fields)
-                continue
-            kept += jax.eval_shape(lambda x: _slots_of(rule, x, way.views[own]), array)  # noqa: B023
+            else:
+                kept += jax.eval_shape(partial(slots_of, rule, view=sight), array)
         return None if kept[index] is None else kept[index].shape
 
     @property
@@ -334,14 +301,14 @@ class Lifted:
         arrays = [x for slots in state.slots for x in jax.tree.leaves(slots)]
         return tuple(_no_report(each, arrays) for each in kinds)
 
-    def _active(self, tree: Params) -> list[tuple[bool, ...]]:
-        """For each leaf of the parameters, which rules work on it."""
+    def _active(self, tree: Params) -> list[tuple[Sight, ...]]:
+        """For each leaf, which rules work on it: None for as it is, False for not at all."""
         count = jax.tree.structure(tree).num_leaves
-        flags = [[True] * count] * len(self.members)
+        sights: list[list[Sight]] = [[None] * count] * len(self.members)
         for i, each in enumerate(self.members):
             if isinstance(each, Where):
-                flags[i] = marked(each.mask, tree)
-        return list(zip(*flags, strict=True)) if flags else [()] * count
+                sights[i] = [None if flag else False for flag in marked(each.mask, tree)]
+        return list(zip(*sights, strict=True)) if sights else [()] * count
 
 
 def _names(slots: tuple[type, ...]) -> str:
@@ -374,10 +341,10 @@ def _renewed_rate(
 
 
 class _Way(NamedTuple):
-    """The chain that a leaf goes through, and how each of its rules sees the leaf."""
+    """How each rule sees a leaf, and a number for its path where one needs it."""
 
-    chain: int
-    views: tuple[View | None, ...]
+    sight: tuple[Sight, ...]
+    path: Any
 
 
 def _no_report(rule: Rule, arrays: Sequence[Array]) -> Any:
@@ -388,6 +355,15 @@ def _no_report(rule: Rule, arrays: Sequence[Array]) -> Any:
     return rule.report(*(varying_along(jnp.array(x, real), varies) for x in defaults.values()))
 
 
+def _reports(parts: list[list[Any]], old: tuple, clock: Clock) -> tuple:
+    """What each rule that reports says of all leaves that it works on."""
+    new = []
+    for i, was in enumerate(old):
+        of_leaves = [part[i] for part in parts if part[i] is not None]
+        new.append(_chosen(together(of_leaves), was, clock) if of_leaves else was)
+    return tuple(new)
+
+
 def _chosen(new: Any, old: Any, clock: Clock) -> Any:
     """A report of the kept types, the old one when this step does not count."""
 
@@ -395,169 +371,3 @@ def _chosen(new: Any, old: Any, clock: Clock) -> Any:
         return clock.choose(varying_along(new.astype(old.dtype), varying_axes(old)), old)
 
     return jax.tree.map(one, new, old)
-
-
-def _slots_of(rule: Rule, array: Array, view: View | None) -> Any:
-    """The slots of one parameter, those of the shape of what the rule sees in its own shape."""
-    if view is None:
-        return rule.init(array)
-    begin_all = rule.init
-    for _ in range(view.stacked):
-        begin_all = jax.vmap(begin_all)
-    slots = begin_all(view.of(array))
-    unit = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(view.unit, array.dtype))
-    return type(slots)(
-        *(
-            view.back(x, array.shape) if u is not None and u.shape == view.unit else x
-            for x, u in zip(slots, unit, strict=True)
-        )
-    )
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The static side of a chain of rules at one step.
-
-    Numbers that are known in Python stay Python numbers, so that 1 - b2 is exact before it is
-    rounded; only arrays are traced. `kept` has the dtypes of slots where arithmetic is in float32.
-    """
-
-    structure: Any
-    known: tuple[float | None, ...]
-    slots: tuple[type, ...]
-    kept: tuple[tuple[Any, ...], ...]
-
-    @staticmethod
-    def of(rules: tuple[Rule, ...], storage: Storage) -> tuple["_Plan", tuple[Array, ...]]:
-        leaves, structure = jax.tree.flatten(rules)
-        known = tuple(x if isinstance(x, int | float) else None for x in leaves)
-        numbers = tuple(x for x in leaves if not isinstance(x, int | float))
-        kinds = tuple(each.slots for each in rules)
-        kept = tuple(
-            tuple(kept_dtype(storage, kind, name, jnp.float32) for name in kind._fields)
-            for kind in kinds
-        )
-        return _Plan(structure, known, kinds, kept), numbers
-
-    @property
-    def width(self) -> int:
-        """How many slots there are."""
-        return sum(len(kind._fields) for kind in self.slots)  # type: ignore[attr-defined]
-
-    def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
-        fill = iter(numbers)
-        return jax.tree.unflatten(
-            self.structure, [next(fill) if x is None else x for x in self.known]
-        )
-
-    def rows(self, flat: Sequence[Any]) -> tuple:
-        """A flat list of slots, grouped by rule."""
-        fill = iter(flat)
-        return tuple(kind(*(next(fill) for _ in kind._fields)) for kind in self.slots)
-
-
-@partial(jax.jit, static_argnames=("plan", "active", "views"))
-def _leaf(
-    plan: _Plan,
-    active: tuple[bool, ...],
-    views: tuple[View | None, ...],
-    numbers: tuple[Array, ...],
-    grad: Array,
-    slots: tuple,
-    param: Array | None,
-    clock: Clock,
-) -> tuple[Array, list[Any], list[Any]]:
-    """The whole chain of rules on one leaf, in the type of the arithmetic.
-
-    Returns the update, the slots, and what the rules that report say, None where one is not active.
-    """
-    like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
-    dtype = common_dtype(jnp.float32, *like)
-    real = jnp.finfo(dtype).dtype
-    rules = plan.rules([cast(x, real) for x in numbers])
-    lr = None if clock.lr is None else cast(clock.lr, real)
-    clock = Clock(clock.t, lr, clock.gate, clock.path)
-
-    update = cast(grad, dtype)
-    p = None if param is None else cast(param, dtype)
-    flat: list[Any] = []
-    reports: list[Any] = []
-    for each, on, view, kept, natural in zip(rules, active, views, slots, plan.kept, strict=True):
-        if on:
-            wide = [None if isinstance(x, Absent) else decoded(x, dtype) for x in kept]
-            update, new, report = _applied(each, view, update, type(kept)(*wide), p, clock)
-            for x, w, old, narrow in zip(new, wide, kept, natural, strict=True):
-                least = narrow if w is None or w.dtype == jnp.float32 else w.dtype
-                flat.append(_kept_again(x, old, least, clock))
-        else:
-            flat += kept
-            report = None
-        if each.report._fields:
-            reports.append(None if report is None else of_leaf(report))
-    return cast(clock.choose_step(update), (grad if param is None else param).dtype), flat, reports
-
-
-def _kept_again(new: Array | None, old: Any, least: Any, clock: Clock) -> Any:
-    """A renewed slot as it was kept; codes that lose digits are selected once more."""
-    if new is None:
-        return Absent()
-    kept = kept_again(new, old, least)
-    return jax.tree.map(clock.choose, kept, old) if isinstance(old, Coded) else kept
-
-
-def _applied(
-    rule: Rule, view: View | None, update: Array, slots: Any, param: Array | None, clock: Clock
-) -> tuple[Array, Any, Any]:
-    """One rule on one leaf, of which it sees every stacked part by itself."""
-    if view is None:
-        return _checked(rule, rule.update(update, slots, param, clock), update, slots)
-    unit = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(view.unit, update.dtype))
-    whole = [u is not None and u.shape == view.unit for u in unit]
-    moved = type(slots)(*(view.of(x) if same else x for x, same in zip(slots, whole, strict=True)))
-
-    def of_unit(update: Array, slots: Any, param: Array | None) -> tuple[Array, Any, Any]:
-        return _checked(rule, rule.update(update, slots, param, clock), update, slots)
-
-    for _ in range(view.stacked):
-        of_unit = jax.vmap(of_unit)
-    seen = None if param is None else view.of(param)
-    new_update, new, report = of_unit(view.of(update), moved, seen)
-    shape = update.shape
-    new = type(slots)(
-        *(view.back(x, shape) if same else x for x, same in zip(new, whole, strict=True))
-    )
-    return view.back(new_update, shape), new, report
-
-
-def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any, Any]:
-    """What a rule's `update` returned, refused if its kinds or shapes are not those of the leaf."""
-    name = f"{type(rule).__name__}.update"
-    reports = bool(rule.report._fields)  # type: ignore[attr-defined]
-    fine = isinstance(done, tuple) and len(done) == 2 + reports and type(done[1]) is type(kept)
-    if not fine or (reports and type(done[2]) is not rule.report):
-        said = f", {rule.report.__name__}(...)" if reports else ""
-        raise TypeError(
-            f"{name} must return (update, {type(kept).__name__}(...){said}), got {done!r}."
-        )
-    update, new = done[:2]
-    if jnp.shape(update) != grad.shape:
-        raise ValueError(
-            f"{name} returned an update of shape {jnp.shape(update)} for a gradient of shape "
-            f"{grad.shape}."
-        )
-    for field, x, old in zip(kept._fields, new, kept, strict=True):
-        if (x is None) != (old is None):
-            raise TypeError(f"{name} returned {field} = {x!r}, but it is kept as {old!r}.")
-        if x is None:
-            continue
-        if jnp.shape(x) != old.shape:
-            raise ValueError(
-                f"{name} returned {field} of shape {jnp.shape(x)}, but it is kept with shape "
-                f"{old.shape}."
-            )
-        if jnp.iscomplexobj(x) and not jnp.iscomplexobj(old):
-            raise TypeError(
-                f"{name} returned a complex {field} ({x.dtype}), but it is kept as {old.dtype}. "
-                "Is the gradient complex where the parameter is real?"
-            )
-    return update, new, done[2] if reports else None

@@ -1,0 +1,181 @@
+"""A chain of rules on one leaf, behind one `jit` that leaves of the same shape share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..math.dtypes import cast, common_dtype
+from ..storage import Storage, kept_dtype
+from ..storage.kept import Coded, decoded, kept_again
+from .leaf import View
+from .leaves import Absent
+from .report import of_leaf
+from .rule import Clock, Rule
+
+Sight = View | Literal[False] | None
+"""How a rule sees a leaf: in a view, None for as it is, False for not at all."""
+
+
+def slots_of(rule: Rule, array: Array, view: View | None) -> Any:
+    """The slots of one parameter, those of the shape of what the rule sees in its own shape."""
+    if view is None:
+        return rule.init(array)
+    begin_all = rule.init
+    for _ in range(view.stacked):
+        begin_all = jax.vmap(begin_all)
+    slots = begin_all(view.of(array))
+    unit = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(view.unit, array.dtype))
+    return type(slots)(
+        *(
+            view.back(x, array.shape) if u is not None and u.shape == view.unit else x
+            for x, u in zip(slots, unit, strict=True)
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The static side of a chain of rules at one step.
+
+    Numbers that are known in Python stay Python numbers, so that 1 - b2 is exact before it is
+    rounded; only arrays are traced. `kept` has the dtypes of slots where arithmetic is in float32.
+    """
+
+    structure: Any
+    known: tuple[float | None, ...]
+    slots: tuple[type, ...]
+    kept: tuple[tuple[Any, ...], ...]
+
+    @staticmethod
+    def of(rules: tuple[Rule, ...], storage: Storage) -> tuple["Plan", tuple[Array, ...]]:
+        leaves, structure = jax.tree.flatten(rules)
+        known = tuple(x if isinstance(x, int | float) else None for x in leaves)
+        numbers = tuple(x for x in leaves if not isinstance(x, int | float))
+        kinds = tuple(each.slots for each in rules)
+        kept = tuple(
+            tuple(kept_dtype(storage, kind, name, jnp.float32) for name in kind._fields)
+            for kind in kinds
+        )
+        return Plan(structure, known, kinds, kept), numbers
+
+    def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
+        fill = iter(numbers)
+        return jax.tree.unflatten(
+            self.structure, [next(fill) if x is None else x for x in self.known]
+        )
+
+    def rows(self, flat: Sequence[Any]) -> tuple:
+        """A flat list of slots, grouped by rule."""
+        fill = iter(flat)
+        return tuple(kind(*(next(fill) for _ in kind._fields)) for kind in self.slots)
+
+
+@partial(jax.jit, static_argnames=("plan", "sights"))
+def on_leaf(
+    plan: Plan,
+    sights: tuple[Sight, ...],
+    numbers: tuple[Array, ...],
+    grad: Array,
+    slots: tuple,
+    param: Array | None,
+    clock: Clock,
+) -> tuple[Array, list[Any], list[Any]]:
+    """The whole chain of rules on one leaf, in the type of the arithmetic.
+
+    Returns the update, the slots, and what the rules that report say, None where one is not active.
+    """
+    like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
+    dtype = common_dtype(jnp.float32, *like)
+    real = jnp.finfo(dtype).dtype
+    rules = plan.rules([cast(x, real) for x in numbers])
+    lr = None if clock.lr is None else cast(clock.lr, real)
+    clock = Clock(clock.t, lr, clock.gate, clock.path)
+
+    update = cast(grad, dtype)
+    p = None if param is None else cast(param, dtype)
+    flat: list[Any] = []
+    reports: list[Any] = []
+    for each, sight, kept, natural in zip(rules, sights, slots, plan.kept, strict=True):
+        if sight is not False:
+            wide = [None if isinstance(x, Absent) else decoded(x, dtype) for x in kept]
+            update, new, report = _applied(each, sight, update, type(kept)(*wide), p, clock)
+            for x, w, old, narrow in zip(new, wide, kept, natural, strict=True):
+                least = narrow if w is None or w.dtype == jnp.float32 else w.dtype
+                flat.append(_kept_again(x, old, least, clock))
+        else:
+            flat += kept
+            report = None
+        if each.report._fields:
+            reports.append(None if report is None else of_leaf(report))
+    return cast(clock.choose_step(update), (grad if param is None else param).dtype), flat, reports
+
+
+def _kept_again(new: Array | None, old: Any, least: Any, clock: Clock) -> Any:
+    """A renewed slot as it was kept; codes that lose digits are selected once more."""
+    if new is None:
+        return Absent()
+    kept = kept_again(new, old, least)
+    return jax.tree.map(clock.choose, kept, old) if isinstance(old, Coded) else kept
+
+
+def _applied(
+    rule: Rule, view: View | None, update: Array, slots: Any, param: Array | None, clock: Clock
+) -> tuple[Array, Any, Any]:
+    """One rule on one leaf, of which it sees every stacked part by itself."""
+    if view is None:
+        return _checked(rule, rule.update(update, slots, param, clock), update, slots)
+    unit = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(view.unit, update.dtype))
+    whole = [u is not None and u.shape == view.unit for u in unit]
+    moved = type(slots)(*(view.of(x) if same else x for x, same in zip(slots, whole, strict=True)))
+
+    def of_unit(update: Array, slots: Any, param: Array | None) -> tuple[Array, Any, Any]:
+        return _checked(rule, rule.update(update, slots, param, clock), update, slots)
+
+    for _ in range(view.stacked):
+        of_unit = jax.vmap(of_unit)
+    seen = None if param is None else view.of(param)
+    new_update, new, report = of_unit(view.of(update), moved, seen)
+    shape = update.shape
+    new = type(slots)(
+        *(view.back(x, shape) if same else x for x, same in zip(new, whole, strict=True))
+    )
+    return view.back(new_update, shape), new, report
+
+
+def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any, Any]:
+    """What a rule's `update` returned, refused if its kinds or shapes are not those of the leaf."""
+    name = f"{type(rule).__name__}.update"
+    reports = bool(rule.report._fields)  # type: ignore[attr-defined]
+    fine = isinstance(done, tuple) and len(done) == 2 + reports and type(done[1]) is type(kept)
+    if not fine or (reports and type(done[2]) is not rule.report):
+        said = f", {rule.report.__name__}(...)" if reports else ""
+        raise TypeError(
+            f"{name} must return (update, {type(kept).__name__}(...){said}), got {done!r}."
+        )
+    update, new = done[:2]
+    if jnp.shape(update) != grad.shape:
+        raise ValueError(
+            f"{name} returned an update of shape {jnp.shape(update)} for a gradient of shape "
+            f"{grad.shape}."
+        )
+    for field, x, old in zip(kept._fields, new, kept, strict=True):
+        if (x is None) != (old is None):
+            raise TypeError(f"{name} returned {field} = {x!r}, but it is kept as {old!r}.")
+        if x is None:
+            continue
+        if jnp.shape(x) != old.shape:
+            raise ValueError(
+                f"{name} returned {field} of shape {jnp.shape(x)}, but it is kept with shape "
+                f"{old.shape}."
+            )
+        if jnp.iscomplexobj(x) and not jnp.iscomplexobj(old):
+            raise TypeError(
+                f"{name} returned a complex {field} ({x.dtype}), but it is kept as {old.dtype}. "
+                "Is the gradient complex where the parameter is real?"
+            )
+    return update, new, done[2] if reports else None
