@@ -152,7 +152,12 @@ def test_only_the_lift_knows_trees_and_rules(name):
     words = attributes(ast.parse(MODULES[name].read_text()))
     knows_trees = any(word.startswith("jax.tree") for word in words)
     # `chain` names `Rule` in the error that says how to make one a transformation.
-    lifts = ("core/lift.py", "core/transformation.py", "core/tree_lift.py")
+    lifts = (
+        "core/lift.py",
+        "core/one_leaf.py",
+        "core/transformation.py",
+        "core/tree_lift.py",
+    )
     assert not (knows_rules and knows_trees) or name in lifts
 
 
