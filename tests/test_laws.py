@@ -354,7 +354,8 @@ def test_slots_are_trees_like_the_parameters(row):
     for name in row.slots:
         slot = optax.tree.get(state, name)
         chex.assert_trees_all_equal_structs(slot, params_of())
-        chex.assert_trees_all_equal_shapes(slot, params_of())
+        for kept, param in zip(*map(jax.tree.leaves, (slot, params_of())), strict=True):
+            assert kept.shape in (param.shape, ())
     counts = optax.tree.get_all_with_path(state, "count")
     assert all(int(x) == 2 and x.dtype == jnp.int32 for _, x in counts)
     for leaf in jax.tree.leaves(state):

@@ -13,108 +13,54 @@ size of gradients and does not enter γ_i, nor does what is not finite; a leaf t
 warm-up begins with the global clip.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, UInt32
-from optax import Params, Updates
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, Offset, Threshold
-from ..core.paths import path_codes
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import AccumulatorColumn, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.moments import ema
 from ..math.norm import clip_ratio, norm
-from ..math.varying import AxisNames, norm_across
-from .clip_state import clip_metrics, nothing_clipped
+from ..math.varying import norm_across
+from .clip_report import ClipReport
 
 
-class AdaGCState(NamedTuple):
-    """The report of `ClipState`, and for every leaf, in their order, γ (0 if not begun) and a
-    number for its path.
-    """
+class EmaSlots(NamedTuple):
+    """γ, a number for each leaf; 0 where it has not begun."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    grad_norm: Float[Array, ""]
-    clip_ratio: Float[Array, ""]
-    clipped: Float[Array, ""]
-    gamma: Float[Array, " leaves"]
-    paths: UInt32[Array, " leaves"]
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return clip_metrics(self)
+    gamma: AccumulatorColumn
 
 
-@dataclass(frozen=True)
-class _AdaGC:
-    factor: Any
-    decay: Any
-    warmup: int
-    max_norm: Any
-    axis_name: AxisNames
+@tree_rule(slots=EmaSlots, numbers=ClipReport, needs_params=False)
+class ClipByEma(TreeRule):
+    factor: NonNegative
+    decay: DecayRate
+    warmup: Offset
+    max_norm: Threshold
+    axis_name: AxisName
 
-    static: ClassVar = ("warmup", "axis_name")
+    def init(self, x: Column, start: Start):
+        return EmaSlots(start.zero_for_each(x)), ClipReport(*map(start.number, (0, 1, 0)))
 
-    def init(self, params: Params) -> AdaGCState:
-        _, start = Start.of(self, params)
-        return AdaGCState(
-            start.count,
-            **nothing_clipped(start),
-            gamma=start.line(),
-            paths=jnp.array(path_codes(params), jnp.uint32),
-            feedback=start.feedback,
-        )
+    def update(self, g: Column, slots: EmaSlots, was: ClipReport, x: None, step: Step):
+        norms = jnp.stack([norm_across(norm(y).astype(step.real), self.axis_name) for y in g])
+        total, gamma = norm(norms), jnp.stack(slots.gamma)
+        begun, warm = gamma > 0, step.clock.t <= self.warmup
 
-    def update(
-        self,
-        updates: Updates,
-        state: AdaGCState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, AdaGCState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=AdaGCState, needs_params=False, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        if len(now.leaves) != len(state.gamma):
-            raise ValueError(
-                f"clip_by_ema: the state was made for {len(state.gamma)} leaves, got gradients of "
-                f"{len(now.leaves)}. `tx.init(params)` makes a state."
-            )
-        if not now.leaves:
-            return updates, now.renew()
-        paths = jnp.array(path_codes(updates), jnp.uint32)
-        # A leaf that goes by another name begins anew.
-        gamma = jnp.where(state.paths == paths, state.gamma, 0).astype(now.real)
-        norms = [norm_across(norm(g).astype(now.real), self.axis_name) for g in now.grads]
-        norms = jnp.stack(norms)
-        total = norm(norms)
-        begun, warm = gamma > 0, now.clock.t <= self.warmup
-
-        together = jnp.broadcast_to(clip_ratio(total, h.max_norm), norms.shape)
-        alone = clip_ratio(norms, h.factor * gamma)
+        together = jnp.broadcast_to(clip_ratio(total, self.max_norm), norms.shape)
+        alone = clip_ratio(norms, self.factor * gamma)
         ratio = jnp.where(begun & ~warm, alone, together)
         short = ratio * norms
         known = jnp.isfinite(short) & (short > 0)
         short = jnp.where(known, short, 0)
-        moved = jnp.where(warm, jnp.minimum(gamma, short), ema(gamma, short, h.decay))
+        moved = jnp.where(warm, jnp.minimum(gamma, short), ema(gamma, short, self.decay))
         moved = jnp.where(begun, moved, short)
-        return now.leave([ratio[i] * g for i, g in enumerate(now.grads)]), now.renew(
-            grad_norm=total,
-            clip_ratio=jnp.min(ratio),
-            clipped=jnp.mean((ratio < 1).astype(now.real)),
-            gamma=jnp.where(known, moved, gamma),
-            paths=paths,
-        )
+        slots = step.renew(slots, gamma=list(jnp.where(known, moved, gamma)))
+        report = ClipReport(total, jnp.min(ratio), jnp.mean((ratio < 1).astype(step.real)))
+        return [ratio[i] * y for i, y in enumerate(g)], slots, report
 
 
 @transformation
@@ -153,4 +99,4 @@ def clip_by_ema(
 
     Source: https://arxiv.org/abs/2502.11034, Algorithm 1.
     """
-    return _AdaGC(factor, decay, warmup, max_norm, axis_name)
+    return LiftedTree(ClipByEma(factor, decay, warmup, max_norm, axis_name))

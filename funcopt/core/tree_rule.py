@@ -14,7 +14,7 @@ from ..math import columns
 from ..math.columns import Column
 from ..math.dtypes import common_dtype
 from ..math.moments import zeros_real
-from ..math.varying import AxisNames
+from ..math.varying import AxisNames, named, varying_along, varying_axes
 from .arguments import check_choices
 from .record import record
 from .report import Number as Number
@@ -70,6 +70,11 @@ class Start(Sums):
 
     def number(self, x: ArrayLike) -> Float[Array, ""]:
         return jnp.asarray(x, self.real)
+
+    def zero_for_each(self, x: Column) -> Column:
+        """A number for each leaf, of the type of what is learnt from all of them."""
+        varies = varying_axes(*x) - set(named(self.axis_name))
+        return [varying_along(self.number(0), varies) for _ in x]
 
     def zeros(self, x: Column) -> Column:
         return [jnp.zeros_like(each) for each in x]

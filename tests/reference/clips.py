@@ -115,7 +115,7 @@ def clip_by_zscore(
 def clip_by_ema(p, g, slots, t, lr, factor=1.05, decay=0.98, warmup=100, max_norm=1.0):
     """AdaGC on one leaf, whose norm then is the global one."""
     n = np.linalg.norm(np.ravel(g))
-    gamma = slots.get("gamma")
+    gamma = slots.get("gamma") or None
     ratio = _within(n, max_norm if t <= warmup or gamma is None else factor * gamma)
     short = ratio * n
     if short > 0:
@@ -125,7 +125,7 @@ def clip_by_ema(p, g, slots, t, lr, factor=1.05, decay=0.98, warmup=100, max_nor
             gamma = min(gamma, short)
         else:
             gamma = decay * gamma + (1 - decay) * short
-    return _shortened(p, g, lr, ratio), {} if gamma is None else {"gamma": gamma}
+    return _shortened(p, g, lr, ratio), {"gamma": np.float64(gamma or 0.0)}
 
 
 def clip_by_percentile(p, g, slots, t, lr, q=10.0):
