@@ -1,69 +1,135 @@
-"""Who may import whom, so that an algorithm stays a page and the core stays a core."""
+"""Who may import whom, so that an algorithm stays a page and the core stays a core.
+
+Every file is parsed once. A check fails with the list of all that offends, one line each.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-
-import pytest
 
 import funcopt
 
 ROOT = Path(funcopt.__file__).resolve().parent
-MODULES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
-CORE = [name for name in MODULES if not name.startswith("lab/")]
 
 
-def below(folder: str) -> list[str]:
-    return [name for name in CORE if name.startswith(f"{folder}/")]
+@dataclass(frozen=True)
+class Module:
+    """A file below `funcopt/`: its path there, its name as an import, and what is written in it."""
 
+    path: str
+    text: str
 
-def imported(name: str) -> Iterator[str]:
-    """What a module imports, funcopt's own names in full: `funcopt.rule.Rule`."""
-    package = ["funcopt", *Path(name).parent.parts]
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(ast.parse(self.text)))
+
+    @property
+    def dotted(self) -> str:
+        return ".".join(["funcopt", *self.path.removesuffix(".py").split("/")]).removesuffix(
+            ".__init__"
+        )
+
+    def full_names(self, node: ast.AST) -> Iterator[str]:
+        """What one node imports, funcopt's own names in full: `funcopt.core.rule.Rule`."""
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            package = ["funcopt", *self.path.split("/")[:-1]]
             base = package[: len(package) + 1 - node.level] if node.level else []
             stem = ".".join([*base, *filter(None, [node.module])])
             yield from (f"{stem}.{alias.name}" for alias in node.names)
 
+    @cached_property
+    def imports(self) -> list[str]:
+        """All that it imports, in functions and for type checkers too."""
+        return [name for node in self.nodes for name in self.full_names(node)]
 
-def ours(name: str) -> list[str]:
-    return [what for what in imported(name) if what.split(".")[0] == "funcopt"]
+    @cached_property
+    def imports_at_run_time(self) -> list[str]:
+        """All that it imports, in functions too, but not `if TYPE_CHECKING`."""
+        typing = {
+            id(below)
+            for node in self.nodes
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            for part in node.body
+            for below in ast.walk(part)
+        }
+        written = (node for node in self.nodes if id(node) not in typing)
+        return [name for node in written for name in self.full_names(node)]
+
+    @property
+    def ours(self) -> list[str]:
+        return [name for name in self.imports if name.split(".")[0] == "funcopt"]
+
+    @property
+    def foreign(self) -> set[str]:
+        roots = {name.split(".")[0] for name in self.imports}
+        return roots - {"funcopt"} - set(sys.stdlib_module_names)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Dotted names as they are written, `jax.tree.map`."""
+        return [ast.unparse(node) for node in self.nodes if isinstance(node, ast.Attribute)]
+
+    @cached_property
+    def classes(self) -> dict[str, list[str]]:
+        """The bases of every class in it."""
+        found = [node for node in self.nodes if isinstance(node, ast.ClassDef)]
+        return {node.name: [ast.unparse(base) for base in node.bases] for node in found}
+
+    def is_in(self, *folders: str) -> bool:
+        return self.path.startswith(tuple(f"{folder}/" for folder in folders))
 
 
-def foreign(name: str) -> set[str]:
-    roots = {what.split(".")[0] for what in imported(name)}
-    return roots - {"funcopt"} - set(sys.stdlib_module_names)
+HOUSE = [
+    Module(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
+    for path in sorted(ROOT.rglob("*.py"))
+]
+NAMES = {module.dotted for module in HOUSE}
+NOT_LAB = [module for module in HOUSE if not module.is_in("lab")]
+
+RULE_CLASSES = {"Rule", "TreeRule"}
+RULES = [
+    module
+    for module in NOT_LAB
+    if not module.is_in("core")
+    and any(RULE_CLASSES & set(bases) for bases in module.classes.values())
+]
 
 
-def outside(names: list[str], allowed: tuple[str, ...]) -> list[str]:
+def offenders(modules: Iterable[Module], wrong) -> list[str]:
+    """A line for each module of which `wrong(module)` lists something."""
+    found = ((module, list(wrong(module))) for module in modules)
+    return [f"{module.path}: {', '.join(map(str, what))}" for module, what in found if what]
+
+
+def beyond(names: Iterable[str], allowed: tuple[str, ...]) -> list[str]:
     """The names that are neither one of `allowed` nor below one."""
     return [n for n in names if not any(n == a or n.startswith(f"{a}.") for a in allowed)]
 
 
-@pytest.mark.parametrize("name", below("math"))
-def test_math_knows_only_arrays(name):
-    assert foreign(name) <= {"jax", "jaxtyping", "numpy"}
-    assert outside(ours(name), ("funcopt.math",)) == []
+def within(names: Iterable[str], refused: tuple[str, ...]) -> list[str]:
+    """The names that are one of `refused` or below one."""
+    return [n for n in names if any(n == r or n.startswith(f"{r}.") for r in refused)]
 
 
-RULES = [
-    name
-    for name in CORE
-    if not name.startswith("core/")
-    and any(
-        isinstance(node, ast.ClassDef) and "Rule" in map(ast.unparse, node.bases)
-        for node in ast.walk(ast.parse(MODULES[name].read_text()))
-    )
-]
+def test_math_knows_only_arrays():
+    def wrong(module: Module) -> list[str]:
+        foreign = module.foreign - {"jax", "jaxtyping", "numpy"}
+        return [*beyond(module.ours, ("funcopt.math",)), *sorted(foreign)]
+
+    assert offenders((m for m in HOUSE if m.is_in("math")), wrong) == []
+
+
+# What a file with a rule in it may import of funcopt.
 RULES_MAY_IMPORT = (
-    "funcopt.clips.clip_report",
     "funcopt.core.arguments",
     "funcopt.core.leaf.LayerAxis",
     "funcopt.core.lift.where",
@@ -72,62 +138,79 @@ RULES_MAY_IMPORT = (
     "funcopt.core.report",
     "funcopt.core.rule",
     "funcopt.core.transformation.transformation",
+    "funcopt.core.tree_lift",
+    "funcopt.core.tree_rule",
     "funcopt.math",
-    "funcopt.optimizers",
     "funcopt.storage",
+    # each other, and what stands beside them
+    "funcopt.clips",
+    "funcopt.optimizers",
+    "funcopt.rate_free",
     "funcopt.transforms",
 )
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_rules_know_one_array(name):
-    assert outside(ours(name), RULES_MAY_IMPORT) == []
-    assert foreign(name) <= {"jax", "jaxtyping"}
+def test_a_rule_knows_arrays_and_numbers():
+    def wrong(module: Module) -> list[str]:
+        foreign = module.foreign - {"jax", "jaxtyping"}
+        if any("TreeRule" in bases for bases in module.classes.values()):
+            foreign -= {"optax"}  # whose type of a number or schedule it may name
+        return [*beyond(module.ours, RULES_MAY_IMPORT), *sorted(foreign)]
+
+    assert len(RULES) > 20
+    assert offenders(RULES, wrong) == []
 
 
-def attributes(tree: ast.AST) -> Iterator[str]:
-    """Dotted names as they are written, `jax.tree.map`."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            yield ast.unparse(node)
-
-
-RULES_MUST_NOT_SAY = ("jax.tree", "jax.tree_util", "jax.sharding", "jax.device_put", "jax.dtypes")
+TREES_AND_PLACES = (
+    "jax.tree",
+    "jax.tree_util",
+    "jax.sharding",
+    "jax.device_put",
+    "jax.dtypes",
+)
 DTYPES = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_rules_choose_no_dtype_tree_or_place(name):
-    """They may read the dtype of an array that they were given, and name none."""
-    words = list(attributes(ast.parse(MODULES[name].read_text())))
-    assert [
-        w for w in words if any(f"{w}.".startswith(f"{no}.") for no in RULES_MUST_NOT_SAY)
-    ] == []
-    assert [w for w in words if w.split(".")[-1] in DTYPES] == []
+def test_a_rule_chooses_no_dtype_tree_or_place():
+    """It may read the dtype of an array that it was given, and name none."""
+
+    def wrong(module: Module) -> list[str]:
+        said = within([*module.words, *module.imports], TREES_AND_PLACES)
+        return [*said, *(word for word in module.words if word.split(".")[-1] in DTYPES)]
+
+    assert offenders(RULES, wrong) == []
 
 
-REGISTER = "jax.tree_util.register_pytree_with_keys_class"
+# A codec is a class that `jit` takes apart.
+CODECS_MAY_SAY = (
+    "jax.tree_util",
+    "jax.tree_util.GetAttrKey",
+    "jax.tree_util.register_pytree_with_keys_class",
+)
 
 
-@pytest.mark.parametrize("name", below("storage"))
-def test_storage_knows_neither_trees_nor_rules(name):
-    assert outside(ours(name), ("funcopt.math", "funcopt.storage", "funcopt.core.arguments")) == []
-    words = attributes(ast.parse(MODULES[name].read_text()))
-    registers = ("jax.tree_util", "jax.tree_util.GetAttrKey", REGISTER)
-    assert [w for w in words if w.startswith("jax.tree") and w not in registers] == []
+def test_storage_knows_neither_trees_nor_rules():
+    def wrong(module: Module) -> list[str]:
+        trees = within(module.words, ("jax.tree", "jax.tree_util"))
+        allowed = ("funcopt.math", "funcopt.storage", "funcopt.core.arguments")
+        return [*beyond(module.ours, allowed), *(t for t in trees if t not in CODECS_MAY_SAY)]
+
+    assert offenders((m for m in HOUSE if m.is_in("storage")), wrong) == []
 
 
-@pytest.mark.parametrize("name", [n for n in MODULES if n != "core/record.py"])
-def test_records_have_their_class_in_their_structure(name):
+def test_records_have_their_class_in_their_structure():
     """Where they are `jit` arguments, two of the same fields must not share a program."""
-    words = attributes(ast.parse(MODULES[name].read_text()))
-    assert [w for w in words if w.endswith("register_dataclass")] == []
+
+    def wrong(module: Module) -> list[str]:
+        return [word for word in module.words if word.endswith("register_dataclass")]
+
+    assert offenders((m for m in HOUSE if m.path != "core/record.py"), wrong) == []
 
 
-VALUES = (
+VALUES_MAY_IMPORT = (
     "funcopt.core.arguments",
-    "funcopt.core.hints",
     "funcopt.core.feedback",
+    "funcopt.core.hints",
     "funcopt.core.record",
     "funcopt.core.schedule",
     "funcopt.core.signatures",
@@ -138,31 +221,34 @@ VALUES = (
 )
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in CORE if n.startswith(("schedules/", "core/arguments.py", "core/value.py"))]
-)
-def test_values_and_schedules_know_no_rules(name):
-    assert outside(ours(name), VALUES) == []
+def test_values_and_schedules_know_no_rules():
+    values = [m for m in HOUSE if m.is_in("schedules") or m.dotted in VALUES_MAY_IMPORT]
+    assert offenders(values, lambda m: beyond(m.ours, VALUES_MAY_IMPORT)) == []
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_only_the_lift_knows_trees_and_rules(name):
-    imports = ours(name)
-    knows_rules = any(what.startswith("funcopt.core.rule.Rule") for what in imports)
-    words = attributes(ast.parse(MODULES[name].read_text()))
-    knows_trees = any(word.startswith("jax.tree") for word in words)
-    # `chain` names `Rule` in the error that says how to make one a transformation.
-    lifts = (
-        "core/lift.py",
-        "core/one_leaf.py",
-        "core/transformation.py",
-        "core/tree_lift.py",
-    )
-    assert not (knows_rules and knows_trees) or name in lifts
+# The two lifts and the chain on one leaf; and `chain` names `Rule` in the error that says how to
+# make one a transformation.
+KNOW_TREES_AND_RULES = {
+    "core/lift.py",
+    "core/one_leaf.py",
+    "core/transformation.py",
+    "core/tree_lift.py",
+}
+
+
+def test_only_the_lifts_know_trees_and_rules():
+    rules = ("funcopt.core.rule.Rule", "funcopt.core.tree_rule.TreeRule")
+
+    def wrong(module: Module) -> list[str]:
+        said = within(module.words, ("jax.tree", "jax.tree_util"))
+        known = within(module.imports, rules)
+        return [*known, *said] if known and said else []
+
+    assert offenders((m for m in HOUSE if m.path not in KNOW_TREES_AND_RULES), wrong) == []
 
 
 # A report is drawn only when it is asked for: importing funcopt imports neither, see below.
-DRAWS = {
+DRAW = {
     "__main__.py": {"funcopt_cli"},
     "monitoring/picture.py": {"matplotlib"},
     "monitoring/report.py": {"matplotlib", "rich"},
@@ -170,10 +256,12 @@ DRAWS = {
 }
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_the_core_does_not_know_the_lab(name):
-    assert [what for what in imported(name) if what.startswith("funcopt.lab")] == []
-    assert foreign(name) <= {"jax", "jaxtyping", "numpy", "optax"} | DRAWS.get(name, set())
+def test_the_package_knows_neither_the_lab_nor_what_the_lab_needs():
+    def wrong(module: Module) -> list[str]:
+        allowed = {"jax", "jaxtyping", "numpy", "optax"} | DRAW.get(module.path, set())
+        return [*within(module.ours, ("funcopt.lab",)), *sorted(module.foreign - allowed)]
+
+    assert offenders(NOT_LAB, wrong) == []
 
 
 def test_importing_funcopt_imports_no_extra():
@@ -190,21 +278,83 @@ def test_importing_funcopt_imports_no_extra():
     assert loaded & {"matplotlib", "rich", "tyro", "sklearn", "pandas", "tests"} == set()
 
 
+def test_no_module_is_hidden_by_a_function_of_its_name():
+    """What `import funcopt.a.b as b` gives is the module, at every level."""
+    hidden = []
+    for name in sorted(NAMES - {"funcopt", "funcopt.__main__"}):
+        module = importlib.import_module(name)
+        package, _, last = name.rpartition(".")
+        found = getattr(importlib.import_module(package), last)
+        hidden += [] if found is module else [f"{name} is hidden by {found!r}"]
+    assert hidden == []
+
+
+def imported_modules(module: Module) -> set[str]:
+    """Which of our files it imports at run time; of a package's submodule, that and not both."""
+    found = set()
+    for name in module.imports_at_run_time:
+        while name and name not in NAMES:
+            name = name.rpartition(".")[0]
+        found.add(name)
+    return (found & NAMES) - {module.dotted}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of names each of which leads to every other one of its group (Tarjan, 1972)."""
+    order: dict[str, int] = {}
+    least: dict[str, int] = {}
+    path: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        order[name] = least[name] = len(order)
+        path.append(name)
+        for to in sorted(arrows[name]):
+            if to not in order:
+                visit(to)
+                least[name] = min(least[name], least[to])
+            elif to in path:
+                least[name] = min(least[name], order[to])
+        if least[name] == order[name]:
+            place = path.index(name)
+            group = path[place:]
+            del path[place:]
+            found.extend([sorted(group)] if len(group) > 1 else [])
+
+    for name in arrows:
+        if name not in order:
+            visit(name)
+    return found
+
+
+def test_a_circle_is_found():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a", "e"}}
+    assert circles(arrows) == [["b", "c"]]
+
+
+def test_no_two_files_import_each_other_and_no_longer_circle():
+    assert circles({module.dotted: imported_modules(module) for module in HOUSE}) == []
+
+
 def test_no_folder_for_everything_else():
     vague = {"utils", "util", "common", "misc", "contrib", "_src", "helpers", "base"}
-    assert [n for n in MODULES if vague & set(Path(n).with_suffix("").parts)] == []
+    assert offenders(HOUSE, lambda m: vague & set(m.path.removesuffix(".py").split("/"))) == []
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_an_algorithm_is_a_page(name):
-    assert len(MODULES[name].read_text().splitlines()) <= 200
+def test_an_algorithm_is_a_page():
+    lines = {module.path: len(module.text.splitlines()) for module in RULES}
+    assert {path: count for path, count in lines.items() if count > 200} == {}
 
 
-@pytest.mark.parametrize("name", CORE)
-def test_no_inheritance_beyond_one_base(name):
-    """Rules inherit from `Rule` only; values may add what optax's consumers check for."""
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
-        if isinstance(node, ast.ClassDef):
-            assert len(node.bases) <= 2
-            if name in RULES:
-                assert [ast.unparse(base) for base in node.bases] in (["Rule"], ["NamedTuple"])
+def test_no_inheritance_beyond_one_base():
+    """Rules inherit from `Rule` or `TreeRule`; values add what optax's consumers check for."""
+
+    def wrong(module: Module) -> list[str]:
+        one = [["Rule"], ["TreeRule"], ["NamedTuple"], []]
+        return [
+            f"{name}({', '.join(bases)})"
+            for name, bases in module.classes.items()
+            if len(bases) > 2 or (module in RULES and bases not in one)
+        ]
+
+    assert offenders(NOT_LAB, wrong) == []

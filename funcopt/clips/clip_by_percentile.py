@@ -30,7 +30,7 @@ from ..math.norm import clip_ratio
 BINS, SPAN = 1024, 1e32
 WIDTH = math.log(SPAN) / BINS
 """The width of a bin in the logarithm: e**WIDTH is the error bound."""
-NO_THRESHOLD = float(jnp.finfo(jnp.float32).max)
+NO_THRESHOLD = 2.0**128 - 2.0**104  # the largest number of 32 bits
 """Where nothing is known yet: a state is finite."""
 # A norm may lie in the bin beside its own by rounding, and beyond the ends: that far, no farther.
 LOW, HIGH = 1 - 1e-4, math.exp(WIDTH) + 1e-4
