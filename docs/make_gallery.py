@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.calls[0].partition("(")[0]
+        return self.calls[0].partition("(")[0].rpartition(".")[2]
 
 
 def loss(step: Any) -> Any:
@@ -231,15 +231,21 @@ GALLERY = (
                 "s_i(t − b_i) from b_i on",
             ),
             Entry(
-                ("product(cosine_decay_schedule(1.0, 1000), cyclic_schedule(0.3, 1.0, 50))",),
+                (
+                    "schedules.product("
+                    "cosine_decay_schedule(1.0, 1000), cyclic_schedule(0.3, 1.0, 50))",
+                ),
                 "a(t) b(t): `a * b`",
             ),
             Entry(
-                ("total(linear_to_zero(0.7, 1000), cosine_wave(0.3, 0.0, 100))",),
+                ("schedules.total(linear_to_zero(0.7, 1000), cosine_wave(0.3, 0.0, 100))",),
                 "a(t) + b(t): `a + b`",
             ),
-            Entry(("shifted(linear_to_zero(1.0, 700), 300)",), "s(max(t − k, 0))"),
-            Entry(("clipped(cosine_decay_schedule(1.0, 1000), 0.2, 0.8)",), "min(max(s(t), l), h)"),
+            Entry(("schedules.shifted(linear_to_zero(1.0, 700), 300)",), "s(max(t − k, 0))"),
+            Entry(
+                ("schedules.clipped(cosine_decay_schedule(1.0, 1000), 0.2, 0.8)",),
+                "min(max(s(t), l), h)",
+            ),
         ),
     ),
     Group(

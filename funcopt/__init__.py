@@ -1,6 +1,9 @@
 """Gradient transformations for JAX that are values, keep their precision and say what they do."""
 
+from typing import TYPE_CHECKING
+
 from . import arguments as arguments
+from . import rules as rules
 from . import schedules as schedules
 from . import storage as storage
 from .averaging.eval_params import eval_params as eval_params
@@ -9,7 +12,6 @@ from .averaging.schedule_free_adamw import schedule_free_adamw as schedule_free_
 from .averaging.schedule_free_radam import schedule_free_radam as schedule_free_radam
 from .averaging.schedule_free_sgd import schedule_free_sgd as schedule_free_sgd
 from .clips.adaptive_grad_clip import adaptive_grad_clip as adaptive_grad_clip
-from .clips.clip import Clip as Clip
 from .clips.clip import clip as clip
 from .clips.clip_by_block_rms import clip_by_block_rms as clip_by_block_rms
 from .clips.clip_by_block_rms import clip_update_rms as clip_update_rms
@@ -19,8 +21,7 @@ from .clips.clip_by_norm import clip_by_norm as clip_by_norm
 from .clips.clip_by_percentile import clip_by_percentile as clip_by_percentile
 from .clips.clip_by_zscore import clip_by_zscore as clip_by_zscore
 from .clips.clip_spikes import clip_spikes as clip_spikes
-from .core.lift import where as where
-from .core.optimizer import Descend as Descend
+from .core.lift import masked as masked
 from .core.optimizer import descend as descend
 from .core.optimizer import lift as lift
 from .core.optimizer import optimizer as optimizer
@@ -49,29 +50,21 @@ from .monitoring.monitor import monitor as monitor
 from .monitoring.report import Health as Health
 from .monitoring.report import health as health
 from .monitoring.verdicts import Thresholds as Thresholds
-from .optimizers.adabelief import Adabelief as Adabelief
 from .optimizers.adabelief import adabelief as adabelief
 from .optimizers.adabelief import scale_by_belief as scale_by_belief
-from .optimizers.adadelta import Adadelta as Adadelta
 from .optimizers.adadelta import adadelta as adadelta
 from .optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
-from .optimizers.adagrad import Adagrad as Adagrad
 from .optimizers.adagrad import adagrad as adagrad
 from .optimizers.adagrad import scale_by_rss as scale_by_rss
-from .optimizers.adam import Adam as Adam
 from .optimizers.adam import adam as adam
 from .optimizers.adam import adamw as adamw
 from .optimizers.adam import scale_by_adam as scale_by_adam
-from .optimizers.adamax import Adamax as Adamax
 from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
-from .optimizers.amsgrad import Amsgrad as Amsgrad
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
-from .optimizers.lion import Lion as Lion
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
-from .optimizers.nadam import Nadam as Nadam
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.rmsprop import CenteredRms as CenteredRms
@@ -82,11 +75,9 @@ from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sgd import trace as trace
-from .optimizers.spam import Spam as Spam
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
-from .rate_free.cocob import Cocob as Cocob
 from .rate_free.cocob import cocob as cocob
 from .rate_free.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .rate_free.dadapt_adamw import dadapt_adamw as dadapt_adamw
@@ -110,7 +101,6 @@ from .safety.microbatched import microbatched as microbatched
 from .safety.rollback import rollback as rollback
 from .schedules import Schedule as Schedule
 from .schedules import chebyshev_schedule as chebyshev_schedule
-from .schedules import clipped as clipped
 from .schedules import constant_schedule as constant_schedule
 from .schedules import cooldown_on_plateau as cooldown_on_plateau
 from .schedules import cosine_decay_schedule as cosine_decay_schedule
@@ -140,15 +130,12 @@ from .schedules import piecewise_constant_schedule as piecewise_constant_schedul
 from .schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
 from .schedules import polynomial_schedule as polynomial_schedule
 from .schedules import power_schedule as power_schedule
-from .schedules import product as product
 from .schedules import rex_schedule as rex_schedule
 from .schedules import schedule as schedule
 from .schedules import schedule_from_points as schedule_from_points
 from .schedules import sgdr_schedule as sgdr_schedule
-from .schedules import shifted as shifted
 from .schedules import step_decay as step_decay
 from .schedules import tanh_schedule as tanh_schedule
-from .schedules import total as total
 from .schedules import warmup as warmup
 from .schedules import warmup_constant_schedule as warmup_constant_schedule
 from .schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
@@ -158,12 +145,10 @@ from .sharding.state_shardings import state_shardings as state_shardings
 from .transforms.add_decayed_weights import Decay as Decay
 from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_weights
 from .transforms.add_noise import add_noise as add_noise
-from .transforms.centralize import Centralize as Centralize
 from .transforms.centralize import centralize as centralize
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
-from .transforms.scale import Scale as Scale
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 
@@ -171,32 +156,18 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accumulator",
-    "Adabelief",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "Adamax",
-    "Amsgrad",
     "CenteredRms",
-    "Centralize",
-    "Clip",
     "Clock",
-    "Cocob",
     "Decay",
-    "Descend",
     "Divisor",
     "Exact",
     "GradientTransformation",
     "Health",
-    "Lion",
     "Momentum",
-    "Nadam",
     "Rms",
     "Rule",
-    "Scale",
     "Schedule",
     "Signed",
-    "Spam",
     "Thresholds",
     "accumulate",
     "adabelief",
@@ -224,7 +195,6 @@ __all__ = [
     "clip_by_zscore",
     "clip_spikes",
     "clip_update_rms",
-    "clipped",
     "cocob",
     "constant_schedule",
     "cooldown_on_plateau",
@@ -261,6 +231,7 @@ __all__ = [
     "linear_warmup",
     "lion",
     "loss_scale",
+    "masked",
     "mechanize",
     "metrics",
     "microbatched",
@@ -287,11 +258,11 @@ __all__ = [
     "polynomial_schedule",
     "power_schedule",
     "prodigy",
-    "product",
     "rex_schedule",
     "rmsprop",
     "rollback",
     "rule",
+    "rules",
     "scale",
     "scale_by_adadelta",
     "scale_by_adam",
@@ -313,7 +284,6 @@ __all__ = [
     "schedules",
     "sgd",
     "sgdr_schedule",
-    "shifted",
     "skip_nonfinite",
     "spam",
     "stable_adamw",
@@ -323,7 +293,6 @@ __all__ = [
     "step_decay",
     "storage",
     "tanh_schedule",
-    "total",
     "trace",
     "transformation",
     "warmup",
@@ -331,8 +300,18 @@ __all__ = [
     "warmup_cosine_decay_schedule",
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay",
-    "where",
     "with_rate",
 ]
 
-readable_functions(globals())
+readable_functions(globals() | vars(rules))
+
+if not TYPE_CHECKING:  # for which any name would exist
+
+    def __getattr__(name):
+        for place in (rules, schedules):
+            if name in place.__all__:
+                found = f"{place.__name__}.{name}"
+                raise AttributeError(f"{name} is not in funcopt itself: it is {found}.")
+        if name == "where":
+            raise AttributeError("funcopt.masked is called funcopt.masked.")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -80,14 +80,14 @@ def accumulated_l2(learning_rate: Any) -> Any:
     return funcopt.chain(
         funcopt.add_decayed_weights(0.1),
         funcopt.trace(0.9),
-        funcopt.chain(funcopt.lift(funcopt.Clip(1.0)), funcopt.descend(learning_rate)),
+        funcopt.chain(funcopt.lift(funcopt.rules.Clip(1.0)), funcopt.descend(learning_rate)),
     )
 
 
 def own_rules(learning_rate: Any) -> Any:
     return funcopt.optimizer(
-        funcopt.Clip(1.0),
-        funcopt.Adam(b2=0.95),
+        funcopt.rules.Clip(1.0),
+        funcopt.rules.Adam(b2=0.95),
         funcopt.Momentum(0.5),
         funcopt.Decay(0.1),
         learning_rate=learning_rate,

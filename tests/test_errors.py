@@ -533,7 +533,7 @@ def test_a_traced_mask_is_refused():
 
 def test_a_rule_with_slots_cannot_be_masked():
     with raises(ValueError, "Momentum", "slots"):
-        funcopt.where("kernel", funcopt.Momentum(0.9))
+        funcopt.masked("kernel", funcopt.Momentum(0.9))
 
 
 # -- storage --------------------------------------------------------------------------------------
@@ -634,7 +634,7 @@ def test_no_learning_rate_or_several():
     [
         (lambda grads: grads, ("<lambda>", "call it")),
         (funcopt.adam, ("function adam", "call it")),
-        (funcopt.Adam(), ("Adam(b1=0.9", "a rule", "funcopt.optimizer")),
+        (funcopt.rules.Adam(), ("Adam(b1=0.9", "a rule", "funcopt.optimizer")),
         ([funcopt.clip(1.0)], ("[clip(max_delta=1.0)]", "chain(a, b)")),
         (None, ("None",)),
         (0.1, ("0.1",)),
@@ -646,17 +646,17 @@ def test_a_chain_takes_transformations_only(member, words):
 
 
 def test_an_optimizer_takes_rules_only():
-    with raises(TypeError, "funcopt.Adam()", "scale_by_adam()", "funcopt.chain"):
+    with raises(TypeError, "funcopt.rules.Adam()", "scale_by_adam()", "funcopt.chain"):
         funcopt.optimizer(funcopt.scale_by_adam(), learning_rate=0.1)
-    with raises(TypeError, "funcopt.Adam()", "Lion'>"):
-        funcopt.optimizer(funcopt.Lion, learning_rate=0.1)
+    with raises(TypeError, "funcopt.rules.Adam()", "Lion'>"):
+        funcopt.optimizer(funcopt.rules.Lion, learning_rate=0.1)
     with raises(TypeError, "optimizer", "learning_rate"):
-        funcopt.optimizer(funcopt.Adam())
+        funcopt.optimizer(funcopt.rules.Adam())
 
 
 def test_the_numbers_of_rules_are_checked():
     with raises(ValueError, "Adam: b1", "[0, 1)", "2"):
-        funcopt.optimizer(funcopt.Adam(b1=2), learning_rate=0.1)
+        funcopt.optimizer(funcopt.rules.Adam(b1=2), learning_rate=0.1)
 
 
 class OneSlot(NamedTuple):

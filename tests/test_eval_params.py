@@ -63,8 +63,11 @@ def test_parameters_of_other_names():
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
-        (funcopt.Adam(), "a rule, which funcopt.lift or funcopt.optimizer makes a transformation"),
-        (funcopt.Adam, "a class of rules"),
+        (
+            funcopt.rules.Adam(),
+            "a rule, which funcopt.lift or funcopt.optimizer makes a transformation",
+        ),
+        (funcopt.rules.Adam, "a class of rules"),
         (funcopt.adam, "call it to make one"),
         ("adam", r"call the function of that name, `funcopt.adam\(...\)`"),
         ([funcopt.adam(0.1)], r"funcopt.chain\(a, b\) makes one of several"),

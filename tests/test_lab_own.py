@@ -85,7 +85,7 @@ def test_labels(given, labels):
         ({"a": optax.adam(1e-3)}, TypeError, "'a'.*lambda rate: optax.adam"),
         ({"a": 0.1}, TypeError, "'a'.*0.1 given"),
         ([funcopt.clip(1.0)], ValueError, "no learning rates"),
-        ([funcopt.Adam()], TypeError, "expected a transformation"),
+        ([funcopt.rules.Adam()], TypeError, "expected a transformation"),
         ({"a": lambda rate: rate}, TypeError, "'a' returned 0.001"),
         ([funcopt.sgd(0.1), funcopt.sgd(0.2)], ValueError, "sgd given more than once.*a dict"),
         (7, TypeError, "7 given, expected a name"),

@@ -62,7 +62,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 PARAMS = {"block": {"kernel": normal(4, 3, 2), "bias": normal(4, 2)}, "bias": normal(3)}
-MATRICES = {"otherwise": funcopt.Adam(b1=0.5), "layer_axis": {"block": 0}}
+MATRICES = {"otherwise": funcopt.rules.Adam(b1=0.5), "layer_axis": {"block": 0}}
 
 
 def by_row(**changes: Any) -> funcopt.GradientTransformation:
@@ -190,7 +190,7 @@ def test_the_rest_goes_otherwise_with_one_count_and_one_rate():
     params, state = run(tx, PARAMS)
     rest = {"block": {"bias": PARAMS["block"]["bias"]}, "bias": PARAMS["bias"]}
     rate = funcopt.linear_schedule(0.1, 0.0, 10)
-    alone, _ = run(funcopt.optimizer(funcopt.Adam(b1=0.5), learning_rate=rate), rest)
+    alone, _ = run(funcopt.optimizer(funcopt.rules.Adam(b1=0.5), learning_rate=rate), rest)
     assert_close(params["bias"], alone["bias"])
     assert int(state.count) == 3
     assert float(funcopt.current_lr(state)) == pytest.approx(0.08)

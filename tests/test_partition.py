@@ -157,7 +157,7 @@ def test_a_mask_limits_the_decay(mask):
         funcopt.add_decayed_weights(0.1, mask),
         funcopt.adamw(1e-3, weight_decay=0.1, mask=mask),
         funcopt.chain(funcopt.clip(1.0), funcopt.nadamw(1e-3, weight_decay=0.1, mask=mask)),
-        funcopt.optimizer(funcopt.where(mask, funcopt.Decay(0.1)), learning_rate=0.1),
+        funcopt.optimizer(funcopt.masked(mask, funcopt.Decay(0.1)), learning_rate=0.1),
     ):
         assert decayed(tx) == expected
 

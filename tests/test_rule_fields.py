@@ -75,15 +75,15 @@ def test_a_rule_checks_what_chooses_when_it_is_made(written):
         written.Sized(flipped="yes")
 
 
-@pytest.mark.parametrize("kind", [funcopt.Amsgrad, funcopt.Nadam])
+@pytest.mark.parametrize("kind", [funcopt.rules.Amsgrad, funcopt.rules.Nadam])
 def test_the_variants_of_a_rule_are_those_of_its_factory(kind):
     with pytest.raises((ValueError, TypeError), match="variant"):
         kind(variant="nope")
 
 
-def test_only_rules_go_into_where():
-    with pytest.raises(TypeError, match=r"where takes a rule.*funcopt\.partition"):
-        funcopt.where("embed", funcopt.scale(0.1))  # type: ignore[arg-type]
+def test_only_rules_go_into_masked():
+    with pytest.raises(TypeError, match=r"masked takes a rule.*funcopt\.partition"):
+        funcopt.masked("embed", funcopt.scale(0.1))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("read", [funcopt.metrics, funcopt.current_lr])

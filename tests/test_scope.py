@@ -145,7 +145,9 @@ def test_vmap_over_a_stacked_axis_is_a_loop(row):
     same(stacked, looped)
 
 
-@pytest.mark.parametrize("kind", [funcopt.Adam, funcopt.Momentum, funcopt.Descend, funcopt.Clip])
+@pytest.mark.parametrize(
+    "kind", [funcopt.rules.Adam, funcopt.Momentum, funcopt.rules.Descend, funcopt.rules.Clip]
+)
 def test_rules_say_what_they_act_on(kind):
     assert kind.acts_on == "element"
 

@@ -41,7 +41,7 @@ def test_help_of_a_factory():
 
 
 def test_help_of_a_rule():
-    text = pydoc.render_doc(funcopt.Adam, renderer=pydoc.plaintext)
+    text = pydoc.render_doc(funcopt.rules.Adam, renderer=pydoc.plaintext)
     assert "Adam(b1: DecayRate = 0.9" in text
     assert "arxiv.org" in text  # its module's text, where the class has none of its own
     assert max(map(len, text.splitlines())) <= 200

@@ -41,8 +41,8 @@ SMALL = [
     funcopt.clip_by_global_norm(1.0),
     funcopt.chain(funcopt.clip(1.0), funcopt.sgd(0.1)),
     funcopt.chain(),
-    funcopt.lift(funcopt.Clip(1.0), funcopt.Momentum(0.9)),
-    funcopt.optimizer(funcopt.Adam(b1=0.8), learning_rate=0.1, storage="bfloat16"),
+    funcopt.lift(funcopt.rules.Clip(1.0), funcopt.Momentum(0.9)),
+    funcopt.optimizer(funcopt.rules.Adam(b1=0.8), learning_rate=0.1, storage="bfloat16"),
     funcopt.adam(0.1, storage={"mu": "bfloat16"}),
 ]
 
@@ -63,7 +63,7 @@ def test_different_calls_are_different_values():
 
 def test_rules_that_differ_only_in_their_class_are_different():
     """Their records hold the same numbers; compiled, neither may run in place of the other."""
-    rules = [funcopt.Scale(0.5), funcopt.Clip(0.5), funcopt.Decay(0.5)]
+    rules = [funcopt.rules.Scale(0.5), funcopt.rules.Clip(0.5), funcopt.Decay(0.5)]
     values = [funcopt.lift(rule) for rule in rules]
     assert len(set(values)) == len({jax.tree.structure(each) for each in rules}) == 3
     expected = [[1.5, -2.0], [0.5, -0.5], [3.5, -5.0]]

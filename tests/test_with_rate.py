@@ -51,7 +51,7 @@ def test_the_rate_is_replaced_through_every_nesting(nesting, old):
 def test_a_direction_with_a_descent_at_its_end(make):
     tx = funcopt.chain(funcopt.scale_by_adam(), make(0.1))
     assert funcopt.with_rate(tx, 0.5) == funcopt.chain(funcopt.scale_by_adam(), make(0.5))
-    rules = funcopt.optimizer(funcopt.Adam(), funcopt.Decay(0.1), learning_rate=0.1)
+    rules = funcopt.optimizer(funcopt.rules.Adam(), funcopt.Decay(0.1), learning_rate=0.1)
     assert funcopt.with_rate(rules, 0.5) == rules.replace(learning_rate=0.5)
     hyper = funcopt.hypergradient(funcopt.identity(), 0.1)
     assert funcopt.with_rate(hyper, 0.5) == hyper.replace(learning_rate=0.5)

@@ -8,7 +8,7 @@ Defazio et al., 2024 (https://arxiv.org/abs/2405.15682), algorithm 1.
 """
 
 from ..core.arguments import DecayRate, DType, NonNegative, OpenDecayRate, OptionalSteps, Rate
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import chain, transformation
@@ -62,7 +62,7 @@ def schedule_free_adamw(
     check_slots(storage, [ScheduleFreeSlots, Rms.slots])
     base = optimizer(
         Rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         learning_rate=warmed_up(learning_rate, warmup_steps),
         storage=part(storage, Rms.slots),
     )

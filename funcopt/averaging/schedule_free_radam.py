@@ -27,7 +27,7 @@ from ..core.arguments import (
     Rate,
     Within,
 )
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.schedule import product, schedule
@@ -112,7 +112,7 @@ def schedule_free_radam(
     check_slots(storage, [ScheduleFreeSlots, Rms.slots])
     base = optimizer(
         Rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         learning_rate=rate,
         storage=part(storage, Rms.slots),
     )

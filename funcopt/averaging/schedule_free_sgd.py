@@ -20,7 +20,7 @@ from ..core.arguments import (
     Rate,
     Steps,
 )
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.schedule import product, schedule
@@ -83,7 +83,7 @@ def schedule_free_sgd(
     """
     decay = ()
     if weight_decay is not None or mask is not None:  # a mask is looked at without decay, too
-        decay = (where(mask, Decay(0.0 if weight_decay is None else weight_decay)),)
+        decay = (masked(mask, Decay(0.0 if weight_decay is None else weight_decay)),)
     base = optimizer(*decay, learning_rate=warmed_up(learning_rate, warmup_steps))
     check_slots(storage, [ScheduleFreeSlots])
     return ScheduleFree(chain(base), None, b1, weight_lr_power, state_dtype, storage, mask)

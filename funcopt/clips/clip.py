@@ -40,7 +40,7 @@ def clip(max_delta: Threshold, *, axis_name: AxisName = None):
     """Cut every element off at ± `max_delta` (real and imaginary part apart).
 
     Unlike `clip_by_global_norm` it changes the direction of the update. Inside a chain of rules it
-    is the rule `Clip`.
+    is the rule `rules.Clip`.
 
     Args:
         max_delta: at least 0, or a schedule; infinity only measures.

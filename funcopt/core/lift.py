@@ -61,26 +61,42 @@ class LiftedState(NamedTuple):
 
 
 @record
-class Where:
+class MaskedRule:
     """A rule without slots that works on some parameters only and passes the others through."""
 
     rule: Rule
     mask: Any
 
+    def __repr__(self) -> str:
+        return f"masked({self.mask!r}, {self.rule!r})"
 
-def where(mask: Mask, rule: Rule) -> Rule | Where:
-    """`rule`, for the parameters that `mask` means."""
+
+def masked(mask: Mask, rule: Rule) -> Rule | MaskedRule:
+    """A rule that works on some parameters only: on those that `mask` means.
+
+    Args:
+        mask: which parameters, as in `add_decayed_weights`; None for all of them.
+        rule: one without slots. For an algorithm that has some, or a whole transformation, see
+            `partition` and `optax.masked`.
+
+    >>> import funcopt
+    >>> decay = funcopt.masked("kernel$", funcopt.Decay(0.1))
+    >>> funcopt.optimizer(funcopt.Momentum(0.9), decay, learning_rate=0.1)
+    ... # doctest: +NORMALIZE_WHITESPACE
+    optimizer(rules.Momentum(decay=0.9, nesterov=False),
+              masked('kernel$', rules.Decay(weight_decay=0.1)), learning_rate=0.1)
+    """
     if not isinstance(rule, Rule):
         raise TypeError(
-            f"where takes a rule such as funcopt.Scale(0.1), got {rule!r}. For a transformation on "
-            "some parameters only, use funcopt.partition({pattern: transformation}) or "
-            "optax.masked(transformation, mask)."
+            f"masked takes a rule such as funcopt.rules.Scale(0.1), got {rule!r}. For a "
+            "transformation on some parameters only, use funcopt.partition({pattern: "
+            "transformation}) or optax.masked(transformation, mask)."
         )
     if mask is None:
         return rule
     if rule.slots._fields:  # type: ignore[attr-defined]
         raise ValueError(f"{type(rule).__name__} has slots; only a rule without can be masked.")
-    return Where(rule, checked_mask("where: mask", mask))
+    return MaskedRule(rule, checked_mask("masked: mask", mask))
 
 
 @dataclass(frozen=True)
@@ -90,10 +106,10 @@ class Lifted:
     Leaves that are no hidden matrix go through `otherwise`, another chain, if there is one.
     """
 
-    chain: tuple[Rule | Where, ...]
+    chain: tuple[Rule | MaskedRule, ...]
     learning_rate: ScalarOrSchedule | None
     storage: Storage
-    otherwise: tuple[Rule | Where, ...] | None = None
+    otherwise: tuple[Rule | MaskedRule, ...] | None = None
     layer_axis: Any = None
     matrices: Any = None
     hidden: Any = None
@@ -102,20 +118,20 @@ class Lifted:
         for each in self.rules:
             if not isinstance(each, Rule):
                 raise TypeError(
-                    f"Expected a rule such as funcopt.Adam(), got {each!r}. Transformations are "
-                    "put together with funcopt.chain."
+                    f"Expected a rule such as funcopt.rules.Adam(), got {each!r}. Transformations "
+                    "are put together with funcopt.chain."
                 )
             check_fields(each)
         check_slots(self.storage, [each.slots for each in self.rules])
 
     @property
-    def members(self) -> tuple[Rule | Where, ...]:
+    def members(self) -> tuple[Rule | MaskedRule, ...]:
         """The rules of both chains."""
         return (*self.chain, *(self.otherwise or ()))
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        return tuple(each.rule if isinstance(each, Where) else each for each in self.members)
+        return tuple(each.rule if isinstance(each, MaskedRule) else each for each in self.members)
 
     def init(self, params: Params) -> LiftedState:
         arrays, structure = parameters(params)
@@ -306,7 +322,7 @@ class Lifted:
         count = jax.tree.structure(tree).num_leaves
         sights: list[list[Sight]] = [[None] * count] * len(self.members)
         for i, each in enumerate(self.members):
-            if isinstance(each, Where):
+            if isinstance(each, MaskedRule):
                 sights[i] = [None if flag else False for flag in marked(each.mask, tree)]
         return list(zip(*sights, strict=True)) if sights else [()] * count
 

@@ -10,7 +10,7 @@ from ..math.moments import times
 from ..storage import Storage
 from .arguments import Rate
 from .leaf import LayerAxis, Matrices
-from .lift import Lifted, Where
+from .lift import Lifted, MaskedRule
 from .paths import Mask
 from .rule import Clock, Rule, rule
 from .transformation import transformation
@@ -31,22 +31,22 @@ def _rules(where: str, x: Any) -> Any:
     """Rules for the rest, one or several; what they are is checked where they are lifted."""
     if x is None:
         return None
-    if isinstance(x, Rule | Where):
+    if isinstance(x, Rule | MaskedRule):
         return (x,)
     if not isinstance(x, list | tuple):
         raise TypeError(
-            f"{where} must be a rule or several, such as (Adam(), Decay(0.1)), got {x!r}."
+            f"{where} must be a rule or several, such as (rules.Adam(), Decay(0.1)), got {x!r}."
         )
     return tuple(x)
 
 
-Otherwise = Annotated[Rule | Where | Sequence[Rule | Where] | None, _rules]
+Otherwise = Annotated[Rule | MaskedRule | Sequence[Rule | MaskedRule] | None, _rules]
 """Rules for the leaves that are no hidden matrix: one, or several that are applied in order."""
 
 
 @transformation
 def lift(
-    *rules: Rule | Where,
+    *rules: Rule | MaskedRule,
     otherwise: Otherwise = None,
     layer_axis: LayerAxis = None,
     matrices: Matrices = None,
@@ -74,8 +74,8 @@ def lift(
             is no `otherwise`; a pattern is found in no path; a leaf has no such axis.
 
     >>> import funcopt
-    >>> funcopt.lift(funcopt.Clip(1.0), funcopt.Momentum(0.9))
-    lift(Clip(max_delta=1.0, axis_name=None), Momentum(decay=0.9, nesterov=False))
+    >>> funcopt.lift(funcopt.rules.Scale(0.5), funcopt.Momentum(0.9))
+    lift(rules.Scale(step_size=0.5), rules.Momentum(decay=0.9, nesterov=False))
     """
     assert otherwise is None or isinstance(otherwise, tuple)
     return Lifted(rules, None, storage, otherwise, layer_axis, matrices, hidden)
@@ -83,7 +83,7 @@ def lift(
 
 @transformation
 def optimizer(
-    *rules: Rule | Where,
+    *rules: Rule | MaskedRule,
     learning_rate: Rate,
     otherwise: Otherwise = None,
     layer_axis: LayerAxis = None,
@@ -100,7 +100,7 @@ def optimizer(
             of steps and the learning rate.
 
     >>> import funcopt
-    >>> tx = funcopt.optimizer(funcopt.Adam(b1=0.8), funcopt.Decay(0.1), learning_rate=1e-3)
+    >>> tx = funcopt.optimizer(funcopt.rules.Adam(b1=0.8), funcopt.Decay(0.1), learning_rate=1e-3)
     >>> funcopt.current_lr(tx.init({"w": 0.0}))
     Array(0.001, dtype=float32)
     """

@@ -1,6 +1,7 @@
 """Records of numbers as pytrees whose class is part of their structure."""
 
 import inspect
+import sys
 from dataclasses import Field, dataclass, fields
 from typing import Annotated, Any, Literal, TypeVar, dataclass_transform, get_args, get_origin
 
@@ -45,7 +46,7 @@ def record(cls: C) -> C:
     >>> jax.tree.structure(Half(1.0)) == jax.tree.structure(Twice(1.0))
     False
     """
-    cls = dataclass(frozen=True)(cls)
+    cls = dataclass(frozen=True, repr=cls.__repr__ is object.__repr__)(cls)
     static = static_fields(cls)
     data = [f.name for f in fields(cls) if f.name not in static]
 
@@ -65,3 +66,11 @@ def record(cls: C) -> C:
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
+
+
+def printed(made: Any) -> str:
+    """A record as it is written after `import funcopt`: with the module where it is public."""
+    cls = type(made)
+    public = getattr(sys.modules.get("funcopt.rules"), cls.__name__, None) is cls
+    words = (f"{field.name}={getattr(made, field.name)!r}" for field in fields(made) if field.repr)
+    return f"{'rules.' if public else ''}{cls.__qualname__}({', '.join(words)})"

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from .arguments import check_choices
-from .record import record
+from .record import printed, record
 from .report import NoReport, check_report
 from .signatures import readable
 
@@ -112,6 +112,9 @@ class Rule:
 
     def __post_init__(self):
         check_choices(self)
+
+    def __repr__(self) -> str:
+        return printed(self)
 
     def init(self, param: Array) -> Any:
         """The slots of one parameter, before the first update.

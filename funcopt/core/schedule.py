@@ -223,7 +223,14 @@ def _together(parts: tuple, combine: Callable) -> Callable | Listening:
     return listening(_Together(parts, combine), any(map(listens, parts)))
 
 
-@schedule
+def _in_schedules(function: Callable[P, Callable | Listening]) -> Callable[P, Schedule]:
+    """A schedule that is found in `funcopt.schedules` only, and prints so."""
+    factory = schedule(function)
+    vars(factory)["shown"] = f"schedules.{function.__name__}"
+    return factory
+
+
+@_in_schedules
 def product(*schedules: Annotated[Any, _parts]):
     """The product of schedules and numbers: what `a * b` makes.
 
@@ -232,12 +239,12 @@ def product(*schedules: Annotated[Any, _parts]):
 
     >>> import funcopt
     >>> funcopt.linear_schedule(1.0, 0.0, 10) * 0.5
-    product(linear_schedule(init_value=1.0, end_value=0.0, transition_steps=10), 0.5)
+    schedules.product(linear_schedule(init_value=1.0, end_value=0.0, transition_steps=10), 0.5)
     """
     return _together(schedules, lambda *numbers: reduce(jnp.multiply, numbers))
 
 
-@schedule
+@_in_schedules
 def total(*schedules: Annotated[Any, _parts]):
     """The sum of schedules and numbers: what `a + b` makes.
 
@@ -248,7 +255,7 @@ def total(*schedules: Annotated[Any, _parts]):
     return _together(schedules, lambda *numbers: reduce(jnp.add, numbers))
 
 
-@schedule
+@_in_schedules
 def shifted(schedule: Single, steps: Delay):
     """A schedule begun `steps` later; until then, its first value.
 
@@ -262,7 +269,7 @@ def shifted(schedule: Single, steps: Delay):
     return listening(_Later(schedule, steps), listens(schedule))
 
 
-@schedule
+@_in_schedules
 def clipped(schedule: Single, low: Bound = -math.inf, high: Bound = math.inf):
     """A schedule kept between `low` and `high`.
 

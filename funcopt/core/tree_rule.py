@@ -16,7 +16,7 @@ from ..math.dtypes import common_dtype
 from ..math.moments import zeros_real
 from ..math.varying import AxisNames, named, varying_along, varying_axes
 from .arguments import check_choices
-from .record import record
+from .record import printed, record
 from .report import Number as Number
 from .report import Reported as Reported
 from .rule import Clock, Divisor, NoSlots
@@ -115,6 +115,9 @@ class TreeRule:
 
     def __post_init__(self):
         check_choices(self)
+
+    def __repr__(self) -> str:
+        return printed(self)
 
     def init(self, x: Column, start: Start) -> tuple[Any, Any]:
         """The slots and the numbers before the first update, of parameters `x`.

@@ -50,6 +50,11 @@ class Call:
     atoms: tuple
 
     @property
+    def shown(self) -> str:
+        """The factory as it is written after `import funcopt`."""
+        return getattr(self.factory, "shown", self.factory.__name__)
+
+    @property
     def parameters(self) -> dict[str, inspect.Parameter]:
         return dict(signature(self.factory).parameters)
 
@@ -138,7 +143,7 @@ class Value:
                 words += [repr(each) for each in x]
             elif not _same(parameter.default, x):
                 words.append(f"{name}={x!r}")
-        return f"{self._call.factory.__name__}({', '.join(words)})"
+        return f"{self._call.shown}({', '.join(words)})"
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

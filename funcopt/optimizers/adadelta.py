@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import NonNegative, OpenDecayRate, Rate
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
@@ -95,7 +95,7 @@ def adadelta(
     Source: https://arxiv.org/abs/1212.5701, Algorithm 1.
     """
     return optimizer(
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         Adadelta(rho, eps),
         learning_rate=learning_rate,
         storage=storage,

@@ -11,7 +11,7 @@ AdamW: Loshchilov & Hutter, 2019, Algorithm 2 (https://arxiv.org/abs/1711.05101)
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, DType, Flag, NonNegative, Rate
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
@@ -153,7 +153,7 @@ weight_decay=0.1, mask='kernel')
     """
     return optimizer(
         _rule(b1, b2, eps, eps_root, nesterov, True),
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

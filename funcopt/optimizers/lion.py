@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, DType, NonNegative, OpenDecayRate, Rate
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Rule, Signed, rule
@@ -95,7 +95,7 @@ def lion(
     """
     return optimizer(
         Lion(b1, b2),
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

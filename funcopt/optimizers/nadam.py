@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
@@ -167,7 +167,7 @@ def nadamw(
     """
     return optimizer(
         Nadam(b1, b2, eps, eps_root, variant, momentum_decay),
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

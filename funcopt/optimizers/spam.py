@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, DType, NonNegative, Offset, Rate, Steps, Threshold
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
@@ -108,7 +108,7 @@ def spam(
     """
     return optimizer(
         Spam(b1, b2, eps, threshold, reset_interval, warmup, grace),
-        where(mask, Decay(weight_decay)),
+        masked(mask, Decay(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import NonNegative, Positive, Rate
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Exact, Rule, rule
@@ -103,5 +103,5 @@ def cocob(
 
     Source: https://arxiv.org/abs/1705.07795, algorithm 2.
     """
-    rules = where(mask, Decay(weight_decay)), Cocob(alpha, eps)
+    rules = masked(mask, Decay(weight_decay)), Cocob(alpha, eps)
     return optimizer(*rules, learning_rate=learning_rate, storage=storage)

@@ -11,7 +11,7 @@ an L2 penalty, which is what `weight_decay` means in PyTorch's SGD, Adam, RMSpro
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import Real
-from ..core.lift import where
+from ..core.lift import masked
 from ..core.optimizer import lift
 from ..core.paths import Mask
 from ..core.rule import Clock, Rule, rule
@@ -47,4 +47,4 @@ def add_decayed_weights(weight_decay: Real = 0.0, mask: Mask = None):
     >>> tx.update(grads, tx.init(params), params)[0]
     {'bias': Array([0.], dtype=float32), 'kernel': Array([0.2], dtype=float32)}
     """
-    return lift(where(mask, Decay(weight_decay)))
+    return lift(masked(mask, Decay(weight_decay)))

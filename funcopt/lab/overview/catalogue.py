@@ -97,8 +97,8 @@ def catalogue() -> Catalogue:
 def public() -> dict[str, Any]:
     """Everything that can be shown: the package's public names, and the lab's functions.
 
-    >>> "guard" in public(), "lab.find_lr" in public()
-    (True, True)
+    >>> [name in public() for name in ("guard", "rules.Adam", "schedules.product", "lab.find_lr")]
+    [True, True, True, True]
     """
     lab = vars(sys.modules["funcopt.lab"])
     experiments = {
@@ -106,7 +106,14 @@ def public() -> dict[str, Any]:
         for name, thing in lab.items()
         if inspect.isfunction(thing) and thing.__module__.startswith("funcopt.lab.")
     }
-    return {name: getattr(funcopt, name) for name in funcopt.__all__} | experiments
+    own = {name: getattr(funcopt, name) for name in funcopt.__all__}
+    further = {
+        f"{place}.{name}": thing
+        for place in ("rules", "schedules")
+        for name in getattr(funcopt, place).__all__
+        if (thing := getattr(getattr(funcopt, place), name)) is not own.get(name)
+    }
+    return own | further | experiments
 
 
 def schedules() -> dict[str, Callable[..., Any]]:
@@ -124,7 +131,10 @@ def schedules() -> dict[str, Callable[..., Any]]:
 
 def first_line(thing: Any) -> str:
     if get_origin(thing) is Annotated:  # whose own text is that of typing
-        return f"Marks a slot as {thing.__metadata__[0]}, which says how it may be stored."
+        mark = thing.__metadata__[0]
+        if mark in ("signed", "nonnegative", "exact"):
+            return f"Marks a slot as {mark}, which says how it may be stored."
+        return f"Marks a number of a report; that of all leaves is the {mark} of theirs."
     text = getattr(thing, "__doc__", None) or ""
     return inspect.cleandoc(text).split("\n")[0]
 

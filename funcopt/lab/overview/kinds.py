@@ -18,7 +18,7 @@ GROUPS = {
     "rule": "an algorithm for one array",
     "own algorithm": "what a new rule, schedule or transformation is made with",
 }
-WRITING = {"rule", "schedule", "transformation", "where", "lift", "optimizer", "arguments"}
+WRITING = {"rule", "schedule", "transformation", "masked", "lift", "optimizer", "arguments"}
 WRAPPERS = ("funcopt.averaging.", "funcopt.safety.", "funcopt.core.partition")
 
 

@@ -124,9 +124,9 @@ def show(name: str) -> Shown:
     ['0.01']
     """
     there = public()
-    short = {full.removeprefix("lab."): full for full in there}  # functions after classes: reversed
+    short = {full.rpartition(".")[2]: full for full in there}  # functions after classes: reversed
     asked, settings = (name, {}) if "(" not in name else split_call(name)
-    full = look_up("name", asked, dict(reversed(short.items())))
+    full = look_up("name", asked, dict(reversed(short.items())) | {each: each for each in there})
     thing, optimizer = there[full], full in optimizers()
     parameters = arguments(thing)
     for argument in settings:

@@ -115,7 +115,7 @@ def parse(call: str, steps: int, peak: float) -> Any:
     name, settings = split_call(call)
     there = schedules()
     short = {short: there[name] for short, name in SHORT.items() if name in there}
-    factory = look_up("schedule", name, short | there)
+    factory = look_up("schedule", name.removeprefix("schedules."), short | there)
     parameters = inspect.signature(factory).parameters
     for argument in settings:
         if argument not in parameters:

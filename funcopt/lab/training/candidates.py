@@ -69,12 +69,14 @@ def split_call(call: str) -> tuple[str, dict[str, Any]]:
 
     >>> split_call("adam(b1=0.8, nesterov=True)")
     ('adam', {'b1': 0.8, 'nesterov': True})
+    >>> split_call("schedules.clipped")
+    ('schedules.clipped', {})
     """
-    if call.isidentifier():
+    if all(part.isidentifier() for part in call.split(".")):
         return call, {}
     try:
         tree = ast.parse(call.strip(), mode="eval").body
-        if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name) or tree.args:
+        if not isinstance(tree, ast.Call) or tree.args:
             raise SyntaxError
         settings = {word.arg: ast.literal_eval(word.value) for word in tree.keywords if word.arg}
         if len(settings) != len(tree.keywords):
@@ -84,7 +86,7 @@ def split_call(call: str) -> tuple[str, dict[str, Any]]:
             f"cannot read the optimizer {call!r}: expected a name or a call with keyword "
             "arguments, such as adam or sgd(momentum=0.9); the learning rate comes from --lrs."
         ) from None
-    return tree.func.id, settings
+    return ast.unparse(tree.func), settings
 
 
 Optimizer = str | Factory | optax.GradientTransformation

@@ -1,0 +1,82 @@
+"""Rules: algorithms for one array, and what an author of rules needs.
+
+`funcopt.lift` makes a transformation of rules, `funcopt.optimizer` an optimizer.
+"""
+
+from .clips.adaptive_grad_clip import AdaptiveGradClip as AdaptiveGradClip
+from .clips.clip import Clip as Clip
+from .clips.clip_by_block_rms import ClipByBlockRms as ClipByBlockRms
+from .clips.clip_by_norm import ClipByNorm as ClipByNorm
+from .clips.clip_spikes import ClipSpikes as ClipSpikes
+from .core.optimizer import Descend as Descend
+from .core.report import Counted as Counted
+from .core.report import Largest as Largest
+from .core.report import Mean as Mean
+from .core.report import NoReport as NoReport
+from .core.report import Norm as Norm
+from .core.report import Smallest as Smallest
+from .core.report import Total as Total
+from .core.rule import Accumulator as Accumulator
+from .core.rule import Clock as Clock
+from .core.rule import Divisor as Divisor
+from .core.rule import Exact as Exact
+from .core.rule import NoSlots as NoSlots
+from .core.rule import Rule as Rule
+from .core.rule import Signed as Signed
+from .core.rule import rule as rule
+from .optimizers.adabelief import Adabelief as Adabelief
+from .optimizers.adadelta import Adadelta as Adadelta
+from .optimizers.adagrad import Adagrad as Adagrad
+from .optimizers.adam import Adam as Adam
+from .optimizers.adamax import Adamax as Adamax
+from .optimizers.amsgrad import Amsgrad as Amsgrad
+from .optimizers.lion import Lion as Lion
+from .optimizers.nadam import Nadam as Nadam
+from .optimizers.rmsprop import CenteredRms as CenteredRms
+from .optimizers.rmsprop import Rms as Rms
+from .optimizers.sgd import Momentum as Momentum
+from .optimizers.spam import Spam as Spam
+from .rate_free.cocob import Cocob as Cocob
+from .transforms.add_decayed_weights import Decay as Decay
+from .transforms.centralize import Centralize as Centralize
+from .transforms.scale import Scale as Scale
+
+__all__ = [
+    "Accumulator",
+    "Adabelief",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "Adamax",
+    "AdaptiveGradClip",
+    "Amsgrad",
+    "CenteredRms",
+    "Centralize",
+    "Clip",
+    "ClipByBlockRms",
+    "ClipByNorm",
+    "ClipSpikes",
+    "Clock",
+    "Cocob",
+    "Counted",
+    "Decay",
+    "Descend",
+    "Divisor",
+    "Exact",
+    "Largest",
+    "Lion",
+    "Mean",
+    "Momentum",
+    "Nadam",
+    "NoReport",
+    "NoSlots",
+    "Norm",
+    "Rms",
+    "Rule",
+    "Scale",
+    "Signed",
+    "Smallest",
+    "Spam",
+    "Total",
+    "rule",
+]
