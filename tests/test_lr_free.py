@@ -6,7 +6,6 @@ that follows from the parameters, and what only some of them have: averages, los
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 import funcopt
 from tests import catalog, reference
 from tests.compiling import OPTIMIZED
-from tests.golden import HERE, Inputs, load
+from tests.golden import Inputs, load
 from tests.reference.schedule_free import rectification
 
 STEPS = 40
@@ -361,76 +360,12 @@ def test_what_single_precision_costs_is_the_rounding_of_parameters():
     assert 1e-3 < deviation(rounded, exact) < 0.1
 
 
-def said(word: str) -> set[str]:
-    """The cases of whose call `word` is said."""
-    rows = json.loads((HERE / "lr_free.json").read_text())["cases"]
-    return {row["key"] for row in rows if row["funcopt"].get(word)}
-
-
-EVALUATED, RECOMPUTED = said("evaluated"), said("recomputed")
-LOADED = load("lr_free")
-FROZEN = [case for case in LOADED if case.id not in RECOMPUTED]
-# In float32 both programs round, and what estimates a distance amplifies it.
-GOLDEN = {"float64": 1e-12, "float32": 1e-4}
-RECTIFIED = 5e-7  # schedules are in float32 always
-EXACT = {case.name: case.path for case in FROZEN if case.dtype == "float64"}
-
-
-def called(factory: str, kwargs: Mapping[str, Any]) -> Any:
-    return getattr(funcopt, factory)(**kwargs)
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in FROZEN])
-def test_is_its_authors(case):
-    with jax.enable_x64(case.dtype == "float64"):
-        wrapped = () if case.base is None else (called(**case.base),)
-        tx = getattr(funcopt, case.factory)(*wrapped, **case.kwargs)
-        params = {leaf: jnp.asarray(p) for leaf, p in case.inputs.p0.items()}
-        state = tx.init(params)
-
-        @jax.jit
-        def step(params, state, grads, value):
-            return funcopt.step(tx, grads, state, params, value=value)
-
-        path = {leaf: [] for leaf in params}
-        for index in range(len(case.rates)):
-            now = {leaf: np.asarray(p) for leaf, p in params.items()}
-            grads = {
-                leaf: jnp.asarray(np.asarray(case.inputs.gradient(index, leaf, p), case.dtype))
-                for leaf, p in now.items()
-            }
-            value = np.nan
-            if case.inputs.grads is None:
-                terms = [
-                    case.inputs.diagonal[leaf] * (p - case.inputs.target[leaf]) ** 2
-                    for leaf, p in now.items()
-                ]
-                value = sum(np.sum(term) for term in terms) / 2
-            params, state = step(params, state, grads, jnp.asarray(value))
-            shown = funcopt.eval_params(tx, state, params) if case.id in EVALUATED else params
-            for leaf, p in shown.items():
-                path[leaf].append(np.asarray(p))
-    for leaf, theirs in case.path.items():
-        ours = np.stack(path[leaf])
-        assert ours.dtype == case.dtype
-        scale = np.max(np.abs(theirs - case.inputs.p0[leaf]))
-        tolerance = GOLDEN[case.dtype]
-        if case.factory == "schedule_free_radam":
-            tolerance = max(tolerance, RECTIFIED)
-        rounding = 2 * np.finfo(case.dtype).eps * np.max(np.abs(theirs))
-        assert np.max(np.abs(ours - theirs)) <= tolerance * scale + rounding
-        # In float32 as near as they are to what both mean.
-        exact = EXACT[case.name][leaf]
-        error, theirs_error = (np.max(np.abs(x - exact)) for x in (ours, theirs))
-        assert error <= 2 * theirs_error + 4 * rounding + RECTIFIED * scale
-
-
 @pytest.mark.parametrize(
     "case",
     [
         pytest.param(case, id=case.id)
-        for case in LOADED
-        if case.id in RECOMPUTED and case.dtype == "float64"
+        for case in load("lr_free")
+        if case.recomputed and case.dtype == "float64"
     ],
 )
 def test_mechanic_s_authors_recompute_the_way_by_default(case):
@@ -456,7 +391,7 @@ def test_mechanic_s_authors_recompute_the_way_by_default(case):
         return np.max(np.abs(np.stack(path) - theirs)) / np.max(np.abs(theirs - p0))
 
     as_theirs = {"s_init": case.kwargs["s_init"], "pytorch": True}
-    assert apart(**as_theirs, recomputed=True) < GOLDEN["float64"]
+    assert apart(**as_theirs, recomputed=True) < 1e-12
     assert apart(**as_theirs) > 5e-4
 
 

@@ -5,6 +5,8 @@
 ('adam', 0.001, 25)
 >>> sorted(case.inputs.p0), case.path["matrix"].shape
 (['matrix', 'scalar', 'vector'], (25, 3, 4))
+>>> SOURCES[:2]
+['clips', 'lion']
 """
 
 from __future__ import annotations
@@ -47,6 +49,13 @@ class Inputs:
         assert self.target is not None
         return self.diagonal[leaf] * (p - self.target[leaf])
 
+    def loss(self, params: Mapping[str, Any]) -> Any:
+        """What the quadratic problem's gradient is the slope of."""
+        assert self.diagonal is not None
+        assert self.target is not None
+        gaps = {leaf: p - self.target[leaf] for leaf, p in params.items()}
+        return sum((self.diagonal[leaf] * gap**2).sum() for leaf, gap in gaps.items()) / 2
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -68,6 +77,10 @@ class Frozen:
         path: the parameters of each leaf after every step, `[steps, *shape]`.
         base: of a factory that wraps an optimizer, that optimizer's `factory` and `kwargs`; the
             learning rate is among these.
+        before: a call of funcopt that stands before the factory's in a chain.
+        until: the number of steps in which both mean the same; None for all.
+        evaluated: whether `path` holds the parameters to evaluate with.
+        recomputed: whether the program finds its way from rounded parameters, as funcopt does not.
     """
 
     name: str
@@ -82,6 +95,10 @@ class Frozen:
     inputs: Inputs
     path: Mapping[str, np.ndarray]
     base: Mapping[str, Any] | None = None
+    before: str | None = None
+    until: int | None = None
+    evaluated: bool = False
+    recomputed: bool = False
 
     @property
     def id(self) -> str:
@@ -109,7 +126,7 @@ def inputs(problem: str, dtype: str) -> Inputs:
 
 
 def load(source: str) -> list[Frozen]:
-    """Every case of a set: `"torch"`, `"lion"`, `"nadamw"`, `"adabelief"` and so on."""
+    """Every case of one of `SOURCES`."""
     index = json.loads((HERE / f"{source}.json").read_text())
     given = {
         (problem, dtype): inputs(problem, dtype)
@@ -135,6 +152,18 @@ def load(source: str) -> list[Frozen]:
                     inputs=given[row["problem"], row["dtype"]],
                     path=_split(file[row["key"]], row["problem"]),
                     base=call.get("base"),
+                    before=call.get("before"),
+                    until=call.get("until"),
+                    evaluated=bool(call.get("evaluated")),
+                    recomputed=bool(call.get("recomputed")),
                 )
             )
     return cases
+
+
+# A further file of trajectories is found by itself, here and by the tests.
+SOURCES = sorted(
+    path.stem
+    for path in HERE.glob("*.json")
+    if path.with_suffix(".npz").exists() and "cases" in json.loads(path.read_text())
+)
