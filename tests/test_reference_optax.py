@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from tests import reference
+from tests.catalog import ROWS, each
 from tests.golden import inputs
 
 pytestmark = pytest.mark.default_promotion
@@ -34,9 +35,9 @@ def along_optax(tx, grads, p0):
     return np.stack(path)
 
 
-def schedule(step):
+def schedule(rates):
     """The rates in float64, which `optax.exponential_decay` would give in float32."""
-    return jax.numpy.asarray(RATES)[step]
+    return lambda step: jax.numpy.asarray(rates)[step]
 
 
 def along_reference(step, grads, p0, lr=RATE, **hyper):
@@ -60,66 +61,23 @@ def complex_valued():
     return grads + 1j * grads[::-1, :, ::-1], p0 + 1j * p0[::-1]
 
 
-SAME = {
-    "sgd": [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}],
-    "adagrad": [{}, {"initial_accumulator_value": 0.0, "eps": 1e-3}],
-    "rmsprop": [
-        {},
-        {"decay": 0.99, "eps": 1e-3, "initial_scale": 1.0},
-        {"eps_in_sqrt": False},
-        {"bias_correction": True},
-        {"bias_correction": True, "eps_in_sqrt": False},
-        {"centered": True},
-        {"centered": True, "eps_in_sqrt": False, "initial_scale": 0.5},
-        {"centered": True, "initial_scale": 0.5, "bias_correction": True},
-        {"momentum": 0.9},
-        {"momentum": 0.9, "nesterov": True, "centered": True},
-    ],
-    "adadelta": [{}, {"rho": 0.95, "eps": 1e-3}, {"weight_decay": 0.1}],
-    "adam": [
-        {},
-        {"b1": 0.7, "b2": 0.9, "eps": 1e-3, "eps_root": 1e-4},
-        {"nesterov": True},
-        {"nesterov": True, "b1": 0.7, "eps_root": 1e-4},
-    ],
-    "adamw": [{}, {"b2": 0.95, "weight_decay": 0.3}, {"weight_decay": 0.3, "nesterov": True}],
-    "nadam": [{}, {"b1": 0.7, "b2": 0.9, "eps": 1e-3, "eps_root": 1e-4}],
-    "nadamw": [{}, {"b2": 0.95, "weight_decay": 0.3}],
-    "adamax": [{}, {"b1": 0.7, "b2": 0.9, "eps": 1e-3}],
-    "amsgrad": [{}, {"b1": 0.7, "b2": 0.6, "eps": 1e-3, "eps_root": 1e-4}],
-    "adabelief": [{}, {"b1": 0.7, "b2": 0.6, "eps": 1e-3, "eps_root": 1e-4, "nesterov": True}],
-    "lion": [{}, {"b1": 0.95, "b2": 0.98, "weight_decay": 0.5}],
-}
-ROWS = [
-    pytest.param(name, hyper, id=f"{name}-{index}")
-    for name, settings in SAME.items()
-    for index, hyper in enumerate(settings)
-]
-
-
-@pytest.mark.parametrize(("name", "hyper"), ROWS)
-def test_same_as_optax(name, hyper):
+@each(
+    ROWS,
+    where=lambda row: (
+        row.optax
+        and row.acts_on == "element"
+        and not row.looks_back
+        and not row.wraps
+        and (not row.optax_differs or row.optax_differs.startswith("for complex"))
+    ),
+)
+def test_same_as_optax(row):
+    """With the arguments of its row, under a schedule; of complex parameters, `funcopt` is compared with both."""
     grads, p0 = real()
-    ours = along_reference(getattr(reference, name), grads, p0, **hyper)
-    theirs = along_optax(getattr(optax, name)(RATE, **hyper), grads, p0)
+    rates = row.rate / RATE * RATES
+    ours = along_reference(row.reference, grads, p0, lambda step: rates[step], **row.transcribed())
+    theirs = along_optax(row.optax(schedule(rates), **row.theirs()), grads, p0)
     assert np.ptp(theirs, axis=0).max() > 0, "nothing moved"
-    assert deviation(ours, theirs) <= TOLERANCE
-
-
-@pytest.mark.parametrize("name", [name for name in SAME if name != "adadelta"])
-def test_same_as_optax_for_complex_parameters(name):
-    grads, p0 = complex_valued()
-    ours = along_reference(getattr(reference, name), grads, p0)
-    theirs = along_optax(getattr(optax, name)(RATE), grads, p0)
-    assert np.ptp(theirs.imag, axis=0).max() > 0, "nothing moved"
-    assert deviation(ours, theirs) <= TOLERANCE
-
-
-@pytest.mark.parametrize("name", list(SAME))
-def test_same_as_optax_under_a_schedule(name):
-    grads, p0 = real()
-    ours = along_reference(getattr(reference, name), grads, p0, lr=lambda step: RATES[step])
-    theirs = along_optax(getattr(optax, name)(schedule), grads, p0)
     assert deviation(ours, theirs) <= TOLERANCE
 
 
@@ -156,7 +114,7 @@ def test_nadam_dozat_is_adam_with_nesterov():
 
 def test_difference_rmsprop_keeps_the_rate_out_of_the_momentum():
     grads, p0 = real()
-    theirs = along_optax(optax.rmsprop(schedule, momentum=0.9), grads, p0)
+    theirs = along_optax(optax.rmsprop(schedule(RATES), momentum=0.9), grads, p0)
     ours = along_reference(reference.rmsprop, grads, p0, lr=lambda step: RATES[step], momentum=0.9)
     assert deviation(ours, theirs) > 1e-3
     directions = -np.diff(
