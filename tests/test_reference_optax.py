@@ -72,7 +72,7 @@ def complex_valued():
     ),
 )
 def test_same_as_optax(row):
-    """With the arguments of its row, under a schedule; of complex parameters, `funcopt` is compared with both."""
+    """With the arguments of its row, under a schedule. Complex paths are compared elsewhere."""
     grads, p0 = real()
     rates = row.rate / RATE * RATES
     ours = along_reference(row.reference, grads, p0, lambda step: rates[step], **row.transcribed())
