@@ -25,6 +25,7 @@ from .core.lift import masked as masked
 from .core.optimizer import descend as descend
 from .core.optimizer import lift as lift
 from .core.optimizer import optimizer as optimizer
+from .core.paper import Paper as Paper
 from .core.partition import partition as partition
 from .core.rule import Accumulator as Accumulator
 from .core.rule import Clock as Clock
@@ -164,6 +165,7 @@ __all__ = [
     "GradientTransformation",
     "Health",
     "Momentum",
+    "Paper",
     "Rms",
     "Rule",
     "Schedule",

@@ -134,6 +134,7 @@ RULES_MAY_IMPORT = (
     "funcopt.core.leaf.LayerAxis",
     "funcopt.core.lift.where",
     "funcopt.core.optimizer",
+    "funcopt.core.paper",
     "funcopt.core.paths.Mask",
     "funcopt.core.report",
     "funcopt.core.rule",

@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int
 from optax import OptState, Params, ScalarOrSchedule, Updates
 
 from ..core.arguments import Base, DType, NonNegative, OpenDecayRate, OptionalNonNegative
+from ..core.paper import NEURIPS, Paper
 from ..core.rule import Exact
 from ..core.transformation import chain, rates, transformation
 from ..core.turn import Start, Turn
@@ -160,7 +161,17 @@ class ScheduleFree:
         return jnp.array(found[0], real)  # a copy: both states may be donated
 
 
-@transformation
+SCHEDULE_FREE = Paper(
+    "Defazio, Aaron and Yang, Xingyu Alice and Mehta, Harsh and Mishchenko, Konstantin and "
+    "Khaled, Ahmed and Cutkosky, Ashok",
+    "The Road Less Scheduled",
+    2024,
+    "https://arxiv.org/abs/2405.15682",
+    booktitle=NEURIPS,
+)
+
+
+@transformation(paper=SCHEDULE_FREE)
 def schedule_free(
     base_optimizer: Base,
     learning_rate: OptionalNonNegative = None,

@@ -15,11 +15,11 @@ from ..core.transformation import chain, transformation
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.add_decayed_weights import Decay
-from .schedule_free import ScheduleFree, ScheduleFreeSlots
+from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots
 from .schedule_free_sgd import warmed_up
 
 
-@transformation
+@transformation(paper=SCHEDULE_FREE)
 def schedule_free_adamw(
     learning_rate: Rate = 0.0025,
     warmup_steps: OptionalSteps = None,

@@ -27,7 +27,7 @@ from ..core.schedule import product, schedule
 from ..core.transformation import chain, transformation
 from ..storage import Storage, check_slots
 from ..transforms.add_decayed_weights import Decay
-from .schedule_free import ScheduleFree, ScheduleFreeSlots
+from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots
 
 
 @schedule
@@ -45,7 +45,7 @@ def warmed_up(learning_rate: Any, warmup_steps: Any) -> Any:
     return learning_rate if warmup_steps is None else product(learning_rate, warmed(warmup_steps))
 
 
-@transformation
+@transformation(paper=SCHEDULE_FREE)
 def schedule_free_sgd(
     learning_rate: Rate = 1.0,
     warmup_steps: OptionalSteps = None,

@@ -14,6 +14,7 @@ from ..core.arguments import Axes as AxesArgument
 from ..core.arguments import AxisName, NonNegative, Threshold
 from ..core.leaf import LayerAxis
 from ..core.optimizer import lift
+from ..core.paper import ICML, Paper
 from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..math.norm import Axes, norm
@@ -45,7 +46,16 @@ class AdaptiveGradClip(Rule):
         return tuple(range(len(shape) - 1))
 
 
-@transformation
+AGC = Paper(
+    "Brock, Andrew and De, Soham and Smith, Samuel L. and Simonyan, Karen",
+    "High-Performance Large-Scale Image Recognition Without Normalization",
+    2021,
+    "https://arxiv.org/abs/2102.06171",
+    booktitle=ICML,
+)
+
+
+@transformation(paper=AGC)
 def adaptive_grad_clip(
     clipping: Threshold,
     eps: NonNegative = 1e-3,

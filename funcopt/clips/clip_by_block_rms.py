@@ -13,6 +13,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import AxisName, Threshold
 from ..core.leaf import LayerAxis
 from ..core.optimizer import lift
+from ..core.paper import ICML, Paper
 from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..math.norm import norm
@@ -33,7 +34,16 @@ class ClipByBlockRms(Rule):
         return update, slots, report
 
 
-@transformation
+ADAFACTOR = Paper(
+    "Shazeer, Noam and Stern, Mitchell",
+    "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost",
+    2018,
+    "https://arxiv.org/abs/1804.04235",
+    booktitle=ICML,
+)
+
+
+@transformation(paper=ADAFACTOR)
 def clip_by_block_rms(
     threshold: Threshold, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
 ):
@@ -64,7 +74,7 @@ def clip_by_block_rms(
     return lift(ClipByBlockRms(threshold, axis_name), layer_axis=layer_axis)
 
 
-@transformation
+@transformation(paper=ADAFACTOR)
 def clip_update_rms(
     threshold: Threshold = 1.0, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
 ):

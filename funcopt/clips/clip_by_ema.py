@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, Offset, Threshold
+from ..core.paper import Paper
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import AccumulatorColumn, Start, Step, TreeRule, tree_rule
@@ -63,7 +64,15 @@ class ClipByEma(TreeRule):
         return [ratio[i] * y for i, y in enumerate(g)], slots, report
 
 
-@transformation
+ADAGC = Paper(
+    "Wang, Guoxia and others",
+    "AdaGC: Improving Training Stability for Large Language Model Pretraining",
+    2025,
+    "https://arxiv.org/abs/2502.11034",
+)
+
+
+@transformation(paper=ADAGC)
 def clip_by_ema(
     factor: NonNegative = 1.05,
     decay: DecayRate = 0.98,

@@ -17,6 +17,7 @@ from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Start, Step, TreeRule, tree_rule
 from ..math.columns import Column, scaled
+from .clip_by_norm import NORM_CLIPPING
 from .clip_report import ClipReport
 
 
@@ -36,7 +37,7 @@ class ClipByGlobalNorm(TreeRule):
         return scaled(ratio, g), slots, ClipReport(norm, ratio, ratio < 1)
 
 
-@transformation
+@transformation(paper=NORM_CLIPPING)
 def clip_by_global_norm(max_norm: Threshold, *, axis_name: AxisName = None):
     """Shorten updates whose global norm is above `max_norm`; their direction stays.
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, Threshold
 from ..core.optimizer import lift
+from ..core.paper import ICML, Paper
 from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..math.norm import norm
@@ -29,7 +30,16 @@ class ClipByNorm(Rule):
         return update, slots, report
 
 
-@transformation
+NORM_CLIPPING = Paper(
+    "Pascanu, Razvan and Mikolov, Tomas and Bengio, Yoshua",
+    "On the difficulty of training recurrent neural networks",
+    2013,
+    "https://arxiv.org/abs/1211.5063",
+    booktitle=ICML,
+)
+
+
+@transformation(paper=NORM_CLIPPING)
 def clip_by_norm(max_norm: Threshold, *, axis_name: AxisName = None):
     """Shorten each leaf whose norm is above `max_norm`; its direction stays.
 

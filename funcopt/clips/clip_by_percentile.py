@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from optax import ScalarOrSchedule
 
 from ..core.arguments import AxisName, ClosedDecayRate, Within
+from ..core.paper import Paper
 from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
@@ -118,7 +119,15 @@ def percentile(
     return jnp.where(total > 0, lower + (rank - whole) * (upper - lower), NO_THRESHOLD)
 
 
-@transformation
+AUTOCLIP = Paper(
+    "Seetharaman, Prem and Wichern, Gordon and Pardo, Bryan and Le Roux, Jonathan",
+    "AutoClip: Adaptive Gradient Clipping for Source Separation Networks",
+    2020,
+    "https://arxiv.org/abs/2007.14469",
+)
+
+
+@transformation(paper=AUTOCLIP)
 def clip_by_percentile(
     q: Percentile = 10.0, decay: ClosedDecayRate = 1.0, *, axis_name: AxisName = None
 ):

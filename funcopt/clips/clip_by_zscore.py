@@ -28,6 +28,7 @@ from ..core.arguments import (
     Steps,
     Threshold,
 )
+from ..core.paper import Paper
 from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
@@ -112,7 +113,15 @@ class ClipByZscore(TreeRule):
         return spike, self.clip_factor * (mean + self.z * std / eta)
 
 
-@transformation
+ZCLIP = Paper(
+    'Kumar, Abhay and Owen, Louis and Chowdhury, Nilabhra Roy and G{\\"u}ra, Fabian',
+    "ZClip: Adaptive Spike Mitigation for LLM Pre-Training",
+    2025,
+    "https://arxiv.org/abs/2504.02507",
+)
+
+
+@transformation(paper=ZCLIP)
 def clip_by_zscore(
     z: Positive = 2.5,
     decay: DecayRate = 0.97,

@@ -21,6 +21,7 @@ from ..math.norm import norm
 from ..math.safe import safe_sqrt
 from ..math.varying import min_across, norm_across, parts, sum_across
 from ..optimizers.rmsprop import SquareSlots
+from ..optimizers.spam import SPAM
 from .clip_report import ClipReport
 
 
@@ -55,7 +56,7 @@ class ClipSpikes(Rule):
         return Counted(spikes, grad.size * parts(grad, self.axis_name))
 
 
-@transformation
+@transformation(paper=SPAM)
 def clip_spikes(
     threshold: Threshold = 5000.0,
     decay: DecayRate = 0.999,

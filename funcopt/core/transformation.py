@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, TypeVar, overload
 
 import jax
 import jax.core
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
 from ..math.dtypes import common_dtype
+from .paper import Paper
 from .paths import path_name, path_names, some
 from .rule import Rule
 from .value import Call, Value, build, register, value_factory
@@ -88,13 +89,29 @@ class GradientTransformation(Value, optax.GradientTransformationExtraArgs):
 register(GradientTransformation)
 
 
-def transformation(function: Callable[P, Any]) -> Callable[P, GradientTransformation]:
+Factory = Callable[P, GradientTransformation]
+
+
+@overload
+def transformation(function: Callable[P, Any], /) -> Factory[P]: ...
+
+
+@overload
+def transformation(*, paper: Paper) -> Callable[[Callable[P, Any]], Factory[P]]: ...
+
+
+def transformation(function: Any = None, /, *, paper: Paper | None = None) -> Any:
     """Decorate a factory, so that what it makes is a value.
 
     The function's body returns anything with `init(params)` and
     `update(updates, state, params, **extra_args)`. Its arguments are checked by the aliases
     of `funcopt.arguments` that annotate them and become the leaves of the value where they are
     numbers; the body must not branch on those.
+
+    Args:
+        function: the factory.
+        paper: where the algorithm comes from, kept as the factory's `paper`:
+            `@transformation(paper=...)`.
 
     >>> import funcopt
     >>> from funcopt.arguments import Rate
@@ -103,8 +120,16 @@ def transformation(function: Callable[P, Any]) -> Callable[P, GradientTransforma
     ...     return funcopt.chain(funcopt.clip(1.0), funcopt.sgd(learning_rate))
     >>> clipped_sgd(0.1)
     clipped_sgd(learning_rate=0.1)
+    >>> funcopt.adamw.paper.short
+    'Loshchilov & Hutter, 2019'
     """
-    return value_factory(GradientTransformation, function)
+
+    def decorate(function: Callable) -> Callable:
+        factory = value_factory(GradientTransformation, function)
+        vars(factory)["paper"] = paper
+        return factory
+
+    return decorate if function is None else decorate(function)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, Flag, NonNegative, Rate
 from ..core.optimizer import lift, optimizer
+from ..core.paper import NEURIPS, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, unbiased
@@ -48,7 +49,17 @@ class Adabelief(Rule):
         return Divisor(mean_square, self.b2, self.eps, corrected=True)
 
 
-@transformation
+ADABELIEF = Paper(
+    "Zhuang, Juntang and Tang, Tommy and Ding, Yifan and Tatikonda, Sekhar and Dvornek, Nicha "
+    "and Papademetris, Xenophon and Duncan, James S.",
+    "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients",
+    2020,
+    "https://arxiv.org/abs/2010.07468",
+    booktitle=NEURIPS,
+)
+
+
+@transformation(paper=ADABELIEF)
 def scale_by_belief(
     b1: DecayRate = 0.9,
     b2: DecayRate = 0.999,
@@ -67,7 +78,7 @@ def scale_by_belief(
     return lift(Adabelief(b1, b2, eps, eps_root, nesterov), storage=storage)
 
 
-@transformation
+@transformation(paper=ADABELIEF)
 def adabelief(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

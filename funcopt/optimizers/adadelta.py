@@ -15,6 +15,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import NonNegative, OpenDecayRate, Rate
 from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
+from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
@@ -50,7 +51,15 @@ class Adadelta(Rule):
         return Divisor(lambda slots: slots.e_g, self.rho, eps_root=self.eps)
 
 
-@transformation
+ADADELTA = Paper(
+    "Zeiler, Matthew D.",
+    "ADADELTA: An Adaptive Learning Rate Method",
+    2012,
+    "https://arxiv.org/abs/1212.5701",
+)
+
+
+@transformation(paper=ADADELTA)
 def scale_by_adadelta(
     rho: OpenDecayRate = 0.9, eps: NonNegative = 1e-6, *, storage: Storage = None
 ):
@@ -63,7 +72,7 @@ def scale_by_adadelta(
     return lift(Adadelta(rho, eps), storage=storage)
 
 
-@transformation
+@transformation(paper=ADADELTA)
 def adadelta(
     learning_rate: Rate = 1.0,
     rho: OpenDecayRate = 0.9,

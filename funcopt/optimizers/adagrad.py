@@ -13,6 +13,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import Flag, NonNegative, NonNegativeConstant, Rate
 from ..core.optimizer import lift, optimizer
+from ..core.paper import Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, full_real
@@ -50,7 +51,16 @@ def sum_of_squares(slots: Any) -> Any:
     return slots.sum_of_squares
 
 
-@transformation
+ADAGRAD = Paper(
+    "Duchi, John and Hazan, Elad and Singer, Yoram",
+    "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
+    2011,
+    "https://jmlr.org/papers/v12/duchi11a.html",
+    journal="Journal of Machine Learning Research",
+)
+
+
+@transformation(paper=ADAGRAD)
 def scale_by_rss(
     initial_accumulator_value: NonNegativeConstant = 0.1,
     eps: NonNegative = 1e-7,
@@ -67,7 +77,7 @@ def scale_by_rss(
     return lift(Adagrad(initial_accumulator_value, eps, eps_in_sqrt), storage=storage)
 
 
-@transformation
+@transformation(paper=ADAGRAD)
 def adagrad(
     learning_rate: Rate,
     initial_accumulator_value: NonNegativeConstant = 0.1,

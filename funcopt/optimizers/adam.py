@@ -13,6 +13,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import DecayRate, DType, Flag, NonNegative, Rate
 from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
+from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
@@ -50,7 +51,24 @@ class Adam(Rule):
         return Divisor(mean_square, self.b2, self.eps, self.eps_root, self.bias_correction)
 
 
-@transformation
+ADAM = Paper(
+    "Kingma, Diederik P. and Ba, Jimmy",
+    "Adam: A Method for Stochastic Optimization",
+    2015,
+    "https://arxiv.org/abs/1412.6980",
+    booktitle=ICLR,
+)
+
+ADAMW = Paper(
+    "Loshchilov, Ilya and Hutter, Frank",
+    "Decoupled Weight Decay Regularization",
+    2019,
+    "https://arxiv.org/abs/1711.05101",
+    booktitle=ICLR,
+)
+
+
+@transformation(paper=ADAM)
 def scale_by_adam(
     b1: DecayRate = 0.9,
     b2: DecayRate = 0.999,
@@ -72,7 +90,7 @@ def scale_by_adam(
     return lift(kind, storage=with_slot(storage, "mu", mu_dtype))
 
 
-@transformation
+@transformation(paper=ADAM)
 def adam(
     learning_rate: Rate,
     b1: DecayRate = 0.9,
@@ -116,7 +134,7 @@ def adam(
     return optimizer(kind, learning_rate=learning_rate, storage=with_slot(storage, "mu", mu_dtype))
 
 
-@transformation
+@transformation(paper=ADAMW)
 def adamw(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

@@ -19,6 +19,7 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import divide_or_keep, ema, unbiased, zeros_real
 from ..storage import Storage
+from .adam import ADAM
 
 
 class AdamaxSlots(NamedTuple):
@@ -52,7 +53,7 @@ class Adamax(Rule):
         return Divisor(lambda slots: slots.nu**2, self.b2**2, maximum=True)
 
 
-@transformation
+@transformation(paper=ADAM)
 def scale_by_adamax(
     b1: DecayRate = 0.9,
     b2: DecayRate = 0.999,
@@ -69,7 +70,7 @@ def scale_by_adamax(
     return lift(Adamax(b1, b2, eps), storage=storage)
 
 
-@transformation
+@transformation(paper=ADAM)
 def adamax(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

@@ -16,6 +16,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
 from ..core.optimizer import lift, optimizer
+from ..core.paper import ICLR, Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, unbiased, zeros_real
@@ -70,7 +71,16 @@ class Amsgrad(Rule):
         )  # fmt: skip
 
 
-@transformation
+AMSGRAD = Paper(
+    "Reddi, Sashank J. and Kale, Satyen and Kumar, Sanjiv",
+    "On the Convergence of Adam and Beyond",
+    2018,
+    "https://arxiv.org/abs/1904.09237",
+    booktitle=ICLR,
+)
+
+
+@transformation(paper=AMSGRAD)
 def scale_by_amsgrad(
     b1: DecayRate = 0.9,
     b2: DecayRate = 0.999,
@@ -91,7 +101,7 @@ def scale_by_amsgrad(
     return lift(rule_, storage=with_slot(storage, "mu", mu_dtype))
 
 
-@transformation
+@transformation(paper=AMSGRAD)
 def amsgrad(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

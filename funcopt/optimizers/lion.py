@@ -14,6 +14,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import DecayRate, DType, NonNegative, OpenDecayRate, Rate
 from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
+from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Rule, Signed, rule
 from ..core.transformation import transformation
@@ -41,7 +42,18 @@ class Lion(Rule):
         return jnp.sign(self.b1 * slots.mu + (self.b2 - self.b1) * grad), slots
 
 
-@transformation
+LION = Paper(
+    "Chen, Xiangning and Liang, Chen and Huang, Da and Real, Esteban and Wang, Kaiyuan and "
+    "Pham, Hieu and Dong, Xuanyi and Luong, Thang and Hsieh, Cho-Jui and Lu, Yifeng and Le, "
+    "Quoc V.",
+    "Symbolic Discovery of Optimization Algorithms",
+    2023,
+    "https://arxiv.org/abs/2302.06675",
+    booktitle=NEURIPS,
+)
+
+
+@transformation(paper=LION)
 def scale_by_lion(
     b1: DecayRate = 0.9,
     b2: OpenDecayRate = 0.99,
@@ -58,7 +70,7 @@ def scale_by_lion(
     return lift(Lion(b1, b2), storage=with_slot(storage, "mu", mu_dtype))
 
 
-@transformation
+@transformation(paper=LION)
 def lion(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

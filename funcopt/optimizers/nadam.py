@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
 from ..core.lift import masked
 from ..core.optimizer import optimizer
+from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
@@ -93,7 +94,16 @@ def _next(t: Int[Array, ""]) -> Int[Array, ""]:
     return jnp.minimum(t, jnp.iinfo(t.dtype).max - 1) + 1
 
 
-@transformation
+NADAM = Paper(
+    "Dozat, Timothy",
+    "Incorporating Nesterov Momentum into Adam",
+    2016,
+    "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ",
+    booktitle=f"{ICLR}, Workshop Track",
+)
+
+
+@transformation(paper=NADAM)
 def nadam(
     learning_rate: Rate,
     b1: DecayRate = 0.9,
@@ -133,7 +143,7 @@ def nadam(
     )
 
 
-@transformation
+@transformation(paper=NADAM)
 def nadamw(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

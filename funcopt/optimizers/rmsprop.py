@@ -23,6 +23,7 @@ from ..core.arguments import (
     Rate,
 )
 from ..core.optimizer import lift, optimizer
+from ..core.paper import Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, full_real, unbiased
@@ -49,9 +50,7 @@ class Rms(Rule):
     def update(self, grad: Inexact[Array, "*p"], slots: SquareSlots, param, clock: Clock):
         del param  # RMSprop looks only at gradients
         slots = clock.renew(slots, nu=ema(slots.nu, abs_sq(grad), self.decay))
-        nu = slots.nu
-        if self.bias_correction:
-            nu = unbiased(nu, self.decay, clock.t)
+        nu = unbiased(slots.nu, self.decay, clock.t) if self.bias_correction else slots.nu
         return _over(grad, nu, self.eps, self.eps_in_sqrt), slots
 
     def divides_by(self) -> Divisor:
@@ -102,7 +101,16 @@ def _over(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
     return divide_by_root(grad, nu, eps_root=eps) if eps_in_sqrt else divide_by_root(grad, nu, eps)
 
 
-@transformation
+RMSPROP = Paper(
+    "Tieleman, Tijmen and Hinton, Geoffrey",
+    "Lecture 6.5: RMSProp, divide the gradient by a running average of its recent magnitude",
+    2012,
+    "https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf",
+    howpublished="COURSERA: Neural Networks for Machine Learning",
+)
+
+
+@transformation(paper=RMSPROP)
 def scale_by_rms(
     decay: DecayRate = 0.9,
     eps: NonNegative = 1e-8,
@@ -142,7 +150,7 @@ def scale_by_stddev(
     return lift(rule_, storage=storage)
 
 
-@transformation
+@transformation(paper=RMSPROP)
 def rmsprop(
     learning_rate: Rate,
     decay: DecayRate = 0.9,

@@ -17,6 +17,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import ClosedDecayRate, DType, Flag, OptionalDecayRate, Rate
 from ..core.optimizer import lift, optimizer
+from ..core.paper import ICML, Paper
 from ..core.rule import Clock, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..storage import Storage, with_slot
@@ -40,7 +41,16 @@ class Momentum(Rule):
         return (grad + self.decay * slots.trace if self.nesterov else slots.trace), slots
 
 
-@transformation
+MOMENTUM = Paper(
+    "Sutskever, Ilya and Martens, James and Dahl, George and Hinton, Geoffrey",
+    "On the importance of initialization and momentum in deep learning",
+    2013,
+    "https://proceedings.mlr.press/v28/sutskever13.html",
+    booktitle=ICML,
+)
+
+
+@transformation(paper=MOMENTUM)
 def trace(
     decay: ClosedDecayRate,
     nesterov: Flag = False,
@@ -65,7 +75,7 @@ def trace(
     return lift(Momentum(decay, nesterov), storage=with_slot(storage, "trace", accumulator_dtype))
 
 
-@transformation
+@transformation(paper=MOMENTUM)
 def sgd(
     learning_rate: Rate,
     momentum: OptionalDecayRate = None,
@@ -93,7 +103,8 @@ def sgd(
     >>> params
     Array([-0.1], dtype=float32)
 
-    Source: https://arxiv.org/abs/1212.0901, Section 3.5.
+    Source: https://proceedings.mlr.press/v28/sutskever13.html, and Section 3.5 of
+    https://arxiv.org/abs/1212.0901.
     """
     if momentum is None:
         if nesterov:

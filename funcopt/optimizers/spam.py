@@ -19,6 +19,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import DecayRate, DType, NonNegative, Offset, Rate, Steps, Threshold
 from ..core.lift import masked
 from ..core.optimizer import optimizer
+from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
@@ -65,7 +66,16 @@ class Spam(Rule):
         return Divisor(mean_square, self.b2, self.eps, corrected=True, restarts=self.reset_interval)
 
 
-@transformation
+SPAM = Paper(
+    "Huang, Tianjin and Zhu, Ziquan and Jin, Gaojie and Liu, Lu and Wang, Zhangyang and Liu, "
+    "Shiwei",
+    "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM Training",
+    2025,
+    "https://arxiv.org/abs/2501.06842",
+)
+
+
+@transformation(paper=SPAM)
 def spam(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

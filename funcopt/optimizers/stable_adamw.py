@@ -20,6 +20,7 @@ from optax import Params, Updates
 from ..clips.clip_state import nothing_clipped, reported
 from ..clips.unit_clip import LayerAxis, all_but, layer_axes
 from ..core.arguments import AxisName, DecayRate, DType, NonNegative, Rate
+from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Divisor
 from ..core.transformation import transformation
@@ -143,7 +144,16 @@ class _StableAdamW:
         )
 
 
-@transformation
+STABLE_ADAMW = Paper(
+    "Wortsman, Mitchell and Dettmers, Tim and Zettlemoyer, Luke and Morcos, Ari and Farhadi, "
+    "Ali and Schmidt, Ludwig",
+    "Stable and low-precision training for large-scale vision-language models",
+    2023,
+    "https://arxiv.org/abs/2304.13013",
+)
+
+
+@transformation(paper=STABLE_ADAMW)
 def stable_adamw(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

@@ -36,6 +36,7 @@ from ..core.arguments import (
     OptionalSteps,
     Rate,
 )
+from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Divisor
 from ..core.transformation import transformation
@@ -221,7 +222,16 @@ def _calmed(
     )  # fmt: skip
 
 
-@transformation
+STABLE_SPAM = Paper(
+    "Huang, Tianjin and Hu, Haotian and Zhang, Zhenyu and Jin, Gaojie and Li, Xiang and Shen, "
+    "Li and Chen, Tianlong and Liu, Lu and Wen, Qingsong and Wang, Zhangyang and Liu, Shiwei",
+    "Stable-SPAM: How to Train in 4-Bit More Stably than 16-Bit Adam",
+    2025,
+    "https://arxiv.org/abs/2502.17055",
+)
+
+
+@transformation(paper=STABLE_SPAM)
 def stable_spam(
     learning_rate: Rate,
     b1: DecayRate = 0.9,

@@ -17,6 +17,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import NonNegative, Positive, Rate
 from ..core.lift import masked
 from ..core.optimizer import optimizer
+from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Exact, Rule, rule
 from ..core.transformation import transformation
@@ -68,7 +69,16 @@ class Cocob(Rule):
         return (param - x0) - fraction * (L + R), slots
 
 
-@transformation
+COCOB = Paper(
+    "Orabona, Francesco and Tommasi, Tatiana",
+    "Training Deep Networks without Learning Rates Through Coin Betting",
+    2017,
+    "https://arxiv.org/abs/1705.07795",
+    booktitle=NEURIPS,
+)
+
+
+@transformation(paper=COCOB)
 def cocob(
     learning_rate: Rate = 1.0,
     alpha: NonNegative = 100.0,

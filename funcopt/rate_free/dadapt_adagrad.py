@@ -37,7 +37,7 @@ from ..math.norm import squarable
 from ..math.safe import safe_divide
 from ..optimizers.adagrad import sum_of_squares
 from ..storage import Storage
-from .estimate import GrowthRate, raised, towards
+from .estimate import D_ADAPTATION, GrowthRate, raised, towards
 
 
 class DAdaptAdagradSlots(NamedTuple):
@@ -103,7 +103,7 @@ def _squares_over(roots: Column, xs: Column) -> Column:
     return [abs_sq(x) / root for x, root in zip(xs, roots, strict=True)]
 
 
-@transformation
+@transformation(paper=D_ADAPTATION)
 def dadapt_adagrad(
     learning_rate: Rate = 1.0,
     momentum: DecayRate = 0.0,

@@ -36,7 +36,7 @@ from ..math.columns import Column, axpy
 from ..math.moments import abs_sq, ema
 from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
-from .estimate import Betas, GrowthRate, WideStorage, adam_correction, raised
+from .estimate import D_ADAPTATION, Betas, GrowthRate, WideStorage, adam_correction, raised
 
 
 class DAdaptAdamSlots(NamedTuple):
@@ -98,7 +98,7 @@ class DAdaptAdamw(TreeRule):
         return Divisor(mean_square, self.b2, self.eps)
 
 
-@transformation
+@transformation(paper=D_ADAPTATION)
 def dadapt_adamw(
     learning_rate: Rate = 1.0,
     betas: Betas = (0.9, 0.999),

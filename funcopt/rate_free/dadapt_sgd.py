@@ -23,7 +23,7 @@ from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRul
 from ..math.columns import Column, axpy
 from ..math.safe import safe_divide
 from ..storage import Storage
-from .estimate import GrowthRate, raised, towards
+from .estimate import D_ADAPTATION, GrowthRate, raised, towards
 
 
 class DAdaptSgdSlots(NamedTuple):
@@ -67,7 +67,7 @@ class DAdaptSgd(TreeRule):
         return u, slots, DAdaptSgdNumbers(lr, d, g0, n)
 
 
-@transformation
+@transformation(paper=D_ADAPTATION)
 def dadapt_sgd(
     learning_rate: Rate = 1.0,
     momentum: DecayRate = 0.0,

@@ -22,6 +22,7 @@ from optax import Params, Updates
 
 from ..averaging.mixed import Gamma, averaged, renewed_average
 from ..core.arguments import AxisName, NonNegative, OptionalNonNegative, Rate, Within
+from ..core.paper import ICML, Paper
 from ..core.paths import Mask
 from ..core.rule import Exact
 from ..core.transformation import transformation
@@ -139,7 +140,16 @@ class _Dog:
         return now.leave([-lr * each for each in g]), state
 
 
-@transformation
+DOG = Paper(
+    "Ivgi, Maor and Hinder, Oliver and Carmon, Yair",
+    "DoG is SGD's Best Friend: A Parameter-Free Dynamic Step Size Schedule",
+    2023,
+    "https://arxiv.org/abs/2302.12022",
+    booktitle=ICML,
+)
+
+
+@transformation(paper=DOG)
 def dog(
     learning_rate: Rate = 1.0,
     init_step: InitStep = ("heuristic", 1e-6),

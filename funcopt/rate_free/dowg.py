@@ -19,6 +19,7 @@ from optax import Params, Updates
 
 from ..averaging.mixed import Gamma, averaged, renewed_average
 from ..core.arguments import AxisName, OptionalNonNegative, Positive, Rate, Within
+from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.rule import Exact
 from ..core.transformation import transformation
@@ -115,7 +116,16 @@ class _Dowg:
         return now.leave([-lr * each for each in g]), state
 
 
-@transformation
+DOWG = Paper(
+    "Khaled, Ahmed and Mishchenko, Konstantin and Jin, Chi",
+    "DoWG Unleashed: An Efficient Universal Parameter-Free Gradient Descent Method",
+    2023,
+    "https://arxiv.org/abs/2305.16284",
+    booktitle=NEURIPS,
+)
+
+
+@transformation(paper=DOWG)
 def dowg(
     learning_rate: Rate = 1.0,
     init_estim_sq_dist: OptionalPositive = None,

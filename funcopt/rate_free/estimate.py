@@ -9,9 +9,18 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from ..core.arguments import Within
+from ..core.paper import ICML, Paper
 from ..math.columns import Column, minus
 from ..math.moments import bias_correction
 from ..storage import checked_storage
+
+D_ADAPTATION = Paper(
+    "Defazio, Aaron and Mishchenko, Konstantin",
+    "Learning-Rate-Free Learning by D-Adaptation",
+    2023,
+    "https://arxiv.org/abs/2301.07733",
+    booktitle=ICML,
+)
 
 
 def checked_betas(where: str, x: Any) -> tuple[Any, Any]:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Choice, NonNegativeConstant
+from ..core.paper import ICLR, Paper
 from ..core.rule import Signed
 from ..core.transformation import chain, transformation
 from ..core.turn import Start, Turn
@@ -113,7 +114,17 @@ class _Hypergradient:
         return now.leave(steps), state
 
 
-@transformation
+HYPERGRADIENT = Paper(
+    "Baydin, Atilim Gunes and Cornish, Robert and Martinez Rubio, David and Schmidt, Mark and "
+    "Wood, Frank",
+    "Online Learning Rate Adaptation with Hypergradient Descent",
+    2018,
+    "https://arxiv.org/abs/1703.04782",
+    booktitle=ICLR,
+)
+
+
+@transformation(paper=HYPERGRADIENT)
 def hypergradient(
     direction: Base,
     learning_rate: NonNegativeConstant = 1e-3,

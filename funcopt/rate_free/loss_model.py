@@ -6,9 +6,19 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.paper import ICML, Paper
 from ..core.tree_rule import Number, Reported
 from ..math.columns import Column
 from ..math.safe import safe_divide
+
+MOMO = Paper(
+    "Schaipp, Fabian and Ohana, Ruben and Eickenberg, Michael and Defazio, Aaron and Gower, "
+    "Robert M.",
+    "MoMo: Momentum Models for Adaptive Learning Rates",
+    2024,
+    "https://arxiv.org/abs/2305.07583",
+    booktitle=ICML,
+)
 
 
 class MomoNumbers(NamedTuple):

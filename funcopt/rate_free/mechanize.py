@@ -29,6 +29,7 @@ from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Choice, NonNegative, Positive, Within, is_tracer
+from ..core.paper import NEURIPS, Paper
 from ..core.rule import Exact
 from ..core.transformation import chain, rates, transformation
 from ..core.turn import Start, Turn
@@ -164,7 +165,16 @@ class _Mechanic:
         return now.leave(axpy(-total, delta, minus(x0, x))), state
 
 
-@transformation
+MECHANIC = Paper(
+    "Cutkosky, Ashok and Defazio, Aaron and Mehta, Harsh",
+    "Mechanic: A Learning Rate Tuner",
+    2023,
+    "https://arxiv.org/abs/2306.00144",
+    booktitle=NEURIPS,
+)
+
+
+@transformation(paper=MECHANIC)
 def mechanize(
     base_optimizer: Base,
     weight_decay: NonNegative = 1e-2,

@@ -27,7 +27,7 @@ from ..core.tree_rule import SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
 from ..math.moments import bias_correction, ema
 from ..storage import Storage
-from .loss_model import LossModel, MomoNumbers, proximal_step
+from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step
 
 
 class MomoSlots(NamedTuple):
@@ -67,7 +67,7 @@ class Momo(TreeRule):
         return steps, slots, MomoNumbers(tau, loss, gamma, bound)
 
 
-@transformation
+@transformation(paper=MOMO)
 def momo(
     learning_rate: Rate = 1.0,
     beta: DecayRate = 0.9,

@@ -26,7 +26,7 @@ from ..math.columns import Column
 from ..math.moments import abs_sq, bias_correction, ema
 from ..optimizers.moment_slots import mean_square
 from ..storage import Storage
-from .loss_model import LossModel, MomoNumbers, proximal_step
+from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step
 
 
 class MomoAdamSlots(NamedTuple):
@@ -74,7 +74,7 @@ class MomoAdam(TreeRule):
         return Divisor(mean_square, self.b2, self.eps, corrected=True)
 
 
-@transformation
+@transformation(paper=MOMO)
 def momo_adam(
     learning_rate: Rate = 1e-2,
     b1: DecayRate = 0.9,

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import jax.numpy as jnp
 
 from ..core.arguments import AxisName, Choice, NonNegative, Rate, Real
+from ..core.paper import AISTATS, Paper
 from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
@@ -50,7 +51,16 @@ class PolyakSgd(TreeRule):
         return scaled(-lr, g), slots, PolyakSgdNumbers(lr)
 
 
-@transformation
+POLYAK_SGD = Paper(
+    "Loizou, Nicolas and Vaswani, Sharan and Laradji, Issam and Lacoste-Julien, Simon",
+    "Stochastic Polyak Step-size for SGD: An Adaptive Learning Rate for Fast Convergence",
+    2021,
+    "https://arxiv.org/abs/2002.10542",
+    booktitle=AISTATS,
+)
+
+
+@transformation(paper=POLYAK_SGD)
 def polyak_sgd(
     max_learning_rate: Rate = 1.0,
     scaling: Rate = 1.0,

@@ -26,6 +26,7 @@ from ..core.arguments import (
     Positive,
     Rate,
 )
+from ..core.paper import ICML, Paper
 from ..core.paths import Mask
 from ..core.rule import Divisor
 from ..core.transformation import transformation
@@ -112,7 +113,16 @@ class Prodigy(TreeRule):
         return Divisor(mean_square, self.b2, numbers.d * self.eps, forgets=False)
 
 
-@transformation
+PRODIGY = Paper(
+    "Mishchenko, Konstantin and Defazio, Aaron",
+    "Prodigy: An Expeditiously Adaptive Parameter-Free Learner",
+    2024,
+    "https://arxiv.org/abs/2306.06101",
+    booktitle=ICML,
+)
+
+
+@transformation(paper=PRODIGY)
 def prodigy(
     learning_rate: Rate = 1.0,
     betas: Betas = (0.9, 0.999),

@@ -19,6 +19,7 @@ from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, OptionalSteps, Positive, Steps
 from ..core.leaves import gradients_beside, in_full, parameters
+from ..core.paper import ICLR, Paper
 from ..core.transformation import gated, transformation
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
@@ -175,7 +176,18 @@ def scale_loss(loss: ArrayLike, state: Any) -> Float[Array, ""]:
     return jnp.asarray(loss).astype(wide) * current_loss_scale(state).astype(wide)
 
 
-@transformation
+MIXED_PRECISION = Paper(
+    "Micikevicius, Paulius and Narang, Sharan and Alben, Jonah and Diamos, Gregory and Elsen, "
+    "Erich and Garcia, David and Ginsburg, Boris and Houston, Michael and Kuchaiev, Oleksii "
+    "and Venkatesh, Ganesh and Wu, Hao",
+    "Mixed Precision Training",
+    2018,
+    "https://arxiv.org/abs/1710.03740",
+    booktitle=ICLR,
+)
+
+
+@transformation(paper=MIXED_PRECISION)
 def loss_scale(
     inner: Base,
     init_scale: Positive = 2.0**16,

@@ -30,6 +30,7 @@ from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Flag, Steps
 from ..core.leaves import gradients_beside, parameters
+from ..core.paper import Paper
 from ..core.transformation import gated, transformation
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
@@ -242,7 +243,15 @@ def _skips(inner: OptState) -> Bool[Array, ""]:
     return jnp.stack([jnp.zeros([], bool), *(each.skipped.any() for each in _guards(inner))]).any()
 
 
-@transformation
+PALM = Paper(
+    "Chowdhery, Aakanksha and others",
+    "PaLM: Scaling Language Modeling with Pathways",
+    2022,
+    "https://arxiv.org/abs/2204.02311",
+)
+
+
+@transformation(paper=PALM)
 def rollback(
     inner: Base,
     *,

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..core.arguments import AxisName, NonNegative, Seed
+from ..core.paper import Paper
 from ..core.paths import path_codes
 from ..core.transformation import transformation
 from ..core.turn import Start, Turn
@@ -93,7 +94,16 @@ class _Noise:
         return now.leave(steps), now.renew(noise_std=std)
 
 
-@transformation
+GRADIENT_NOISE = Paper(
+    "Neelakantan, Arvind and Vilnis, Luke and Le, Quoc V. and Sutskever, Ilya and Kaiser, "
+    "Lukasz and Kurach, Karol and Martens, James",
+    "Adding Gradient Noise Improves Learning for Very Deep Networks",
+    2015,
+    "https://arxiv.org/abs/1511.06807",
+)
+
+
+@transformation(paper=GRADIENT_NOISE)
 def add_noise(eta: NonNegative, gamma: NonNegative, key: Seed = 0, *, axis_name: AxisName = None):
     """Add Gaussian noise whose variance decays: `eta` / tᵞ at the t-th update.
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import Axes, AxisName
 from ..core.optimizer import lift
+from ..core.paper import Paper
 from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..math.varying import mean_across
@@ -33,7 +34,16 @@ class Centralize(Rule):
         return grad - mean, slots
 
 
-@transformation
+CENTRALIZATION = Paper(
+    "Yong, Hongwei and Huang, Jianqiang and Hua, Xiansheng and Zhang, Lei",
+    "Gradient Centralization: A New Optimization Technique for Deep Neural Networks",
+    2020,
+    "https://arxiv.org/abs/2004.01461",
+    booktitle="European Conference on Computer Vision",
+)
+
+
+@transformation(paper=CENTRALIZATION)
 def centralize(axis: Axes = None, *, axis_name: AxisName = None):
     """Subtract from each output's gradient its mean.
 

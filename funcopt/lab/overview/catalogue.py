@@ -12,10 +12,10 @@ import jax
 
 import funcopt
 
+from ...core.paper import Paper
 from ..drawing.told import told
 from ..training.candidates import optimizers
 from .kinds import GROUPS, kind
-from .papers import PAPERS
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def catalogue() -> Catalogue:
             kind=kind(name, thing),
             summary=first_line(thing),
             state_bytes=slot_bytes(thing(1e-3)) if name in with_state else None,
-            paper=PAPERS[name].short if name in PAPERS else "",
+            paper=cited(thing),
         )
         for name, thing in sorted(public().items())
     ]
@@ -137,6 +137,16 @@ def first_line(thing: Any) -> str:
         return f"Marks a number of a report; that of all leaves is the {mark} of theirs."
     text = getattr(thing, "__doc__", None) or ""
     return inspect.cleandoc(text).split("\n")[0]
+
+
+def cited(thing: Any) -> str:
+    """The authors and the year of what is from a paper, else nothing.
+
+    >>> cited(funcopt.adam), cited(funcopt.chain)
+    ('Kingma & Ba, 2015', '')
+    """
+    paper: Paper | None = getattr(thing, "paper", None)
+    return paper.short if paper else ""
 
 
 def slots(tx: Any, dtype: str = "float32") -> dict[str, Any]:

@@ -13,12 +13,12 @@ from typing import Any
 
 import optax
 
+from ...core.paper import Paper
 from ..drawing.told import told
 from ..names import look_up, unknown
 from ..training.candidates import optimizers, split_call
 from .catalogue import first_line, public, slot_bytes, slots
 from .kinds import kind
-from .papers import PAPERS, Paper
 
 # What PyTorch calls an optimizer and its arguments.
 PYTORCH_CLASSES = {
@@ -61,7 +61,7 @@ class Default:
 @told
 @dataclass(frozen=True)
 class Shown:
-    """What `show` tells of a public name; only optimizers have slots and a paper.
+    """What `show` tells of a public name; only optimizers have slots.
 
     `call` is what was asked for, a name or a call; memory and slots are those of the call.
     """
@@ -144,7 +144,7 @@ def show(name: str) -> Shown:
         pytorch=f"torch.optim.{PYTORCH_CLASSES[full]}" if full in PYTORCH_CLASSES else None,
         memory={kind: slot_bytes(tx, kind) for kind in ("float32", "bfloat16")} if tx else {},
         slots={key: leaf.dtype.name for key, leaf in slots(tx).items()} if tx else {},
-        paper=PAPERS.get(full),
+        paper=getattr(thing, "paper", None),
     )
 
 
