@@ -6,6 +6,7 @@ from . import arguments as arguments
 from . import rules as rules
 from . import schedules as schedules
 from . import storage as storage
+from .averaging.average import average as average
 from .averaging.eval_params import eval_params as eval_params
 from .averaging.schedule_free import schedule_free as schedule_free
 from .averaging.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
@@ -185,6 +186,7 @@ __all__ = [
     "angular_velocity",
     "apply_updates",
     "arguments",
+    "average",
     "centralize",
     "chain",
     "chebyshev_schedule",

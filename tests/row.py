@@ -164,7 +164,7 @@ class Row:
     @property
     def kind(self) -> Any:
         """What the mechanism can tell of the row."""
-        if not declared(self.lift) or getattr(self.lift, "inner", None) is not None:
+        if not declared(self.lift):
             return self.name
         needs = self.needs_params, self.needs_value, self.rate is None, self.masked
         return type(self.lift), min(len(self.slots), 2), *needs
@@ -179,8 +179,8 @@ class Row:
 
 
 def declared(lift: Any) -> dict[str, Any]:
-    """What rules say of themselves, as columns of a row; nothing where there are none."""
-    if isinstance(lift, LiftedTree):
+    """What rules say of themselves, as columns of a row; nothing where they are not all of it."""
+    if isinstance(lift, LiftedTree) and lift.inner is None:
         rule = lift.rule
         return {
             "slots": rule.slots._fields,

@@ -443,7 +443,7 @@ def test_a_foreign_state_and_missing_parameters_are_refused(row):
 def test_parameters_are_needed():
     params = tree(P0, np.float32)
     tx = funcopt.prodigy()
-    with pytest.raises(ValueError, match="Prodigy needs the parameters"):
+    with pytest.raises(ValueError, match="prodigy needs the parameters"):
         tx.update(params, tx.init(params))
 
 
@@ -570,8 +570,8 @@ def test_rectification_in_float32(b2):
     rate = funcopt.schedule_free_radam(1.0, b2=b2)
     for t in (1, 4, 5, 6, 20, 200, 5000, 100_000):
         state = rate.init(jnp.zeros(()))
-        inner = state.base_optimizer_state[0]
-        state = state._replace(base_optimizer_state=(inner._replace(count=jnp.int32(t - 1)),))
+        inner = state.inner[0]
+        state = state._replace(inner=(inner._replace(count=jnp.int32(t - 1)),))
         _, state = rate.update(jnp.ones(()), state, jnp.zeros(()))
         lr = float(funcopt.current_lr(state))
         assert lr == pytest.approx(rectification(t, b2), rel=2e-5)

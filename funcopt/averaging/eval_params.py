@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import jax
 import optax
 
+from ..core.tree_lift import TreeState
+
 Tree = TypeVar("Tree")
 
 
@@ -40,7 +42,7 @@ def eval_params(tx: optax.GradientTransformation, state: Any, params: Tree) -> T
             f"{type(tx).__name__}, a {type(state).__name__} and a {type(params).__name__}."
         )
     for node in _averages(state):
-        params = node.eval_params(params)
+        params = node.slots.eval_params(params, node.numbers)
     return params
 
 
@@ -54,9 +56,9 @@ def _states(node: Any) -> Iterator[bool]:
             yield from _states(child)
 
 
-def _averages(node: Any):
+def _averages(node: Any) -> Iterator[TreeState]:
     """The outermost states that keep an average. What is inside of one has no say."""
-    if hasattr(node, "_fields") and hasattr(node, "eval_params"):
+    if isinstance(node, TreeState) and hasattr(node.slots, "eval_params"):
         yield node
         return
     for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):

@@ -1,26 +1,20 @@
-"""Averages of the parameters, kept beside them in float32 or wider."""
+"""What averages of the parameters have in common: mixing them with the parameters of the moment."""
 
-import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array
 from optax import Params
 
-from ..core.arguments import Within
 from ..core.paths import path_names, some
-from ..core.turn import Turn
-from ..math.columns import axpy, minus
 from ..math.dtypes import common_dtype
 
-Gamma = Annotated[Any, Within(0, math.inf, "[)", schedule=False, optional=True)]
 
-
-def mixed(params: Params, kept: Params, mix: Callable[[Array, Array, Any], Array]) -> Params:
-    """`mix(param, kept, real)` for each parameter, in its dtype.
+def mixed(params: Params, kept: Params, mix: Callable[..., Array], *numbers: Array) -> Params:
+    """`mix(param, kept, *numbers)` for each parameter, in its dtype.
 
     Parameters that `optax.masked` or a partition has hidden from the transformation stay, and so
     does what is beside the parameters in a whole model.
@@ -31,7 +25,7 @@ def mixed(params: Params, kept: Params, mix: Callable[[Array, Array, Any], Array
             return param
         real = jnp.finfo(slot.dtype).dtype
         wide = jnp.asarray(param).astype(common_dtype(real, param))
-        return mix(wide, slot, real).astype(jnp.result_type(param))
+        return mix(wide, slot, *(x.astype(real) for x in numbers)).astype(jnp.result_type(param))
 
     slots, structure = jax.tree.flatten(kept, is_leaf=_is_absent)
     try:
@@ -57,30 +51,3 @@ def _different(kept: list[str], params: list[str]) -> ValueError:
         f"an average: {some([x for x in params if x not in kept])}. Averages without a parameter: "
         f"{some([x for x in kept if x not in params])}."
     )
-
-
-def polynomial_weight(gamma: Any, t: Array, real: Any) -> Float[Array, ""]:
-    """The weight of the t-th point in the polynomial-decay average; 1 for the first.
-
-    Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824), section 4.
-    """
-    return (gamma + 1) / (gamma + jnp.maximum(t, 1).astype(real))
-
-
-def averaged(params: Params, average: Params | None, weight: Array) -> Params:
-    """The polynomial-decay average that takes in `params`; `params` where none is kept."""
-    if average is None:
-        return params
-    return mixed(params, average, lambda x, mean, real: mean + weight.astype(real) * (x - mean))
-
-
-def renewed_average(now: Turn, gamma: Any) -> dict[str, Any]:
-    """The average takes in the current point, and the next one will enter with the next weight."""
-    if now.state.average is None:
-        return {}
-    weight = now.state.average_weight.astype(now.real)
-    mean = now.column(now.state.average)
-    return {
-        "average": axpy(weight, minus(now.params, mean), mean),
-        "average_weight": polynomial_weight(gamma, now.clock.t, now.real),
-    }

@@ -11,154 +11,123 @@ Of x, y and z only y and z are kept, and x is recovered from them; beside half-p
 parameters, in which steps of an average would round away, x is kept in float32 too.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import OptState, Params, ScalarOrSchedule, Updates
+from jaxtyping import Array, Float
+from optax import OptState, Params
 
-from ..core.arguments import Base, DType, NonNegative, OpenDecayRate, OptionalNonNegative
+from ..core.arguments import (
+    Base,
+    DType,
+    NonNegative,
+    OpenDecayRate,
+    OptionalNonNegative,
+)
 from ..core.paper import NEURIPS, Paper
-from ..core.rule import Exact
+from ..core.paths import Mask
 from ..core.transformation import chain, rates, transformation
-from ..core.turn import Start, Turn
-from ..math.columns import axpy, minus
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import (
+    Common,
+    CommonNumber,
+    ExactColumn,
+    OutermostAs,
+    Start,
+    Step,
+    Sums,
+    TreeRule,
+    tree_rule,
+)
+from ..math.columns import Column, axpy, minus
 from ..math.safe import safe_divide
-from ..storage import Storage, check_slots
+from ..storage import Storage
 from .mixed import mixed
 
 
+class ScheduleFreeNumbers(NamedTuple):
+    """`lr` is the rate in force, by which steps are weighted."""
+
+    lr: Annotated[Array, OutermostAs("lr"), Common]
+    b1: CommonNumber
+    max_lr: CommonNumber
+    weight_sum: CommonNumber
+
+
 class ScheduleFreeSlots(NamedTuple):
-    z: Exact
-    x: Exact
-
-
-class ScheduleFreeState(NamedTuple):
     """`x` is None where it is recovered from the parameters, `z` and `b1`."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    b1: Float[Array, ""]
-    max_lr: Float[Array, ""]
-    weight_sum: Float[Array, ""]
-    z: Params
-    x: Params | None
-    base_optimizer_state: OptState
-    feedback: tuple = ()
+    z: ExactColumn
+    x: Annotated[Column | None, "exact"]
 
-    def metrics(self) -> dict[str, Array]:
-        return {} if rates(self.base_optimizer_state) else {"lr": self.lr}
-
-    def eval_params(self, params: Params) -> Params:
+    def eval_params(self, params: Params, numbers: ScheduleFreeNumbers) -> Params:
         if self.x is not None:
-            return mixed(params, self.x, lambda y, x, real: x)
-        return mixed(params, self.z, lambda y, z, real: _recovered(y, z, self.b1.astype(real)))
+            return mixed(params, self.x, lambda y, x: x)
+        return mixed(params, self.z, lambda y, z, b1: (y - (1 - b1) * z) / b1, numbers.b1)
 
 
-def _recovered(y: Array, z: Array, b1: Array) -> Array:
-    return (y - (1 - b1) * z) / b1
+@tree_rule(slots=ScheduleFreeSlots, numbers=ScheduleFreeNumbers)
+class ScheduleFree(TreeRule):
+    learning_rate: OptionalNonNegative
+    b1: OpenDecayRate
+    weight_lr_power: NonNegative
+    mask: Mask
 
-
-@dataclass(frozen=True)
-class ScheduleFree:
-    base: optax.GradientTransformationExtraArgs
-    learning_rate: ScalarOrSchedule | None
-    b1: Any
-    weight_lr_power: Any
-    state_dtype: Any
-    storage: Any
-    mask: Any = None
-
-    static: ClassVar = ("base", "state_dtype", "storage", "mask")
-
-    def init(self, params: Params) -> ScheduleFreeState:
-        h, start = Start.of(self, params)
-        z = [x.astype(self.state_dtype or x.dtype) for x in jax.tree.leaves(start.copies())]
-        half = any(jnp.finfo(jnp.result_type(x)).bits < 32 for x in jax.tree.leaves(params))
-        base_state = self.base.init(start.tree(start.wide))
-        return ScheduleFreeState(
-            count=start.count,
-            lr=self._rate(h, base_state, start.real),
-            b1=start.scalar(h.b1),
-            max_lr=start.scalar(0.0),
-            weight_sum=start.scalar(0.0),
-            **start.slots(
-                ScheduleFreeSlots,
-                self.storage,
-                z=start.tree(z),
-                x=start.copies() if half else None,
-            ),
-            base_optimizer_state=base_state,
-            feedback=start.feedback,
-        )
+    def init(self, x: Column, start: Start):
+        numbers = self._rate(start.inner, start), *map(start.number, (self.b1, 0, 0))
+        slots = ScheduleFreeSlots(x, x if start.in_half else None)
+        return slots, ScheduleFreeNumbers(*numbers)
 
     def update(
-        self,
-        updates: Updates,
-        state: ScheduleFreeState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, ScheduleFreeState]:
-        h, now = Turn.of(
-            self, updates, state, params, kind=ScheduleFreeState, slots=ScheduleFreeSlots,
-            as_they_are=("z",) if self.state_dtype else (), value=value, metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        y, z = now.params, now.column(state.z)
-        given = {"value": value, "metric": metric, "gate": gate}
-        extra_args |= {name: each for name, each in given.items() if each is not None}
-        at_y = jax.tree.unflatten(now.structure, y)
-        base_updates, base_state = self.base.update(
-            updates, state.base_optimizer_state, at_y, **extra_args
-        )
-        u = now.column(base_updates)
-
-        lr = self._rate(h, base_state, now.real)
-        max_lr = jnp.maximum(state.max_lr, lr)
-        weight = max_lr**h.weight_lr_power
-        weight_sum = state.weight_sum + weight
+        self, g: Column, slots: ScheduleFreeSlots, was: ScheduleFreeNumbers, x: Column, step: Step
+    ):
+        y, (u, inner) = x, step.run()
+        lr = self._rate(inner, step)
+        max_lr = jnp.maximum(was.max_lr, lr)
+        weight = max_lr**self.weight_lr_power
+        weight_sum = was.weight_sum + weight
         c = safe_divide(weight, weight_sum)
-        b1, old_b1 = jnp.asarray(h.b1, now.real), state.b1.astype(now.real)
-
-        new = {"z": axpy(1, u, z)}
-        if state.x is not None:
-            x = now.column(state.x)
-            new["x"] = axpy(c, minus(new["z"], x), x)
-        state = now.renew(lr=lr, b1=b1, max_lr=max_lr, weight_sum=weight_sum, **new)
-        z = now.column(state.z)
-        if state.x is None:
+        b1, old_b1 = self.b1, was.b1
+        z = axpy(1, u, slots.z)
+        if slots.x is None:
+            slots = step.renew(slots, z=z)
             # z - x and x - z before this step, from what is there after it: nothing is copied.
-            ahead = [(a - b - (1 - old_b1) * d) / old_b1 for a, b, d in zip(z, y, u, strict=True)]
-            apart = [(b - a + d) / old_b1 for a, b, d in zip(z, y, u, strict=True)]
+            zyu = list(zip(slots.z, y, u, strict=True))
+            ahead = [(a - b - (1 - old_b1) * d) / old_b1 for a, b, d in zyu]
+            apart = [(b - a + d) / old_b1 for a, b, d in zyu]
             # As a sum of small steps, which is 0 at a rate of 0.
             steps = [
-                h.b1 * c * a + (1 - h.b1) * d + (h.b1 - old_b1) * b
+                b1 * c * a + (1 - b1) * d + (b1 - old_b1) * b
                 for a, b, d in zip(ahead, apart, u, strict=True)
             ]
         else:
-            x = now.column(state.x)
-            steps = axpy(h.b1, minus(x, y), [(1 - h.b1) * each for each in minus(z, y)])
-        state = ScheduleFreeState(**{**state._asdict(), "base_optimizer_state": base_state})
-        return now.leave(steps), state
+            slots = step.renew(slots, z=z, x=axpy(c, minus(z, slots.x), slots.x))
+            to_x, to_z = minus(slots.x or [], y), minus(slots.z, y)
+            steps = axpy(b1, to_x, [(1 - b1) * each for each in to_z])
+        numbers = ScheduleFreeNumbers(lr, jnp.asarray(b1, step.real), max_lr, weight_sum)
+        return steps, slots, numbers, inner
 
-    def _rate(self, h: Any, base_state: OptState, real: Any) -> Float[Array, ""]:
+    def _rate(self, inner: OptState, now: Sums) -> Float[Array, ""]:
         if self.learning_rate is not None:
-            return jnp.asarray(h.learning_rate, real)
-        found = list(rates(base_state).values())
+            return jnp.asarray(self.learning_rate, now.real)
+        found = list(rates(inner).values())
         if len(found) != 1:
             raise ValueError(
                 f"schedule_free: the base optimizer reports {len(found) or 'no'} learning rate"
                 f"{'s' * (len(found) != 1)}, so give schedule_free its learning_rate."
             )
-        return jnp.array(found[0], real)  # a copy: both states may be donated
+        return jnp.array(found[0], now.real)  # a copy: both states may be donated
+
+
+def made_schedule_free(
+    base: optax.GradientTransformation,
+    rule: ScheduleFree,
+    state_dtype: DType,
+    storage: Storage,
+) -> LiftedTree:
+    # A chain knows what to do with a gate, and with extra arguments.
+    return LiftedTree(rule, storage, chain(base), {"z": state_dtype})
 
 
 SCHEDULE_FREE = Paper(
@@ -214,6 +183,5 @@ def schedule_free(
 
     Source: https://arxiv.org/abs/2405.15682 and https://github.com/facebookresearch/schedule_free.
     """
-    base = chain(base_optimizer)  # which knows what to do with a gate, and with extra arguments
-    check_slots(storage, [ScheduleFreeSlots])
-    return ScheduleFree(base, learning_rate, b1, weight_lr_power, state_dtype, storage)
+    rule = ScheduleFree(learning_rate, b1, weight_lr_power, None)
+    return made_schedule_free(base_optimizer, rule, state_dtype, storage)

@@ -11,11 +11,11 @@ from ..core.arguments import DecayRate, DType, NonNegative, OpenDecayRate, Optio
 from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
-from ..core.transformation import chain, transformation
+from ..core.transformation import transformation
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.add_decayed_weights import Decay
-from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots
+from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots, made_schedule_free
 from .schedule_free_sgd import warmed_up
 
 
@@ -66,6 +66,5 @@ def schedule_free_adamw(
         learning_rate=warmed_up(learning_rate, warmup_steps),
         storage=part(storage, Rms.slots),
     )
-    return ScheduleFree(
-        chain(base), None, b1, weight_lr_power, state_dtype, part(storage, ScheduleFreeSlots), mask
-    )
+    rule = ScheduleFree(None, b1, weight_lr_power, mask)
+    return made_schedule_free(base, rule, state_dtype, part(storage, ScheduleFreeSlots))

@@ -24,10 +24,10 @@ from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.schedule import product, schedule
-from ..core.transformation import chain, transformation
-from ..storage import Storage, check_slots
+from ..core.transformation import transformation
+from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
-from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots
+from .schedule_free import SCHEDULE_FREE, ScheduleFree, made_schedule_free
 
 
 @schedule
@@ -85,5 +85,5 @@ def schedule_free_sgd(
     if weight_decay is not None or mask is not None:  # a mask is looked at without decay, too
         decay = (masked(mask, Decay(0.0 if weight_decay is None else weight_decay)),)
     base = optimizer(*decay, learning_rate=warmed_up(learning_rate, warmup_steps))
-    check_slots(storage, [ScheduleFreeSlots])
-    return ScheduleFree(chain(base), None, b1, weight_lr_power, state_dtype, storage, mask)
+    rule = ScheduleFree(None, b1, weight_lr_power, mask)
+    return made_schedule_free(base, rule, state_dtype, storage)

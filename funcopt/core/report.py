@@ -1,6 +1,6 @@
 """What algorithms report: NamedTuples of numbers, and how those of all leaves become one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cache
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
@@ -14,6 +14,14 @@ from ..math.norm import norm
 
 class ReportedAs(str):
     """Marks a number as one that is reported, by this name; by its own where it is empty."""
+
+
+class OutermostAs(ReportedAs):
+    """The same, where what is wrapped reports no number of that name."""
+
+
+class Common:
+    """Marks a number that follows from the count alone, so that all devices agree on it."""
 
 
 class Over(str):
@@ -31,6 +39,8 @@ Number = Array
 """A number that a tree rule remembers."""
 Reported = Annotated[Array, ReportedAs("")]
 """A number that a tree rule remembers and reports, under the name of its field."""
+CommonNumber = Annotated[Array, Common]
+"""A number that a tree rule remembers, which follows from the count alone."""
 Norm = Annotated[ArrayLike, Over("norm")]
 """A number of a report: the root of the sum of squares of those of all leaves."""
 Largest = Annotated[ArrayLike, Over("largest")]
@@ -85,11 +95,36 @@ def check_report(kind: type) -> None:
             )
 
 
-def reported(numbers: Any) -> dict[str, Array]:
-    """The numbers that are reported, by the names under which they are."""
-    names = _marks(type(numbers), ReportedAs)
-    fields = {**_marks(type(numbers), Over), **names}
-    return {names.get(field) or field: getattr(numbers, field) for field in fields}
+@cache
+def _names(kind: type) -> list[tuple[str, str, bool]]:
+    """The names of what is reported, the fields that they are of, and whether they may yield."""
+    found = []
+    for field, hint in get_type_hints(kind, include_extras=True).items():
+        marks = get_args(hint)[1:]
+        named = [m for m in marks if isinstance(m, ReportedAs)]
+        if not named and any(isinstance(m, Over) for m in marks):
+            named = [ReportedAs()]
+        found += [(str(m) or field, field, isinstance(m, OutermostAs)) for m in named]
+    return found
+
+
+def reported(numbers: Any, inside: Container[str] = ()) -> dict[str, Array]:
+    """The numbers that are reported, by the names under which they are.
+
+    `inside` has the names of what the wrapped transformation reports.
+    """
+    return {
+        name: getattr(numbers, field)
+        for name, field, yields in _names(type(numbers))
+        if not (yields and name in inside)
+    }
+
+
+@cache
+def common(kind: type) -> frozenset[str]:
+    """The fields that are the same on all devices."""
+    hints = get_type_hints(kind, include_extras=True)
+    return frozenset(field for field, hint in hints.items() if Common in get_args(hint)[1:])
 
 
 def of_leaf(report: R) -> R:

@@ -33,18 +33,18 @@ from .arguments import check_fields, number_at
 from .feedback import begin, hear, spoken
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .paths import marked
-from .report import reported
+from .report import common, reported
 from .rule import Clock
-from .transformation import rates
+from .transformation import reports
 from .tree_rule import Start, Step, TreeRule
 
 
 class TreeState(NamedTuple):
     """The state of a tree rule: its numbers, and its slots, which are trees like the parameters.
 
-    Both are also attributes of the state: `state.lr`, `state.mu`. `inner` is the state of the
-    transformation that the rule wraps, `()` where it wraps none; `feedback` has the states of the
-    schedules that listen to a metric.
+    Both are also attributes of the state: `state.lr`, `state.mu`, those of a tree rule inside as
+    well. `inner` is the state of the transformation that the rule wraps, `()` where it wraps none;
+    `feedback` has the states of the schedules that listen to a metric.
     """
 
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -54,25 +54,28 @@ class TreeState(NamedTuple):
     inner: OptState = ()
 
     def metrics(self) -> dict[str, Array]:
-        told = reported(self.numbers)
-        if "lr" in told and rates(self.inner):
-            del told["lr"]
-        return told
+        return reported(self.numbers, {each.name for each in reports(self.inner)})
 
     def __getattr__(self, name: str) -> Any:
         for part in (self.numbers, self.slots):
             if name in part._fields:
                 return getattr(part, name)
+        if isinstance(self.inner, TreeState):
+            return getattr(self.inner, name)
         raise AttributeError(f"The state has no {name!r}.")
 
 
 @dataclass(frozen=True)
 class LiftedTree:
-    """The pair `(init, update)` of a tree rule, and of the transformation that it wraps."""
+    """The pair `(init, update)` of a tree rule, and of the transformation that it wraps.
+
+    `kept` has the types of slots that are given outright, whatever `storage` may say of their like.
+    """
 
     rule: TreeRule
     storage: Storage = None
     inner: Any = None
+    kept: Any = None
 
     takes_facts: ClassVar = True
 
@@ -96,21 +99,28 @@ class LiftedTree:
         feedback = begin(self.rule)
         rule = self._at(feedback, jnp.zeros([], jnp.int32), real)
         wide = [x.astype(common_dtype(real, x)) for x in arrays]
-        inner = () if self.inner is None else self.inner.init(structure.unflatten(wide))
-        slots, numbers = rule.init(arrays, Start(real, self.axis_name, inner))
+        inside = params if rule.observes else structure.unflatten(wide)
+        inner = () if self.inner is None else self.inner.init(inside)
+        in_half = any(jnp.finfo(jnp.result_type(x)).bits < 32 for x in jax.tree.leaves(params))
+        slots, numbers = rule.init(arrays, Start(real, self.axis_name, in_half, inner))
         varies = varying_axes(*arrays) - set(named(self.axis_name))
 
-        def kept(name: str, column: Column) -> Params:
-            return structure.unflatten(
-                [
-                    first_kept(self.storage, rule.slots, name, _own(x, array))
-                    for x, array in zip(column, arrays, strict=True)
-                ]
-            )
+        def kept(name: str, column: Column | None) -> Any:
+            if column is None:
+                return None
+            own = [_own(x, array) for x, array in zip(column, arrays, strict=True)]
+            given = (self.kept or {}).get(name)
+            if given is not None:
+                return structure.unflatten([x.astype(given) for x in own])
+            return structure.unflatten([first_kept(self.storage, rule.slots, name, x) for x in own])
+
+        def learnt(name: str, x: Any) -> Array:
+            own = _number(x, real)
+            return own if name in common(rule.numbers) else varying_along(own, varies)
 
         return TreeState(
             jnp.zeros([], jnp.int32),
-            type(numbers)(*(varying_along(_number(x, real), varies) for x in numbers)),
+            type(numbers)(*(learnt(*number) for number in numbers._asdict().items())),
             type(slots)(*(kept(*slot) for slot in slots._asdict().items())),
             feedback,
             inner,
@@ -134,12 +144,13 @@ class LiftedTree:
                 "`tx.update(grads, state)`."
             )
         state = self._own(state)
+        trees = {name: tree for name, tree in state.slots._asdict().items() if tree is not None}
         beside = gradients_beside(
             updates,
             params,
-            state.slots,
-            names=self.rule.slots._fields,
-            shape_of=lambda j, i, x: self._slot_shape(j, x),
+            [*trees.values()],
+            names=[*trees],
+            shape_of=lambda j, i, x: self._slot_shape([*trees][j], x, state.inner),
         )
         feedback = hear(self.rule, state.feedback, value, metric, state.count)
         clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
@@ -150,6 +161,12 @@ class LiftedTree:
 
         steps, slots, numbers, inner = updates, state.slots, state.numbers, state.inner
         if now.leaves:
+            ran, ran_to = [], ()
+            if self.inner is not None:
+                inside = params if rule.observes else now.as_tree(now.params)
+                known = {} if facts is None else {"facts": facts}
+                ran, ran_to = self.inner.update(updates, inner, inside, **known, **extra_args)
+                ran = jax.tree.leaves(ran)
             step = Step(
                 now.real,
                 self.axis_name,
@@ -158,11 +175,12 @@ class LiftedTree:
                 lambda: now.grad_norm(facts),
                 now.renew,
                 now.decay,
-                lambda: now.run(self.inner, updates, extra_args),
+                lambda: (list(map(now.wide, ran)), ran_to),
             )
             x = now.params if rule.needs_params else None
             steps, slots, numbers, *rest = rule.update(now.grads, now.slots, state.numbers, x, step)
-            steps, slots = now.leave(steps), now.kept_as_trees(slots)
+            kinds = list(map(jnp.result_type, ran)) if rule.observes else now.kinds
+            steps, slots = now.leave(steps, kinds), now.kept_as_trees(slots)
             numbers = now.numbers(numbers)
             inner = rest[0] if rest else inner
         elif self.inner is not None:
@@ -207,23 +225,25 @@ class LiftedTree:
                 "`tx.init(params)` makes one, and the order of arguments is "
                 "`tx.update(grads, state, params)`."
             )
-        slots = {
-            name: in_full(tree, kept_dtype(self.storage, rule.slots, name, jnp.float32))
-            for name, tree in state.slots._asdict().items()
-        }
+
+        def least(name: str) -> Any:
+            given = (self.kept or {}).get(name)
+            return given or kept_dtype(self.storage, rule.slots, name, jnp.float32)
+
+        slots = {name: in_full(x, least(name)) for name, x in state.slots._asdict().items()}
         return state._replace(
             numbers=in_full(state.numbers),
             slots=rule.slots(**slots),
             feedback=in_full(state.feedback),
         )
 
-    def _slot_shape(self, index: int, array: Array) -> tuple[int, ...]:
+    def _slot_shape(self, name: str, array: Array, inner: OptState) -> tuple[int, ...]:
         """The shape that the rule gives to a slot of `array`, which need not be the array's."""
         real = jnp.finfo(common_dtype(jnp.float32, array)).dtype
         rule = self._at(begin(self.rule), jnp.zeros([], jnp.int32), real)
-        start = Start(real, None, ())
+        start = Start(real, None, False, inner)
         slots, _ = jax.eval_shape(lambda x: rule.init([x], start), array)
-        return slots[index][0].shape
+        return getattr(slots, name)[0].shape
 
     def _loss(self, value: ArrayLike | None, real: Any) -> Float[Array, ""]:
         """The loss, checked, if the rule needs it; its mean where devices differ."""
@@ -309,7 +329,11 @@ class _Now:
     @property
     def slots(self) -> Any:
         kept = self.state.slots
-        return type(kept)(*(list(map(self._decoded, _kept_leaves(tree))) for tree in kept))
+
+        def column(tree: Any) -> Column | None:
+            return None if tree is None else list(map(self._decoded, _kept_leaves(tree)))
+
+        return type(kept)(*map(column, kept))
 
     def _decoded(self, kept: Any) -> Array:
         return self.wide(decoded(kept, self.real) if isinstance(kept, Coded) else kept)
@@ -354,6 +378,9 @@ class _Now:
         """The slots that the rule returns, which it has renewed, as trees of the kept types."""
         trees = []
         for column, tree in zip(slots, self.state.slots, strict=True):
+            if column is None:
+                trees.append(None)
+                continue
             old, structure = jax.tree.flatten(tree, is_leaf=is_kept)
             pairs = zip(column, old, strict=True)
             trees.append(structure.unflatten([_like(x, o) for x, o in pairs]))
@@ -371,17 +398,18 @@ class _Now:
         x = varying_along(jnp.asarray(x).astype(old.dtype), varying_axes(old))
         return self.clock.choose(x, old)
 
-    def run(self, inner: Any, updates: Updates, extra_args: dict[str, Any]) -> tuple[Column, Any]:
-        """One update of what the rule wraps, at the parameters in the type of the arithmetic."""
-        at = self.structure.unflatten(self.params)
-        steps, state = inner.update(updates, self.state.inner, at, **extra_args)
-        return list(map(self.wide, jax.tree.leaves(steps))), state
+    def as_tree(self, column: Column) -> Any:
+        return self.structure.unflatten(column)
 
-    def leave(self, steps: Column) -> Updates:
-        """Updates in their parameters' dtype; with the gate closed, what changes no bit."""
-        kinds = [
+    @property
+    def kinds(self) -> list[Any]:
+        """The types of parameters."""
+        return [
             jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
         ]
-        return self.structure.unflatten(
+
+    def leave(self, steps: Column, kinds: list[Any]) -> Updates:
+        """Updates in the types `kinds`; with the gate closed, what changes no bit."""
+        return self.as_tree(
             [_left(step, self.clock, kind) for step, kind in zip(steps, kinds, strict=True)]
         )

@@ -17,8 +17,12 @@ from ..math.moments import zeros_real
 from ..math.varying import AxisNames, named, varying_along, varying_axes
 from .arguments import check_choices
 from .record import printed, record
+from .report import Common as Common
+from .report import CommonNumber as CommonNumber
 from .report import Number as Number
+from .report import OutermostAs as OutermostAs
 from .report import Reported as Reported
+from .report import ReportedAs as ReportedAs
 from .rule import Clock, Divisor, NoSlots
 from .signatures import readable
 
@@ -64,8 +68,13 @@ class Sums:
 
 @dataclass(frozen=True)
 class Start(Sums):
-    """What a tree rule begins with beside parameters: `inner` is the state of what it wraps."""
+    """What a tree rule begins with beside parameters, which are in the type of the arithmetic.
 
+    `in_half` says whether one of them is kept in half precision, which rounds small steps away;
+    `inner` is the state of what the rule wraps.
+    """
+
+    in_half: bool
     inner: OptState
 
     def number(self, x: ArrayLike) -> Float[Array, ""]:
@@ -112,6 +121,7 @@ class TreeRule:
     needs_params: ClassVar[bool] = True
     needs_value: ClassVar[bool] = False
     only_reports: ClassVar[bool] = False
+    observes: ClassVar[bool] = False
 
     def __post_init__(self):
         check_choices(self)
@@ -160,6 +170,7 @@ def tree_rule(
     needs_params: bool = True,
     needs_value: bool = False,
     only_reports: bool = False,
+    observes: bool = False,
 ):
     """Make a class of hyperparameters a tree rule.
 
@@ -171,12 +182,14 @@ def tree_rule(
         needs_params: whether `update` reads the parameters.
         needs_value: whether it reads the loss, `value=`.
         only_reports: whether no update reads the numbers, so that any state will do.
+        observes: whether what it wraps trains the parameters as they are, in their own types, and
+            its updates keep theirs; otherwise both are in the type of the arithmetic.
     """
 
     def decorate(cls: R) -> R:
         cls.slots, cls.numbers = slots, numbers
         cls.needs_params, cls.needs_value = needs_params, needs_value
-        cls.only_reports = only_reports
+        cls.only_reports, cls.observes = only_reports, observes
         told = cls.__doc__ or sys.modules[cls.__module__].__doc__
         cls.__doc__ = told or f"The tree rule {cls.__name__}."
         made = record(cls)

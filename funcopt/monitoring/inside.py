@@ -34,12 +34,12 @@ def members(tx: GradientTransformation) -> list[Any]:
 
 def algorithms(tx: Any) -> Iterator[Any]:
     """What says what it divides by, in the order of states: chains of rules, and other bodies."""
-    if not isinstance(tx, GradientTransformation):
-        return
-    body = tx.body()
-    if isinstance(body, Lifted | LiftedTree) or hasattr(body, "divides_by"):
+    body = tx.body() if isinstance(tx, GradientTransformation) else tx
+    if isinstance(body, LiftedTree) and body.inner is not None:
+        yield from algorithms(body.inner)
+    elif isinstance(body, Lifted | LiftedTree) or hasattr(body, "divides_by"):
         yield body
-    else:
+    elif isinstance(tx, GradientTransformation):
         for member in members(tx):
             yield from algorithms(member)
 

@@ -29,29 +29,31 @@ def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Moment 
         names: the paths of the parameters.
     """
     bodies = list(algorithms(tx))
-    kinds = tuple({_kind(body) for body in bodies})
-    old, new = (list(_states(state, kinds)) for state in (before, after))
+    old, new = (list(_states(state, bodies)) for state in (before, after))
     found: dict[str, Moment] = {}
     if len(bodies) == len(old) == len(new):
         for body, a, b in zip(bodies, old, new, strict=True):
-            if isinstance(a, _kind(body)) and type(a) is type(b):
+            if _is_of(body, a) and _is_of(body, b):
                 found = {**_of_one(body, a, b), **found}
     return [found.get(name) for name in names]
 
 
-def _kind(body: Any) -> type:
+def _is_of(body: Any, state: Any) -> bool:
+    """Whether a state is one of this body."""
     if isinstance(body, Lifted):
-        return LiftedState
-    return TreeState if isinstance(body, LiftedTree) else body.state
+        return isinstance(state, LiftedState)
+    if isinstance(body, LiftedTree):
+        return isinstance(state, TreeState) and isinstance(state.slots, body.rule.slots)
+    return isinstance(state, body.state)
 
 
-def _states(node: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
-    if isinstance(node, kinds):
+def _states(node: Any, bodies: list[Any]) -> Iterator[Any]:
+    if any(_is_of(body, node) for body in bodies):
         yield node
         return
     for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
         if child is not node:
-            yield from _states(child, kinds)
+            yield from _states(child, bodies)
 
 
 def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:

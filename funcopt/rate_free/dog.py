@@ -12,30 +12,34 @@ that of Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824).
 """
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
-from ..averaging.mixed import Gamma, averaged, renewed_average
-from ..core.arguments import AxisName, NonNegative, OptionalNonNegative, Rate, Within
+from ..averaging.average import Gamma, within_average
+from ..core.arguments import AxisName, NonNegative, OptionalNonNegative, Positive, Rate, Within
 from ..core.paper import ICML, Paper
 from ..core.paths import Mask
-from ..core.rule import Exact
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.columns import axpy, held, minus, norm, square_norm
+from ..core.tree_rule import (
+    ExactColumn,
+    Number,
+    Reported,
+    ReportedAs,
+    Start,
+    Step,
+    TreeRule,
+    tree_rule,
+)
+from ..math.columns import Column, axpy, held, minus
 from ..math.safe import safe_divide
-from ..math.varying import AxisNames
-from ..storage import Storage, check_slots
+from ..storage import Storage
 
 STEP_KINDS = ("distance", "learning_rate", "heuristic")
 
 
-def _init_step(where: str, x: Any) -> Any:
+def _init_step(where: str, x: object) -> tuple[str, ArrayLike]:
     if not isinstance(x, tuple | list) or len(x) != 2 or x[0] not in STEP_KINDS:
         raise ValueError(
             f"{where} must be a pair (kind, number) with a kind among {', '.join(STEP_KINDS)}, "
@@ -48,96 +52,42 @@ InitStep = Annotated[tuple[str, ArrayLike], _init_step]
 
 
 class DogSlots(NamedTuple):
-    init_params: Exact
-    average: Exact
+    init_params: ExactColumn
 
 
-class DogState(NamedTuple):
-    """`lr` is the rate in force, `max_dist` the largest distance from the start so far.
+class DogNumbers(NamedTuple):
+    """`lr` is the rate in force, `max_dist` the largest distance from the start so far."""
 
-    `average` is the average of all points before the current one, which enters it with
-    `average_weight`; None where no average is kept.
-    """
-
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    max_dist: Float[Array, ""]
-    sum_sq_norm_grads: Float[Array, ""]
-    init_params: Params
-    average_weight: Float[Array, ""]
-    average: Params | None
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "distance": self.max_dist}
-
-    def eval_params(self, params: Params) -> Params:
-        return averaged(params, self.average, self.average_weight)
+    lr: Reported
+    max_dist: Annotated[Number, ReportedAs("distance")]
+    sum_sq_norm_grads: Number
 
 
-@dataclass(frozen=True)
-class _Dog:
-    learning_rate: Any
+@tree_rule(slots=DogSlots, numbers=DogNumbers)
+class Dog(TreeRule):
+    learning_rate: NonNegative
     init_kind: str
-    init_size: Any
-    eps: Any
-    weight_decay: Any
-    mask: Any
-    average_gamma: Any
-    axis_name: AxisNames
-    storage: Any
+    init_size: Positive
+    eps: NonNegative
+    weight_decay: OptionalNonNegative
+    mask: Mask
+    axis_name: AxisName
 
-    static: ClassVar = ("init_kind", "mask", "axis_name", "storage")
+    def init(self, x: Column, start: Start):
+        r = 0 if self.init_kind == "learning_rate" else self.init_size
+        if self.init_kind == "heuristic":
+            r = r * (1 + start.norm(x))
+        return DogSlots(x), DogNumbers(*map(start.number, (0, r, 0)))
 
-    def init(self, params: Params) -> DogState:
-        h, start = Start.of(self, params)
-        r = {
-            "distance": lambda: h.init_size,
-            "heuristic": lambda: h.init_size * (1 + norm(start.wide, start.real, self.axis_name)),
-            "learning_rate": lambda: 0.0,
-        }[self.init_kind]()
-        average = None if self.average_gamma is None else start.copies()
-        return DogState(
-            count=start.count,
-            lr=start.learnt(0.0),
-            max_dist=start.learnt(r),
-            sum_sq_norm_grads=start.learnt(0.0),
-            average_weight=start.scalar(1.0),
-            **start.slots(DogSlots, self.storage, init_params=start.copies(), average=average),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: DogState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, DogState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=DogState, slots=DogSlots, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-        x, x0 = now.params, now.column(state.init_params)
-        real, axis = now.real, self.axis_name
-
-        r = jnp.maximum(state.max_dist, norm(minus(x, x0), real, axis))
-        G = state.sum_sq_norm_grads + square_norm(g, real, axis)
-        eta = safe_divide(r, jnp.sqrt(G + h.eps))
+    def update(self, g: Column, slots: DogSlots, was: DogNumbers, x: Column, step: Step):
+        g = axpy(1, g, step.decay(self.weight_decay, self.mask))
+        r = jnp.maximum(was.max_dist, step.norm(minus(x, slots.init_params)))
+        G = was.sum_sq_norm_grads + step.square_norm(g)
+        eta = safe_divide(r, jnp.sqrt(G + self.eps))
         if self.init_kind == "learning_rate":
-            eta = jnp.where(r > 0, eta, h.init_size)
-        lr = h.learning_rate * eta
-
-        average = renewed_average(now, h.average_gamma)
-        state = now.renew(lr=lr, max_dist=r, sum_sq_norm_grads=held(G), **average)
-        return now.leave([-lr * each for each in g]), state
+            eta = jnp.where(r > 0, eta, self.init_size)
+        lr = self.learning_rate * eta
+        return [-lr * each for each in g], slots, DogNumbers(lr, r, held(G))
 
 
 DOG = Paper(
@@ -199,8 +149,6 @@ def dog(
 
     Source: https://arxiv.org/abs/2302.12022, eq. 2 and section 4.
     """
-    check_slots(storage, [DogSlots])
     kind, size = init_step
-    return _Dog(
-        learning_rate, kind, size, eps, weight_decay, mask, average_gamma, axis_name, storage
-    )
+    rule = Dog(learning_rate, kind, size, eps, weight_decay, mask, axis_name)
+    return within_average(rule, average_gamma, storage)

@@ -9,111 +9,59 @@ Khaled, Mishchenko & Jin, 2023 (https://arxiv.org/abs/2305.16284), algorithm 1.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
 
-from ..averaging.mixed import Gamma, averaged, renewed_average
-from ..core.arguments import AxisName, OptionalNonNegative, Positive, Rate, Within
+from ..averaging.average import Gamma, within_average
+from ..core import arguments
+from ..core.arguments import AxisName, NonNegative, OptionalNonNegative, Positive, Rate, Within
 from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
-from ..core.rule import Exact
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.columns import axpy, held, minus, square_norm
+from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column, axpy, held, minus
 from ..math.safe import safe_divide
-from ..math.varying import AxisNames
-from ..storage import Storage, check_slots
+from ..storage import Storage
 
-OptionalPositive = Annotated[Any, Within(0, math.inf, "()", schedule=False, optional=True)]
+OptionalPositive = Annotated[
+    arguments.Number, Within(0, math.inf, "()", schedule=False, optional=True)
+]
 
 
 class DowgSlots(NamedTuple):
-    init_params: Exact
-    average: Exact
+    init_params: ExactColumn
 
 
-class DowgState(NamedTuple):
-    """`lr` is the rate in force, `estim_sq_dist` the largest squared distance so far.
+class DowgNumbers(NamedTuple):
+    """`lr` is the rate in force, `distance` the largest distance from the start so far."""
 
-    The average is kept as in `DogState`.
-    """
-
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    estim_sq_dist: Float[Array, ""]
-    weighted_sq_norm_grads: Float[Array, ""]
-    init_params: Params
-    average_weight: Float[Array, ""]
-    average: Params | None
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, "distance": jnp.sqrt(self.estim_sq_dist)}
-
-    def eval_params(self, params: Params) -> Params:
-        return averaged(params, self.average, self.average_weight)
+    lr: Reported
+    distance: Reported
+    estim_sq_dist: Number
+    weighted_sq_norm_grads: Number
 
 
-@dataclass(frozen=True)
-class _Dowg:
-    learning_rate: Any
-    init_estim_sq_dist: Any
-    eps: Any
-    weight_decay: Any
-    mask: Any
-    average_gamma: Any
-    axis_name: AxisNames
-    storage: Any
+@tree_rule(slots=DowgSlots, numbers=DowgNumbers)
+class Dowg(TreeRule):
+    learning_rate: NonNegative
+    init_estim_sq_dist: OptionalPositive
+    eps: Positive
+    weight_decay: OptionalNonNegative
+    mask: Mask
+    axis_name: AxisName
 
-    static: ClassVar = ("mask", "axis_name", "storage")
+    def init(self, x: Column, start: Start):
+        first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
+        r2 = start.number(first)
+        return DowgSlots(x), DowgNumbers(start.number(0), jnp.sqrt(r2), r2, start.number(0))
 
-    def init(self, params: Params) -> DowgState:
-        h, start = Start.of(self, params)
-        first = h.eps if h.init_estim_sq_dist is None else h.init_estim_sq_dist
-        average = None if self.average_gamma is None else start.copies()
-        return DowgState(
-            count=start.count,
-            lr=start.learnt(0.0),
-            estim_sq_dist=start.learnt(first),
-            weighted_sq_norm_grads=start.learnt(0.0),
-            average_weight=start.scalar(1.0),
-            **start.slots(DowgSlots, self.storage, init_params=start.copies(), average=average),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: DowgState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, DowgState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=DowgState, slots=DowgSlots, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        g = axpy(1, now.grads, now.decay(h.weight_decay, self.mask))
-        x, x0 = now.params, now.column(state.init_params)
-        real, axis = now.real, self.axis_name
-
-        r2 = jnp.maximum(state.estim_sq_dist, square_norm(minus(x, x0), real, axis))
-        v = state.weighted_sq_norm_grads + r2 * square_norm(g, real, axis)
-        lr = h.learning_rate * safe_divide(r2, jnp.sqrt(v) + h.eps)
-
-        average = renewed_average(now, h.average_gamma)
-        state = now.renew(lr=lr, estim_sq_dist=r2, weighted_sq_norm_grads=held(v), **average)
-        return now.leave([-lr * each for each in g]), state
+    def update(self, g: Column, slots: DowgSlots, was: DowgNumbers, x: Column, step: Step):
+        g = axpy(1, g, step.decay(self.weight_decay, self.mask))
+        r2 = jnp.maximum(was.estim_sq_dist, step.square_norm(minus(x, slots.init_params)))
+        v = was.weighted_sq_norm_grads + r2 * step.square_norm(g)
+        lr = self.learning_rate * safe_divide(r2, jnp.sqrt(v) + self.eps)
+        return [-lr * each for each in g], slots, DowgNumbers(lr, jnp.sqrt(r2), r2, held(v))
 
 
 DOWG = Paper(
@@ -163,8 +111,5 @@ def dowg(
 
     Source: https://arxiv.org/abs/2305.16284, algorithm 1.
     """
-    check_slots(storage, [DowgSlots])
-    return _Dowg(
-        learning_rate, init_estim_sq_dist, eps, weight_decay, mask, average_gamma, axis_name,
-        storage,
-    )  # fmt: skip
+    rule = Dowg(learning_rate, init_estim_sq_dist, eps, weight_decay, mask, axis_name)
+    return within_average(rule, average_gamma, storage)

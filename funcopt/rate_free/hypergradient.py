@@ -10,108 +10,58 @@ Baydin, Cornish, Martínez Rubio, Schmidt & Wood, 2018 (https://arxiv.org/abs/17
 and 8; u is the gradient for SGD, Adam's direction for Adam.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
-import jax
 import jax.numpy as jnp
-import optax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Choice, NonNegativeConstant
 from ..core.paper import ICLR, Paper
-from ..core.rule import Signed
 from ..core.transformation import chain, transformation
-from ..core.turn import Start, Turn
-from ..math.columns import norm, vdot
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import Reported, SignedColumn, Start, Step, TreeRule, tree_rule
+from ..math.columns import Column
 from ..math.safe import safe_divide
-from ..math.varying import AxisNames
-from ..storage import Storage, check_slots
+from ..storage import Storage
 
 VariantName = Literal["multiplicative", "additive"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 class HypergradientSlots(NamedTuple):
-    last_direction: Signed
+    last_direction: SignedColumn
 
 
-class HypergradientState(NamedTuple):
-    """`lr` is the rate in force, kept as `alpha` in the precision of the arithmetic."""
+class HypergradientNumbers(NamedTuple):
+    """`lr` is the rate in force, α."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    alpha: Float[Array, ""]
-    last_direction: Params
-    direction_state: OptState
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr}
+    lr: Reported
 
 
-@dataclass(frozen=True)
-class _Hypergradient:
-    direction: optax.GradientTransformationExtraArgs
-    learning_rate: Any
-    hyper_rate: Any
-    variant: str
-    axis_name: AxisNames
-    storage: Any
+@tree_rule(slots=HypergradientSlots, numbers=HypergradientNumbers)
+class Hypergradient(TreeRule):
+    learning_rate: NonNegativeConstant
+    hyper_rate: NonNegativeConstant
+    variant: VariantName
+    axis_name: AxisName
 
-    static: ClassVar = ("direction", "variant", "axis_name", "storage")
-
-    def init(self, params: Params) -> HypergradientState:
-        h, start = Start.of(self, params)
-        return HypergradientState(
-            count=start.count,
-            lr=start.learnt(h.learning_rate),
-            alpha=start.learnt(h.learning_rate),
-            **start.slots(HypergradientSlots, self.storage, last_direction=start.zeros()),
-            direction_state=self.direction.init(start.tree(start.wide)),
-            feedback=start.feedback,
-        )
+    def init(self, x: Column, start: Start):
+        numbers = HypergradientNumbers(start.number(self.learning_rate))
+        return HypergradientSlots(start.zeros(x)), numbers
 
     def update(
-        self,
-        updates: Updates,
-        state: HypergradientState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, HypergradientState]:
-        h, now = Turn.of(
-            self, updates, state, params, kind=HypergradientState,
-            slots=HypergradientSlots, value=value, metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        g, last = now.grads, now.column(state.last_direction)
-        real, axis = now.real, self.axis_name
-
-        slope = vdot(g, last, real, axis)
+        self, g: Column, slots: HypergradientSlots, was: HypergradientNumbers, x: Column, step: Step
+    ):
+        del x  # it is for the direction, which is given it
+        last = slots.last_direction
+        h = step.vdot(g, last)
         if self.variant == "multiplicative":
-            cosine = safe_divide(slope, norm(g, real, axis) * norm(last, real, axis))
-            alpha = state.alpha * (1 + h.hyper_rate * cosine)
+            cosine = safe_divide(h, step.norm(g) * step.norm(last))
+            lr = was.lr * (1 + self.hyper_rate * cosine)
         else:
-            alpha = jnp.maximum(state.alpha + h.hyper_rate * slope, 0)
-
-        given = {"value": value, "metric": metric, "gate": gate}
-        extra_args |= {name: each for name, each in given.items() if each is not None}
-        at_x = jax.tree.unflatten(now.structure, now.params)
-        directions, direction_state = self.direction.update(
-            jax.tree.unflatten(now.structure, g), state.direction_state, at_x, **extra_args
-        )
-        u = now.column(directions)
-        steps = [-alpha * each for each in u]
-
-        state = now.renew(lr=alpha, alpha=alpha, last_direction=u)
-        state = HypergradientState(**{**state._asdict(), "direction_state": direction_state})
-        return now.leave(steps), state
+            lr = jnp.maximum(was.lr + self.hyper_rate * h, 0)
+        u, inner = step.run()
+        slots = step.renew(slots, last_direction=u)
+        return [-lr * each for each in u], slots, HypergradientNumbers(lr), inner
 
 
 HYPERGRADIENT = Paper(
@@ -161,5 +111,6 @@ def hypergradient(
 
     Source: https://arxiv.org/abs/1703.04782, eqs. 5 and 8.
     """
-    check_slots(storage, [HypergradientSlots])
-    return _Hypergradient(chain(direction), learning_rate, hyper_rate, variant, axis_name, storage)
+    rule = Hypergradient(learning_rate, hyper_rate, variant, axis_name)
+    # A chain knows what to do with a gate, and with extra arguments.
+    return LiftedTree(rule, storage, chain(direction))

@@ -17,152 +17,100 @@ Variant "pytorch" is their PyTorch program, mechanic-pytorch 0.0.1. It has neith
 m = 1e-6, and in h has x + base update for x, against the paper.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
+from numbers import Integral
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import OptState, Params, Updates
+from jaxtyping import Array
 
 from ..core.arguments import AxisName, Base, Choice, NonNegative, Positive, Within, is_tracer
 from ..core.paper import NEURIPS, Paper
-from ..core.rule import Exact
-from ..core.transformation import chain, rates, transformation
-from ..core.turn import Start, Turn
-from ..math.columns import axpy, minus, norm, vdot
+from ..core.record import Static
+from ..core.transformation import chain, transformation
+from ..core.tree_lift import LiftedTree
+from ..core.tree_rule import (
+    ExactColumn,
+    Number,
+    OutermostAs,
+    ReportedAs,
+    Start,
+    Step,
+    TreeRule,
+    tree_rule,
+)
+from ..math.columns import Column, axpy, minus
 from ..math.safe import safe_sqrt
-from ..math.varying import AxisNames
-from ..storage import Storage, check_slots
+from ..storage import Storage
 
 
-def _count(where: str, x: Any) -> int:
+def _count(where: str, x: object) -> int:
     # optax.inject_hyperparams makes arrays of whole numbers too.
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.integer) and not is_tracer(x):
         x = x.item() if x.ndim == 0 else x
-    if not isinstance(x, int | np.integer) or isinstance(x, bool):
+    if not isinstance(x, Integral) or isinstance(x, bool):
         raise TypeError(f"{where} must be an integer from 1 to 7, got {x!r}.")
     return Within(1, 7, schedule=False, integer=True)(where, x)
 
 
-Count = Annotated[int, _count]
+Count = Annotated[int, _count, Static]
 VariantName = Literal["clipped", "pytorch"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
 
 
 class MechanicSlots(NamedTuple):
-    x0: Exact
-    delta: Exact
+    x0: ExactColumn
+    delta: ExactColumn
 
 
-class MechanicState(NamedTuple):
+class MechanicNumbers(NamedTuple):
     """`s`, `r`, `m`, `v` have one number for each β; `lr` is the learnt factor, their sum `s`."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    r: Float[Array, " n"]
-    m: Float[Array, " n"]
-    v: Float[Array, " n"]
-    s: Float[Array, " n"]
-    x0: Params
-    delta: Params
-    base_optimizer_state: OptState
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        own = {} if rates(self.base_optimizer_state) else {"lr": self.lr}
-        return {"scale": self.lr, **own}
+    lr: Annotated[Array, ReportedAs("scale"), OutermostAs("lr")]
+    r: Number
+    m: Number
+    v: Number
+    s: Number
 
 
-@dataclass(frozen=True)
-class _Mechanic:
-    base: optax.GradientTransformationExtraArgs
-    weight_decay: Any
-    eps: Any
-    s_init: Any
-    num_betas: int
-    variant: str
-    axis_name: AxisNames
-    storage: Any
+@tree_rule(slots=MechanicSlots, numbers=MechanicNumbers)
+class Mechanic(TreeRule):
+    weight_decay: NonNegative
+    eps: Positive
+    s_init: Positive
+    num_betas: Count
+    variant: VariantName
+    axis_name: AxisName
 
-    static: ClassVar = ("base", "num_betas", "variant", "axis_name", "storage")
+    def init(self, x: Column, start: Start):
+        none = jnp.zeros(self.num_betas, start.real)
+        m = none if self.variant == "clipped" else none + 1e-6
+        numbers = MechanicNumbers(start.number(0), none, m, none, none)
+        return MechanicSlots(x, start.zeros(x)), numbers
 
-    def init(self, params: Params) -> MechanicState:
-        _, start = Start.of(self, params)
-        r, m, v, s = (start.varying(jnp.zeros(self.num_betas, start.real)) for _ in range(4))
-        return MechanicState(
-            start.count,
-            start.learnt(0.0),
-            r,
-            m if self.variant == "clipped" else m + 1e-6,
-            v,
-            s,
-            **start.slots(MechanicSlots, self.storage, x0=start.copies(), delta=start.zeros()),
-            base_optimizer_state=self.base.init(start.tree(start.wide)),
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: MechanicState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, MechanicState]:
-        h, now = Turn.of(
-            self,
-            updates,
-            state,
-            params,
-            kind=MechanicState,
-            slots=MechanicSlots,
-            value=value,
-            metric=metric,
-            gate=gate,
-        )
-        state = now.state
-        if state.s.shape != (self.num_betas,):
+    def update(self, g: Column, slots: MechanicSlots, was: MechanicNumbers, x: Column, step: Step):
+        n, (u, inner) = self.num_betas, step.run()
+        if was.s.shape != (n,):
             raise ValueError(
-                f"mechanize: the state was made with num_betas={state.s.size}, each of which has "
-                f"its own statistics, got num_betas={self.num_betas}. Go on with num_betas="
-                f"{state.s.size}, or begin again with `tx.init(params)`."
+                f"mechanize: the state was made with num_betas={was.s.size}, each of which has "
+                f"its own statistics, got num_betas={n}. Go on with num_betas={was.s.size}, or "
+                "begin again with `tx.init(params)`."
             )
-        g, x, delta = now.grads, now.params, now.column(state.delta)
-        real, axis = now.real, self.axis_name
-        betas = jnp.array([1 - 0.1**i for i in range(1, self.num_betas + 1)], real)
-
-        given = {"value": value, "metric": metric, "gate": gate}
-        extra_args |= {name: each for name, each in given.items() if each is not None}
-        base_updates, base_state = self.base.update(
-            updates, state.base_optimizer_state, jax.tree.unflatten(now.structure, x), **extra_args
-        )
-
-        displacement = now.column(base_updates)
+        betas = jnp.array([1 - 0.1**i for i in range(1, n + 1)], step.real)
         clipped = self.variant == "clipped"
-        at = x if clipped else axpy(1, x, displacement)
-        total = jnp.sum(state.s)
-        pull = h.weight_decay * total * norm(g, real, axis) / (norm(at, real, axis) + h.eps)
-        win = vdot(axpy(pull, at, g), delta, real, axis)
-        won = jnp.clip(win, -state.m, state.m) if clipped else win
-        r = jnp.maximum(betas * state.r + won * state.s, 0)
-        m = jnp.maximum(betas * state.m, jnp.abs(win) + (h.eps if clipped else 0))
-        v = betas**2 * state.v + win**2
-        s = (h.s_init / self.num_betas * m + r) / (safe_sqrt(v) + h.eps)
-
+        at = x if clipped else axpy(1, x, u)
+        pull = self.weight_decay * jnp.sum(was.s) * step.norm(g) / (step.norm(at) + self.eps)
+        h = step.vdot(axpy(pull, at, g), slots.delta)
+        won = jnp.clip(h, -was.m, was.m) if clipped else h
+        r = jnp.maximum(betas * was.r + won * was.s, 0)
+        m = jnp.maximum(betas * was.m, jnp.abs(h) + (self.eps if clipped else 0))
+        v = betas**2 * was.v + h**2
+        s = (self.s_init / n * m + r) / (safe_sqrt(v) + self.eps)
         total = jnp.sum(s)
-        delta = minus(delta, displacement)
-        state = now.renew(lr=total, r=r, m=m, v=v, s=s, delta=delta)
-        state = MechanicState(**{**state._asdict(), "base_optimizer_state": base_state})
-        delta, x0 = now.column(state.delta), now.column(state.x0)
+        slots = step.renew(slots, delta=minus(slots.delta, u))
         # x_0 − x first: what is near each other loses no digits.
-        return now.leave(axpy(-total, delta, minus(x0, x))), state
+        steps = axpy(-total, slots.delta, minus(slots.x0, x))
+        return steps, slots, MechanicNumbers(total, r, m, v, s), inner
 
 
 MECHANIC = Paper(
@@ -221,7 +169,6 @@ def mechanize(
 
     Source: https://arxiv.org/abs/2306.00144, algorithm 1.
     """
-    check_slots(storage, [MechanicSlots])
-    return _Mechanic(
-        chain(base_optimizer), weight_decay, eps, s_init, num_betas, variant, axis_name, storage
-    )
+    rule = Mechanic(weight_decay, eps, s_init, num_betas, variant, axis_name)
+    # A chain knows what to do with a gate, and with extra arguments.
+    return LiftedTree(rule, storage, chain(base_optimizer))

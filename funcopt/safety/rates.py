@@ -63,11 +63,6 @@ def _inside(body: Any, state: Any) -> list[tuple[Any, Any]]:
     if hasattr(body, "moving"):
         groups = getattr(state, "inner", {})
         return [(tx, groups[label]) for label, tx in body.moving.items() if label in groups]
-    for own, there in (
-        ("inner", "inner"),
-        ("base", "base_optimizer_state"),
-        ("direction", "direction_state"),
-    ):
-        if hasattr(body, own) and hasattr(state, there):
-            return [(getattr(body, own), getattr(state, there))]
+    if hasattr(body, "inner") and hasattr(state, "inner"):
+        return [(body.inner, state.inner)]
     return []
