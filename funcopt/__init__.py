@@ -51,7 +51,7 @@ from .monitoring.initial import diagnose_init as diagnose_init
 from .monitoring.monitor import monitor as monitor
 from .monitoring.report import Health as Health
 from .monitoring.report import health as health
-from .monitoring.verdicts import Thresholds as Thresholds
+from .monitoring.thresholds import Thresholds as Thresholds
 from .optimizers.adabelief import adabelief as adabelief
 from .optimizers.adabelief import scale_by_belief as scale_by_belief
 from .optimizers.adadelta import adadelta as adadelta

@@ -18,7 +18,9 @@ import rich.console
 import funcopt
 from funcopt.lab.problems.tasks import get_task
 from funcopt.monitoring.readings import in_depth
-from funcopt.monitoring.verdicts import Thresholds, _falling, _grown_slowly, _times
+from funcopt.monitoring.thresholds import Thresholds
+from funcopt.monitoring.verdict import in_words
+from funcopt.monitoring.verdicts import _falling, _grown_slowly
 
 pytestmark = pytest.mark.default_promotion  # the networks of the tests promote
 
@@ -288,7 +290,7 @@ def test_a_rate_that_falls_calms_steps_that_grow():
 
 
 def test_factors_are_for_people():
-    told = [_times(x) for x in (1.26, 61.2, 1299.0, 74e6, 3.2e14, np.inf)]
+    told = [in_words(x) for x in (1.26, 61.2, 1299.0, 74e6, 3.2e14, np.inf)]
     assert told == ["1.3", "61", "1,300", "74 million", "10¹⁵", "inf"]
 
 
@@ -488,7 +490,8 @@ def test_the_picture(eventful, exploded, tmp_path):
 
 def test_the_guide_has_every_verdict_and_threshold():
     root = Path(__file__).parents[1]
-    source = (root / "funcopt" / "monitoring" / "verdicts.py").read_text()
+    monitoring = root / "funcopt" / "monitoring"
+    source = "".join((monitoring / name).read_text() for name in ("verdicts.py", "vanishing.py"))
     guide = (root / "docs" / "health.md").read_text()
     given = set(re.findall(r'Verdict\(\s*"([A-Z -]+)"', source))
     assert len(given) >= 14

@@ -17,7 +17,7 @@ from .readings import Event, Over, Readings, in_depth, resolution_of
 from .recorder import SCALARS
 from .report import Health, judged
 from .statistics import COLUMNS, EDGES, NEGLIGIBLE
-from .verdicts import Thresholds
+from .thresholds import Thresholds
 
 EXAMPLES = 16
 

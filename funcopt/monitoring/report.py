@@ -9,7 +9,9 @@ from ..core.given import trained
 from .readings import Readings, find, read
 from .recorder import SCALARS
 from .statistics import COLUMNS
-from .verdicts import Thresholds, Verdict, verdicts
+from .thresholds import Thresholds
+from .verdict import Verdict
+from .verdicts import verdicts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
