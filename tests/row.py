@@ -17,7 +17,7 @@ import optax
 import funcopt
 from funcopt.core.lift import Lifted
 from funcopt.core.tree_lift import LiftedTree
-from funcopt.core.value import Value
+from funcopt.core.value import Configured
 
 if TYPE_CHECKING:
     from tests.reference import Step
@@ -157,7 +157,7 @@ class Row:
     def lift(self) -> Any:
         """What the values of funcopt are around: of most, a lift and its rules."""
         tx = self.make()
-        while isinstance(tx, Value):
+        while isinstance(tx, Configured):
             tx = tx.body()
         return tx
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.core
@@ -18,7 +18,7 @@ from optax import ScalarOrSchedule
 
 from ..math.dtypes import dtype_named
 from .hints import instead_of, instead_of_tree
-from .record import Static, static_fields
+from .record import Static, annotations, choices, parts, static_fields
 
 
 def is_tracer(x: object) -> bool:
@@ -320,34 +320,51 @@ Base = Annotated[optax.GradientTransformation, _transformation]
 
 @cache
 def _checks(annotated: Any) -> dict[str, Callable]:
-    hints = inspect.get_annotations(annotated, eval_str=True)
-    return {name: get_args(h)[1] for name, h in hints.items() if get_origin(h) is Annotated}
+    """The checks of a function's arguments or a record's fields, by their annotations."""
+    found = {}
+    for name, annotation in annotations(annotated).items():
+        marks = [mark for mark in parts(annotation)[1] if callable(mark) and mark is not Static]
+        allowed = choices(annotation) if isinstance(annotated, type) else None
+        if marks:
+            found[name] = marks[0]
+        elif allowed is not None:
+            found[name] = _flag if allowed == (bool,) else OneOf(allowed)
+    return found
 
 
 signature = cache(inspect.signature)
 
 
-@cache
-def _choices(kind: type) -> dict[str, Callable]:
-    """The checks of a record's fields that choose, which no schedule or tracer replaces."""
-    flags = inspect.get_annotations(kind, eval_str=True)
-    return {
-        name: _checks(kind).get(name, _flag)
-        for name in static_fields(kind)
-        if name in _checks(kind) or flags.get(name) is bool
-    }
+@dataclass(frozen=True)
+class OneOf:
+    """Checks a field that chooses: it is one of a few values, or of a few types."""
 
+    allowed: tuple
 
-def check_choices(record: Any) -> None:
-    """Check those fields of a record that choose the algorithm."""
-    for name, check in _choices(type(record)).items():
-        check(f"{type(record).__name__}: {name}", getattr(record, name))
+    def __str__(self) -> str:
+        return " or ".join(x.__name__ if isinstance(x, type) else repr(x) for x in self.allowed)
+
+    def __call__(self, where: str, x: Any) -> Any:
+        for each in self.allowed:
+            same = not isinstance(each, type) and type(x) is type(each) and x == each
+            if same or (isinstance(each, type) and isinstance(x, each)):
+                return x
+        wrong = ValueError if type(x) in map(type, self.allowed) else TypeError
+        raise wrong(f"{where} must be {self}, got {x!r}.")
 
 
 def check_fields(record: Any) -> None:
-    """Check the fields of a record by the aliases that annotate them."""
-    for name, check in _checks(type(record)).items():
+    """Check the fields of a record by what annotates them; those of its structure are no arrays."""
+    checks = _checks(type(record))
+    for name, check in checks.items():
         check(f"{type(record).__name__}: {name}", getattr(record, name))
+    for name in static_fields(type(record)):
+        x = getattr(record, name)
+        if name not in checks and isinstance(x, jax.Array | np.ndarray):
+            raise TypeError(
+                f"{type(record).__name__}: {name} belongs to the structure, which holds no "
+                f"arrays, got {x!r}. Annotate it as a number, or give a Python number."
+            )
 
 
 def checked_arguments(function: Callable, args: tuple, kwargs: dict) -> tuple:

@@ -16,7 +16,7 @@ from typing import (
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .arguments import check_choices
+from .arguments import check_fields
 from .record import printed, record
 from .report import NoReport, check_report
 from .signatures import readable
@@ -111,7 +111,7 @@ class Rule:
     report: ClassVar[type] = NoReport
 
     def __post_init__(self):
-        check_choices(self)
+        check_fields(self)
 
     def __repr__(self) -> str:
         return printed(self)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from .arguments import Delay, Within, function_of_the_step, is_number
 from .steps import as_steps, reached, real, since
-from .value import Call, Value, build, register, value_factory
+from .value import Call, Configured, build, register, value_factory
 
 P = ParamSpec("P")
 
@@ -36,7 +36,7 @@ class Listening:
         raise NotImplementedError
 
 
-class Schedule(Value):
+class Schedule(Configured):
     """A function of the step, as a value. The first update is step 0.
 
     Schedules multiply and add, with each other and with numbers. Some listen to a metric, which is

@@ -17,7 +17,7 @@ from ..math.dtypes import common_dtype
 from .paper import Paper
 from .paths import path_name, path_names, some
 from .rule import Rule
-from .value import Call, Value, build, register, value_factory
+from .value import Call, Configured, build, register, value_factory
 
 P = ParamSpec("P")
 Tree = TypeVar("Tree")
@@ -48,7 +48,7 @@ class _Pair:
         return body.update(updates, state, params, **extra_args)
 
 
-class GradientTransformation(Value, optax.GradientTransformationExtraArgs):
+class GradientTransformation(Configured, optax.GradientTransformationExtraArgs):
     """A gradient transformation that is a value.
 
     It is what optax calls by the same name, so that everything which takes one takes this; and it

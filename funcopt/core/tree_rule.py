@@ -15,7 +15,7 @@ from ..math.columns import Column
 from ..math.dtypes import common_dtype
 from ..math.moments import zeros_real
 from ..math.varying import AxisNames, named, varying_along, varying_axes
-from .arguments import check_choices
+from .arguments import check_fields
 from .record import printed, record
 from .report import Common as Common
 from .report import CommonNumber as CommonNumber
@@ -124,7 +124,7 @@ class TreeRule:
     observes: ClassVar[bool] = False
 
     def __post_init__(self):
-        check_choices(self)
+        check_fields(self)
 
     def __repr__(self) -> str:
         return printed(self)

@@ -66,11 +66,11 @@ class Call:
 
 def _is_atom(x: object) -> bool:
     """What `jax.tree` shall not open: None, and transformations whose inside is not ours."""
-    foreign = isinstance(x, optax.GradientTransformation) and not isinstance(x, Value)
+    foreign = isinstance(x, optax.GradientTransformation) and not isinstance(x, Configured)
     return x is None or foreign
 
 
-class Value:
+class Configured:
     """The call of a factory, as a value and a pytree of its numbers."""
 
     _call: Call
@@ -149,7 +149,7 @@ class Value:
         if type(self) is not type(other):
             # A tuple would compare itself with the pair of functions, and find it equal.
             return False if isinstance(other, tuple) else NotImplemented
-        assert isinstance(other, Value)
+        assert isinstance(other, Configured)
         same_numbers = len(self._numbers) == len(other._numbers) and all(
             map(_same, self._numbers, other._numbers)
         )
@@ -220,12 +220,12 @@ def build(call: Call, numbers: tuple) -> Any:
 
 
 def register(kind: type) -> None:
-    """Register a subclass of `Value` as a pytree whose leaves are its numbers."""
+    """Register a subclass of `Configured` as a pytree whose leaves are its numbers."""
 
-    def flatten(value: Value) -> tuple[tuple, Call]:
+    def flatten(value: Configured) -> tuple[tuple, Call]:
         return tuple(Number(x) if type(x) is float else x for x in value._numbers), value._call
 
-    def unflatten(call: Call, numbers: tuple) -> Value:
+    def unflatten(call: Call, numbers: tuple) -> Configured:
         return kind(call, tuple(map(_plain, numbers)))
 
     jax.tree_util.register_pytree_node(kind, flatten, unflatten)
