@@ -2,8 +2,10 @@
 
 import doctest
 import functools
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 NOT_CODE = {"text", "bibtex"}
 
 pytestmark = pytest.mark.default_promotion
@@ -22,6 +24,12 @@ class Block(NamedTuple):
     language: str
     line: int  # of the first line inside the fence, counted from 0
     code: str
+
+    @property
+    def file(self) -> str | None:
+        """The file of the repository that it is, where its first line says so."""
+        named = re.match(r"# ((?:funcopt|tests)/[\w/]+\.py)\n", self.code)
+        return named and named[1]
 
 
 def blocks(page):
@@ -89,7 +97,7 @@ def every_block():
     for page in PAGES:
         for block in blocks(page):
             name = f"{page.relative_to(ROOT).as_posix()}:{block.line}"
-            if block.language not in NOT_CODE:
+            if block.language not in NOT_CODE and not block.file:
                 yield pytest.param(page, block, id=name)
 
 
@@ -98,6 +106,51 @@ def test_block_runs_as_pasted_alone(page, block, tmp_path, monkeypatch):
     """Each is a program of its own: it starts from nothing that stands above it."""
     monkeypatch.chdir(tmp_path)
     HOW[block.language](block, page, {"__name__": "__main__"})
+
+
+def run_there(folder, *words):
+    paths = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=folder, env=paths, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_skeletons_run_inside_the_package(tmp_path):
+    """Each is written where it says into a copy of the package, and tested there."""
+    for folder in ("funcopt", "tests"):
+        kept_out = shutil.ignore_patterns("__pycache__", "golden", "*.npz")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=kept_out)
+    files = {block.file: block for page in PAGES for block in blocks(page) if block.file}
+    assert len(files) >= 9
+    for name, block in files.items():
+        path = tmp_path / name
+        if path.exists():  # the page shows the lines that are added
+            path.write_text(path.read_text() + block.code)
+        else:
+            path.write_text(block.code.partition("\n")[2])
+    added = [name for name in files if name.startswith("funcopt/") and "__init__" not in name]
+    said = run_there(tmp_path, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider",
+                     "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path),
+                     "--doctest-modules", *added)  # fmt: skip
+    assert f"{len(added)} passed" in said
+    said = run_there(tmp_path, "-c", COMPARED)
+    assert "signum agrees" in said
+
+
+COMPARED = """
+import jax.numpy as jnp, numpy as np, funcopt
+from tests.reference.signum import ROWS
+for row in ROWS:
+    tx, p = row.make(), np.linspace(-1.0, 1.0, 5)
+    ours, slots = jnp.asarray(p), None
+    state = tx.init(ours)
+    for t, g in enumerate(np.random.default_rng(0).normal(size=(5, 5)), 1):
+        p, slots = row.reference(p, g, slots, t, row.rate, **row.transcribed())
+        ours, state = funcopt.step(tx, jnp.asarray(g), state, ours)
+        assert np.allclose(ours, p, atol=1e-6)
+    print(row.name, "agrees")
+"""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -128,7 +181,7 @@ def test_marked_regions_are_up_to_date():
 
 def test_index_links_every_page():
     index = (ROOT / "docs" / "index.md").read_text()
-    for page in PAGES[1:]:
+    for page in PAGES[2:]:
         assert page.name == "index.md" or f"({page.name})" in index
 
 
