@@ -53,6 +53,21 @@ def each_kind(rows: tuple[Row, ...], where: Callable[[Row], Any] = lambda row: T
     return pytest.mark.parametrize("row", cases)
 
 
+def each_rule(rows: tuple[Row, ...], where: Callable[[Row], Any] = lambda row: True) -> Any:
+    """The same, for laws of a rule, whatever its numbers are and whichever rules stand around it.
+
+    A row all of whose rules, with the choices that they make, other rows have too is implied by
+    those, and run by `.ci/run`. What is no rules alone is always run.
+    """
+    cases, seen = [], set()
+    for row in filter(where, rows):
+        rules = row.rules()
+        marks = [pytest.mark.every_row] if rules and rules <= seen else []
+        cases.append(pytest.param(row, id=row.name, marks=marks))
+        seen |= rules
+    return pytest.mark.parametrize("row", cases)
+
+
 def tell(rows: tuple[Row, ...]) -> Iterator[str]:
     """A table of the columns that are capabilities, in Markdown."""
     head = ("row", "acts on", "slots", "complex", "needs parameters", "optax")

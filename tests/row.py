@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import jax
 import optax
 
 import funcopt
@@ -168,6 +169,13 @@ class Row:
             return self.name
         needs = self.needs_params, self.needs_value, self.rate is None, self.masked
         return type(self.lift), min(len(self.slots), 2), *needs
+
+    def rules(self) -> set[Any]:
+        """Its rules but for their numbers: their classes and what they choose."""
+        if getattr(self.lift, "inner", None) is not None or not declared(self.lift):
+            return set()
+        rules = [self.lift.rule] if isinstance(self.lift, LiftedTree) else self.lift.rules
+        return {jax.tree.structure(rule) for rule in rules}
 
     def transcribed(self) -> Mapping[str, Any]:
         """The reference's arguments."""

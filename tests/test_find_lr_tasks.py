@@ -23,14 +23,14 @@ TOLD = [name for name in TASKS if name not in ("cliff", "rnn_adding", "rnn_tempo
 SOLVED = {"spike": 1e-8}
 
 
-# What takes seconds to train is trained by one optimizer, and by the others in `.ci/run`.
-LONG = {"deep_tanh": "adam", "digits": "sgd", "logistic_digits": "lion"}
+# Each is trained by one optimizer, and by the others in `.ci/run`.
+FIRST = {"deep_tanh": "adam", "digits": "sgd", "logistic_digits": "lion"}
 CASES = [
     pytest.param(
         name,
         optimizer,
         id=f"{name}-{optimizer}",
-        marks=[pytest.mark.every_row] if LONG.get(name, optimizer) != optimizer else [],
+        marks=[pytest.mark.every_row] if FIRST.get(name, "sgd") != optimizer else [],
     )
     for name in TOLD
     for optimizer in OPTIMIZERS

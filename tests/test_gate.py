@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import funcopt
-from tests.catalog import ALL, BLOCKS, ROWS, Row, each
+from tests.catalog import ALL, BLOCKS, ROWS, Row, each, each_rule
 from tests.compiling import FUSED
 
 # Minus zero is what an addition of zero changes. (Subnormal parameters are zero after any addition
@@ -67,7 +67,7 @@ def test_closed_gate_of_a_building_block(row):
     assert bits(closed) == bits((params, state))
 
 
-@each(ALL)
+@each_rule(ALL)
 def test_open_gate_is_no_gate(row):
     """But for rounding: XLA may contract products and sums in one of the two only."""
     tx, params, state = begun(row)
@@ -173,7 +173,7 @@ def compiled(row: Row, gated: bool) -> Program:
 SCALAR_BYTES = 512
 
 
-@each(ALL)
+@each_rule(ALL)
 def test_gate_costs_nothing(row):
     """A gated step has no array among its temporaries more, and no pass over memory more."""
     plain, gated = compiled(row, gated=False), compiled(row, gated=True)

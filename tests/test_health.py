@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import re
 from collections.abc import Callable
@@ -61,22 +62,30 @@ def tanh(params, data):
 def trained(
     tx: Any, loss: Any, params: Any, steps: int, *, sample: Any = batch, fault: Any = None
 ) -> funcopt.Health:
-    """`fault(step, value, grads)` may change what the optimizer gets."""
+    """`fault(step, value, grads)` may change what the optimizer gets, or is its factor of each
+    step.
+    """
+    factors = jnp.ones(steps) if fault is None or callable(fault) else jnp.asarray(fault)
+    change = fault if callable(fault) else None
+    params, state = loop(tx, params, factors, loss=loss, sample=sample, change=change)
+    return funcopt.health(state, params)
 
-    def body(carry, step):
-        params, state = carry
+
+@functools.partial(jax.jit, static_argnames=("loss", "sample", "change"))
+def loop(tx: Any, params: Any, factors: Any, *, loss: Any, sample: Any, change: Any) -> Any:
+    """One program for all runs that differ in numbers only."""
+
+    def body(carry, now):
+        (params, state), (step, factor) = carry, now
         key = jax.random.fold_in(jax.random.key(3), step)
         value, grads = jax.value_and_grad(loss)(params, sample(key))
-        if fault is not None:
-            value, grads = fault(step, value, grads)
+        grads = jax.tree.map(lambda g: factor * g, grads)
+        if change is not None:
+            value, grads = change(step, value, grads)
         return funcopt.step(tx, grads, state, params, value=value), None
 
-    @jax.jit
-    def loop(params):
-        return jax.lax.scan(body, (params, tx.init(params)), jnp.arange(steps))[0]
-
-    params, state = loop(params)
-    return funcopt.health(state, params)
+    steps = jnp.arange(len(factors))
+    return jax.lax.scan(body, (params, tx.init(params)), (steps, factors))[0]
 
 
 def names(health: funcopt.Health) -> set[str]:
@@ -315,12 +324,8 @@ def test_lost_updates():
     assert "larger rate" in tiny.advice
 
 
-def scaled_at(steps: tuple[int, ...], factor: float) -> Any:
-    def fault(step, value, grads):
-        times = jnp.where(jnp.isin(step, jnp.array(steps)), factor, 1.0)
-        return value, jax.tree.map(lambda g: g * times, grads)
-
-    return fault
+def scaled_at(steps: tuple[int, ...], factor: float, length: int = 150) -> Any:
+    return np.where(np.isin(np.arange(length), steps), factor, 1.0).astype(np.float32)
 
 
 def test_what_happens_to_whole_steps():
@@ -421,7 +426,7 @@ def eventful() -> funcopt.Health:
     clip = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(1e-3))
     return trained(
         funcopt.monitor(funcopt.guard(clip)), relu, network(3, 16, 2**0.5), 200,
-        fault=scaled_at((60, 90, 120), 1e4),
+        fault=scaled_at((60, 90, 120), 1e4, 200),
     )  # fmt: skip
 
 

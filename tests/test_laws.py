@@ -23,7 +23,7 @@ import pytest
 from absl.testing import parameterized
 
 import funcopt
-from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind
+from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind, each_rule
 
 BY_NAME = {row.name: row for row in ALL}
 WITH_NUMBERS = [row for row in ALL if jax.tree.leaves(row.make())]
@@ -156,7 +156,7 @@ def test_value_of_schedules_and_arguments_that_are_no_numbers(row):
     assert inner != row.make(funcopt.linear_schedule(1.0, 0.0, 3), **changes)
 
 
-@each(tuple(WITH_NUMBERS))
+@each_rule(tuple(WITH_NUMBERS))
 def test_three_settings_compile_once(row):
     """And a transformation that is passed as an argument computes what a closed-over one does."""
 
@@ -193,7 +193,7 @@ def test_vmap_over_a_rate_that_is_closed_over(row):
     close(jax.tree.map(lambda x: x[1], together), trained(row.name)[0])
 
 
-@each(tuple(WITH_NUMBERS))
+@each_rule(tuple(WITH_NUMBERS))
 def test_gradient_with_respect_to_the_transformation_is_finite(row):
     def loss(tx):
         params, _ = steps(tx, 2 + row.silent_steps, **row.extra)
@@ -220,7 +220,7 @@ def test_hypergradient_is_the_slope():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@each(ALL)
+@each_rule(ALL)
 def test_zero_gradients(row, dtype):
     tx, params = row.descending(), params_of(dtype)
     zero = jax.tree.map(jnp.zeros_like, params)
@@ -232,7 +232,7 @@ def test_zero_gradients(row, dtype):
     assert moved == row.moves_on_zero_gradient
 
 
-@each(ROWS, where=lambda row: not row.fixed_rate)
+@each_rule(ROWS, where=lambda row: not row.fixed_rate)
 def test_a_first_rate_of_zero(row):
     """A warm-up from 0 moves nothing at first and breaks nothing later, zero gradients or not."""
     tx = row.make(funcopt.linear_warmup(row.rate, 3, init_value=0.0))
@@ -261,7 +261,7 @@ MIXED = [
 ]
 
 
-@each(ALL)
+@each_rule(ALL)
 def test_types_are_fixed_at_init(row):
     """Whatever the gradients' dtype: slots float32, updates like parameters, the state as it was.
 

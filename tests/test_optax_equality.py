@@ -9,7 +9,7 @@ import jax
 import optax
 import pytest
 
-from tests.catalog import BLOCKS, ROWS, Row, each
+from tests.catalog import BLOCKS, ROWS, Row, each, each_rule
 from tests.runs import problem, run
 
 # optax converts types and ranks implicitly.
@@ -45,12 +45,12 @@ def test_same_in_float64(row):
         compare(row, REAL.astype("float64"), FLOAT64)
 
 
-@each(PROVEN, where=lambda row: row.optax)
+@each_rule(PROVEN, where=lambda row: row.optax)
 def test_same_in_float32(row):
     compare(row, REAL, row.optax_rounds or 2 * row.float32)
 
 
-@each(PROVEN, where=lambda row: row.optax and not row.optax_differs)
+@each_rule(PROVEN, where=lambda row: row.optax and not row.optax_differs)
 def test_same_for_complex_parameters(row):
     with jax.enable_x64(True):
         compare(row, COMPLEX.astype("complex128"), FLOAT64)

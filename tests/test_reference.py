@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import funcopt
-from tests.catalog import BLOCKS, ROWS, Row, each, each_kind
+from tests.catalog import BLOCKS, ROWS, Row, each, each_kind, each_rule
 from tests.runs import (
     SHAPES,
     STEPS,
@@ -58,9 +58,19 @@ def test_trajectory(row, dtype):
 
 # A real number times a complex array is a conversion that rules leave to JAX.
 @pytest.mark.default_promotion
-@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
 @each(ROWS, where=lambda row: row.complex)
-def test_complex_trajectory(row, dtype):
+def test_complex_trajectory(row):
+    along_complex(row, "complex128")
+
+
+# Which type an algorithm is in is chosen by the lift.
+@pytest.mark.default_promotion
+@each_kind(ROWS, where=lambda row: row.complex)
+def test_complex_trajectory_in_single_precision(row):
+    along_complex(row, "complex64")
+
+
+def along_complex(row: Row, dtype: str) -> None:
     given = COMPLEX.only("matrix").astype(dtype)
     double = dtype == "complex128"
     with jax.enable_x64(double):
@@ -79,9 +89,17 @@ def scheduled(numbers: np.ndarray) -> Any:
     return lambda step: jnp.asarray(numbers)[step]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @each(PROVEN, where=lambda row: row.scheduled)
-def test_everything_scheduled(row, dtype):
+def test_everything_scheduled(row):
+    along_schedules(row, "float64")
+
+
+@each_kind(PROVEN, where=lambda row: row.scheduled)
+def test_everything_scheduled_in_single_precision(row):
+    along_schedules(row, "float32")
+
+
+def along_schedules(row: Row, dtype: str) -> None:
     double = dtype == "float64"
     rates = table(row.descent_rate, 0.2 * row.descent_rate, dtype)
     tables = {name: table(*ends, dtype) for name, ends in row.scheduled.items()}
@@ -94,7 +112,7 @@ def test_everything_scheduled(row, dtype):
     check(row, ours, transcribed(row, given, lr, {**row.transcribed(), **hyper}), double)
 
 
-@each(ROWS, where=lambda row: not row.fixed_rate)
+@each_kind(ROWS, where=lambda row: not row.fixed_rate)
 def test_schedule_of_the_rate(row):
     """Step 0 of a schedule is the first update."""
     given = REAL.only("vector")
@@ -108,7 +126,7 @@ def rounded(x: np.ndarray, dtype: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@each(PROVEN, where=lambda row: row.acts_on == "element")
+@each_rule(PROVEN, where=lambda row: row.acts_on == "element")
 def test_half_precision_rounds_each_update_once(row, dtype):
     """Slots are float32, and each update is the reference's at these parameters, rounded once."""
     half = jnp.dtype(dtype)

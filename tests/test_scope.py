@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import funcopt
-from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind
+from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind, each_rule
 
 GRADS = np.random.default_rng(1).standard_normal((3, 2, 3)).astype(np.float32) * 3
 START = np.random.default_rng(2).standard_normal((2, 3)).astype(np.float32)
@@ -52,7 +52,7 @@ LAYOUTS = {
 }
 
 
-@each(ALL, where=lambda row: row.acts_on == "element")
+@each_rule(ALL, where=lambda row: row.acts_on == "element")
 def test_elements_do_not_see_each_other(row):
     """However the elements are arranged, each goes the same way."""
     plain = after(row, jnp.asarray)
@@ -60,7 +60,7 @@ def test_elements_do_not_see_each_other(row):
         same(back(after(row, change)), plain)
 
 
-@each(ALL, where=lambda row: row.acts_on == "element")
+@each_rule(ALL, where=lambda row: row.acts_on == "element")
 def test_one_gradient_moves_one_element(row):
     """Another gradient for one element changes that element only, bit for bit."""
     tx = row.descending()

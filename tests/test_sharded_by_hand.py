@@ -16,6 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import funcopt
 from tests.catalog import BLOCKS, ROWS, each
+from tests.compiling import devices
 
 COPY, SHARD = PartitionSpec(), PartitionSpec("d")
 RNG = np.random.default_rng(5)
@@ -68,11 +69,10 @@ def differences(row):
 @pytest.fixture(scope="module")
 def two_devices():
     """The differences of all rows, from a process that has two devices."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
         [sys.executable, "-m", "tests.test_sharded_by_hand"],
         cwd=Path(__file__).parents[1],
-        env=os.environ | flags,
+        env=os.environ | devices(2),
         capture_output=True,
         text=True,
     )

@@ -22,6 +22,7 @@ import pytest
 import funcopt
 from funcopt.safety.baseline import judge, no_baseline
 from tests import torture
+from tests.compiling import devices
 from tests.torture import STEPS, Fault
 
 pytestmark = pytest.mark.default_promotion
@@ -683,11 +684,10 @@ assert (found == found[0]).all() and (found < 1).all(), found
 
 def test_devices_decide_together():
     """F15 under shard_map, which also checks that no decision is that of one device."""
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     done = subprocess.run(
         [sys.executable, "-c", SHARDED],
         cwd=Path(__file__).parents[1],
-        env=os.environ | flags,
+        env=os.environ | devices(4),
         capture_output=True,
         text=True,
     )

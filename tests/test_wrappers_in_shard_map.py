@@ -16,6 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import funcopt
 from funcopt.math.varying import varying_like
+from tests.compiling import devices
 
 WRAPPED = {
     "guard": lambda axis: funcopt.guard(funcopt.adam(0.1), axis_name=axis),
@@ -140,7 +141,7 @@ def test_shards_measure_what_one_device_does():
     done = subprocess.run(
         [sys.executable, "-c", ON_DEVICES],
         cwd=Path(__file__).parents[1],
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+        env=os.environ | devices(4),
         capture_output=True,
         text=True,
     )
