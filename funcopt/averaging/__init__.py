@@ -1,1 +1,1 @@
-"""What evaluates with averages of the parameters."""
+"""Averages of the parameters (EMA and others) to evaluate with, and `eval_params`."""

@@ -1,1 +1,1 @@
-"""How anything becomes a transformation."""
+"""How an algorithm becomes a transformation: rules, their lifts, values, paths, schedules."""

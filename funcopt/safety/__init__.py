@@ -1,1 +1,1 @@
-"""What keeps a bad step from breaking a run."""
+"""What keeps a bad step from breaking a run: guard, rollback, accumulation, loss scale."""

@@ -1,1 +1,1 @@
-"""The other building blocks of a chain."""
+"""The other building blocks of a chain: weight decay, scale, noise, centralizing."""
