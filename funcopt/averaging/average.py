@@ -141,9 +141,9 @@ def average(
     The n-th point is what the parameters are after the update `start_step + n * every`, which is
     where PyTorch and optax take theirs. It enters the slot when the next update begins, and
     `eval_params` takes in the parameters that it is given, so that nothing is missing at any step.
-    A step that is skipped adds no point. Put this around guards and clips, and within `accumulate`,
-    of which only every last micro-batch moves the parameters. Slot: the average, in float32 for
-    half-precision parameters, in which its small steps would be rounded away.
+    Put this within `guard`, `rollback` and `accumulate`, which tell it what steps count: a step
+    that is skipped adds no point. Slot: the average, in float32 for half-precision parameters, in
+    which its small steps would be rounded away.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx, params = funcopt.average(funcopt.sgd(1.0), decay=0.5), jnp.array([8.0])
