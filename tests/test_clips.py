@@ -24,7 +24,7 @@ def test_seeds_may_be_mapped_over_and_passed():
 
 
 def test_several_seeds_in_one_run_are_refused():
-    with pytest.raises(ValueError, match=r"add_noise: key has shape \(2,\), but one run takes one"):
+    with pytest.raises(ValueError, match=r"AddNoise: key has shape \(2,\), but one run takes one"):
         noise(funcopt.add_noise(1.0, 0.5, key=np.array([1, 2])))
 
 
@@ -49,7 +49,9 @@ def test_stable_adamw_recovers_from_a_spike_whose_square_overflows():
 def test_stable_spam_counts_to_the_last_step():
     tx, params = funcopt.stable_spam(0.1, total_steps=2**31 - 1), jnp.ones(3)
     last = jnp.int32(2**31 - 1)
-    state = tx.init(params)._replace(count=last, entered=last[None])
+    state = tx.init(params)
+    slots = state.slots[0]._replace(entered=last)
+    state = state._replace(count=last, slots=(slots, *state.slots[1:]))
     updates, state = tx.update(params, state, params)
     assert np.isfinite(updates).all()
-    assert int(state.count) == int(state.entered[0]) == 2**31 - 1
+    assert int(state.count) == int(state.entered) == 2**31 - 1

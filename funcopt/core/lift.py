@@ -30,6 +30,7 @@ from .paths import Mask, checked_mask, marked, path_codes
 from .record import record
 from .report import reported, together
 from .rule import Clock, Rule
+from .steps import is_whole
 
 
 class LiftedState(NamedTuple):
@@ -62,7 +63,7 @@ class LiftedState(NamedTuple):
 
 @record
 class MaskedRule:
-    """A rule without slots that works on some parameters only and passes the others through."""
+    """A rule that works on some parameters only: the others are for what it leaves out, or pass."""
 
     rule: Rule
     mask: Any
@@ -94,7 +95,7 @@ def masked(mask: Mask, rule: Rule) -> Rule | MaskedRule:
         )
     if mask is None:
         return rule
-    if rule.slots._fields:  # type: ignore[attr-defined]
+    if rule.slots._fields and rule.left_out() is None:  # type: ignore[attr-defined]
         raise ValueError(f"{type(rule).__name__} has slots; only a rule without can be masked.")
     return MaskedRule(rule, checked_mask("masked: mask", mask))
 
@@ -186,12 +187,16 @@ class Lifted:
         clock = Clock(t, lr, gate)
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
-        plan, numbers = Plan.of(_at(state.count, rules), self.storage)
+        ways, rules = self._ways(shown), _at(state.count, rules)
+        kinds = {(), *(way.left for way in ways)}
+        plans = {left: Plan.of(_instead(rules, left), self.storage) for left in kinds}
+        plan, _ = plans[()]
         done = []
-        for leaf, way in zip(leaves, self._ways(shown), strict=True):
+        for leaf, way in zip(leaves, ways, strict=True):
+            own, numbers = plans[way.left]
             at = clock if way.path is None else Clock(t, lr, gate, way.path)
             slots = plan.rows(leaf.slots)
-            done.append(on_leaf(plan, way.sight, numbers, leaf.grad, slots, leaf.param, at))
+            done.append(on_leaf(own, way.sight, numbers, leaf.grad, slots, leaf.param, at))
 
         renewed = zip(*(kept for _, kept, _ in done), strict=True) if done else [()] * len(old)
         trees = [
@@ -212,11 +217,12 @@ class Lifted:
         count = jax.tree.structure(tree).num_leaves
         codes = path_codes(tree) if any(each.needs_path for each in self.rules) else [None] * count
         active = self._active(tree)
+        left = self._left_out(tree)
         if not self._looks_at_axes:
-            return [_Way(flags, code) for flags, code in zip(active, codes, strict=True)]
+            return [_Way(*each) for each in zip(active, codes, left, strict=True)]
         leaves = described(tree, self.layer_axis, self.matrices, self.hidden)
         sights = map(self._sight, leaves, active)
-        return [_Way(sight, code) for sight, code in zip(sights, codes, strict=True)]
+        return [_Way(*each) for each in zip(sights, codes, left, strict=True)]
 
     @property
     def _looks_at_axes(self) -> bool:
@@ -322,9 +328,23 @@ class Lifted:
         count = jax.tree.structure(tree).num_leaves
         sights: list[list[Sight]] = [[None] * count] * len(self.members)
         for i, each in enumerate(self.members):
-            if isinstance(each, MaskedRule):
+            if isinstance(each, MaskedRule) and each.rule.left_out() is None:
                 sights[i] = [None if flag else False for flag in marked(each.mask, tree)]
         return list(zip(*sights, strict=True)) if sights else [()] * count
+
+    def _left_out(self, tree: Params) -> list[tuple[int, ...]]:
+        """For each leaf, the rules in whose place goes what they leave to others by their mask."""
+        left: list[tuple[int, ...]] = [()] * jax.tree.structure(tree).num_leaves
+        for i, each in enumerate(self.members):
+            if isinstance(each, MaskedRule) and each.rule.left_out() is not None:
+                flags = marked(each.mask, tree)
+                left = [x if flag else (*x, i) for x, flag in zip(left, flags, strict=True)]
+        return left
+
+
+def _instead(rules: tuple[Rule, ...], left: tuple[int, ...]) -> tuple[Rule, ...]:
+    """The rules, some of them replaced by what is for the leaves that they leave out."""
+    return tuple((each.left_out() or each) if i in left else each for i, each in enumerate(rules))
 
 
 def _names(slots: tuple[type, ...]) -> str:
@@ -337,7 +357,8 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     def at(path, x):
         if isinstance(x, int | float):
             return x
-        return number_at(f"{type(rules[path[0].idx]).__name__}: {path[1].name}", x, step)
+        number = number_at(f"{type(rules[path[0].idx]).__name__}: {path[1].name}", x, step)
+        return jnp.asarray(x) if not callable(x) and is_whole(x) else number
 
     return jax.tree_util.tree_map_with_path(at, rules, is_leaf=callable)
 
@@ -357,10 +378,11 @@ def _renewed_rate(
 
 
 class _Way(NamedTuple):
-    """How each rule sees a leaf, and a number for its path where one needs it."""
+    """How each rule sees a leaf, a number for its path, and the rules that leave it out."""
 
     sight: tuple[Sight, ...]
     path: Any
+    left: tuple[int, ...] = ()
 
 
 def _no_report(rule: Rule, arrays: Sequence[Array]) -> Any:

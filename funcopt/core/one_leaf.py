@@ -16,6 +16,7 @@ from .leaf import View
 from .leaves import Absent
 from .report import of_leaf
 from .rule import Clock, Rule
+from .steps import is_whole
 
 Sight = View | Literal[False] | None
 """How a rule sees a leaf: in a view, None for as it is, False for not at all."""
@@ -92,7 +93,7 @@ def on_leaf(
     like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
     dtype = common_dtype(jnp.float32, *like)
     real = jnp.finfo(dtype).dtype
-    rules = plan.rules([cast(x, real) for x in numbers])
+    rules = plan.rules([x if is_whole(x) else cast(x, real) for x in numbers])
     lr = None if clock.lr is None else cast(clock.lr, real)
     clock = Clock(clock.t, lr, clock.gate, clock.path)
 

@@ -131,6 +131,13 @@ class Rule:
         """
         raise NotImplementedError
 
+    def left_out(self) -> "Rule | None":
+        """The same rule for the parameters that its mask leaves out, as where some do not decay.
+
+        None where these pass through, which no rule with slots can leave them to.
+        """
+        return None
+
     def divides_by(self) -> Divisor | None:
         """The second moment that `update` divides by, so that a monitor can read it."""
         return None

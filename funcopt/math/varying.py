@@ -54,6 +54,12 @@ def varying_along(x: Array, axes: Iterable[str]) -> Array:
     return jax.lax.pvary(x, missing)  # pyright: ignore[reportAttributeAccessIssue]  (jax 0.7)
 
 
+def zero_learnt_from(x: Array, axis_name: AxisNames) -> Float[Array, ""]:
+    """A zero of the type that a number has which is learnt from the whole of `x`."""
+    zero = jnp.zeros([], x.real.dtype if jnp.iscomplexobj(x) else x.dtype)
+    return varying_along(zero, varying_axes(x) - set(named(axis_name)))
+
+
 def named(axis_name: AxisNames) -> tuple[str, ...]:
     if axis_name is None:
         return ()

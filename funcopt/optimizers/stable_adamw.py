@@ -9,139 +9,69 @@ Wortsman et al., 2023, Algorithm 2 (https://arxiv.org/abs/2304.13013), who corre
 decay rates; that is the same. r grows one to eight steps before a loss spike.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from jaxtyping import Array, Inexact
 
-from ..clips.clip_state import nothing_clipped, reported
-from ..clips.unit_clip import LayerAxis, all_but, layer_axes
 from ..core.arguments import AxisName, DecayRate, DType, NonNegative, Rate
+from ..core.leaf import LayerAxis
+from ..core.lift import masked
+from ..core.optimizer import optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Divisor
+from ..core.report import Largest, Mean, Smallest
+from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
 from ..math.moments import abs_sq, divide_or_keep, ema, unbiased
 from ..math.norm import norm, squarable
-from ..math.varying import AxisNames, norm_across, parts
-from ..storage import Storage, check_slots, with_slot
-from .moment_slots import Moments, mean_square
+from ..math.varying import norm_across, parts
+from ..storage import Storage, with_slot
+from .moment_slots import Moments, mean_square, zero_moments
 
 
-class StableAdamWState(NamedTuple):
+class RmsReport(NamedTuple):
     """`update_rms` is the largest r of all leaves, `clip_ratio` the smallest 1 / max(1, r)."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    update_rms: Float[Array, ""]
-    clip_ratio: Float[Array, ""]
-    clipped: Float[Array, ""]
-    mu: Params
-    nu: Params
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        names = ("lr", "update_rms", "clip_ratio", "clipped")
-        return {name: getattr(self, name) for name in names}
+    update_rms: Largest = 0.0
+    clip_ratio: Smallest = 1.0
+    clipped: Mean = 0.0
 
 
-def kept_moments(start: Start, storage: Storage) -> Moments:
-    """Zeros for both moments, in the dtypes in which they are kept."""
-    zeros = {"mu": start.zeros(), "nu": start.zeros(real=True)}
-    return Moments(**start.slots(Moments, storage, **zeros))
+@rule(acts_on="array", slots=Moments, report=RmsReport, needs_params=True)
+class StableAdamW(Rule):
+    b1: DecayRate = 0.9
+    b2: DecayRate = 0.99
+    eps: NonNegative = 1e-6
+    weight_decay: NonNegative = 0.0
+    decays: bool = True
+    axis_name: AxisName = None
 
+    def init(self, param: Inexact[Array, "*p"]) -> Moments:
+        return zero_moments(param)
 
-def square(g: Array) -> Array:
-    """|g|², at most what its type holds: an infinity would stay in a moving average for ever."""
-    return jnp.minimum(abs_sq(g), float(jnp.finfo(g.dtype).max))
+    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param: Inexact[Array, "*p"],
+               clock: Clock):  # fmt: skip
+        held = squarable(grad)
+        slots = clock.renew(
+            slots, mu=ema(slots.mu, held, self.b1), nu=ema(slots.nu, abs_sq(held), self.b2)
+        )
+        spread = jnp.sqrt(unbiased(slots.nu, self.b2, clock.t))
+        direction = divide_or_keep(unbiased(slots.mu, self.b1, clock.t), spread, self.eps)
+        length = norm(divide_or_keep(grad, jnp.maximum(spread, self.eps)))
+        elements = max(grad.size, 1) * parts(grad, self.axis_name)
+        r = norm_across(length, self.axis_name) / elements**0.5
+        if self.decays:
+            direction = direction + self.weight_decay * param
+        shorter = jnp.maximum(r, 1)
+        report = RmsReport(r, 1 / shorter, (r > 1).astype(r.dtype))
+        return direction / shorter, slots, report
 
+    def left_out(self) -> "StableAdamW":
+        return StableAdamW(self.b1, self.b2, self.eps, self.weight_decay, False, self.axis_name)
 
-@dataclass(frozen=True)
-class _StableAdamW:
-    learning_rate: Any
-    b1: Any
-    b2: Any
-    eps: Any
-    weight_decay: Any
-    mask: Any
-    layer_axis: Any
-    axis_name: AxisNames
-    storage: Any
-
-    static: ClassVar = ("mask", "layer_axis", "axis_name", "storage")
-    state: ClassVar = StableAdamWState
-
-    def divides_by(self, state: StableAdamWState) -> Divisor:
-        del state  # it is all in the hyperparameters
+    def divides_by(self) -> Divisor:
         return Divisor(mean_square, self.b2, self.eps, corrected=True)
-
-    def init(self, params: Params) -> StableAdamWState:
-        h, start = Start.of(self, params)
-        report, moments = nothing_clipped(start), kept_moments(start, self.storage)
-        return StableAdamWState(
-            count=start.count,
-            lr=jnp.array(h.learning_rate, start.real),
-            update_rms=report["grad_norm"],
-            clip_ratio=report["clip_ratio"],
-            clipped=report["clipped"],
-            mu=moments.mu,
-            nu=moments.nu,
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: StableAdamWState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, StableAdamWState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=StableAdamWState, slots=Moments, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        g, t, real = now.grads, now.clock.t, now.real
-        mu, nu = now.column(state.mu), now.column(state.nu)
-        kept = [squarable(x) for x in g]
-        state = now.renew(
-            lr=h.learning_rate,
-            mu=[ema(m, x, h.b1) for m, x in zip(mu, kept, strict=True)],
-            nu=[ema(v, abs_sq(x), h.b2) for v, x in zip(nu, kept, strict=True)],
-        )
-        if not g:
-            return updates, state
-        mu, nu = now.column(state.mu), now.column(state.nu)
-        decay = now.decay(h.weight_decay, self.mask)
-        layers = layer_axes(self.layer_axis, now.leaves, now.structure)
-        steps, rms = [], []
-        for x, m, v, d, layer in zip(g, mu, nu, decay, layers, strict=True):
-            spread = jnp.sqrt(unbiased(v, h.b2, t))
-            direction = divide_or_keep(unbiased(m, h.b1, t), spread, h.eps)
-            length = norm(divide_or_keep(x, jnp.maximum(spread, h.eps)), all_but(x.ndim, layer))
-            length = norm_across(length, self.axis_name)
-            numbers = max(x.size // max(length.size, 1), 1) * parts(x, self.axis_name)
-            r = length / numbers**0.5
-            steps.append(-h.learning_rate / jnp.maximum(r, 1) * (direction + d))
-            rms.append(r.reshape(-1).astype(real))
-        every = jnp.concatenate(rms)
-        largest = jnp.max(every, initial=0)
-        return now.leave(steps), reported(
-            state,
-            now,
-            update_rms=largest,
-            clip_ratio=1 / jnp.maximum(largest, 1),
-            clipped=jnp.mean((every > 1).astype(real)),
-        )
 
 
 STABLE_ADAMW = Paper(
@@ -202,8 +132,8 @@ def stable_adamw(
 
     Source: https://arxiv.org/abs/2304.13013, Algorithm 2.
     """
+    rule = StableAdamW(b1, b2, eps, weight_decay, axis_name=axis_name)
     storage = with_slot(storage, "mu", mu_dtype)
-    check_slots(storage, [Moments])
-    return _StableAdamW(
-        learning_rate, b1, b2, eps, weight_decay, mask, layer_axis, axis_name, storage
+    return optimizer(
+        masked(mask, rule), learning_rate=learning_rate, layer_axis=layer_axis, storage=storage
     )

@@ -18,15 +18,11 @@ and what is not finite enters none of the three.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates, safe_increment
+from jaxtyping import Array, Float, Inexact, Int
 
-from ..clips.clip_state import clip_metrics, nothing_clipped
+from ..clips.clip_report import ClipReport
 from ..core.arguments import (
     AxisName,
     ClosedDecayRate,
@@ -36,190 +32,70 @@ from ..core.arguments import (
     OptionalSteps,
     Rate,
 )
+from ..core.lift import masked
+from ..core.optimizer import optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Divisor
+from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
-from ..math.moments import bias_correction, divide_by_root, ema
-from ..math.norm import norm, norm_below, rms_ema
-from ..math.safe import safe_divide
-from ..math.varying import AxisNames, max_across, norm_across, parts, sum_across
-from ..storage import Storage, check_slots, with_slot
-from .moment_slots import Moments, mean_square
-from .stable_adamw import kept_moments, square
-
-ADACLIP = ("max_mean", "norm_mean", "norm_rms")
+from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, zeros_real
+from ..math.varying import zero_learnt_from
+from ..storage import Storage, with_slot
+from ..transforms.add_decayed_weights import Decay
+from .calmed_gradient import StableSpamSlots, calmed
+from .moment_slots import mean_square
 
 
-class StableSpamState(NamedTuple):
-    """The report of `ClipState` (of AdaClip), and M, N, √R and their count for every leaf."""
+@rule(acts_on="array", slots=StableSpamSlots, report=ClipReport)
+class StableSpam(Rule):
+    b1: DecayRate
+    b2: DecayRate
+    eps: NonNegative
+    gamma1: DecayRate
+    gamma2: DecayRate
+    gamma3: DecayRate
+    reset_interval: OptionalSteps
+    total_steps: OptionalSteps
+    eta_min: ClosedDecayRate
+    axis_name: AxisName = None
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    lr: Float[Array, ""]
-    grad_norm: Float[Array, ""]
-    clip_ratio: Float[Array, ""]
-    clipped: Float[Array, ""]
-    entered: Int[Array, " leaves"]
-    max_mean: Float[Array, " leaves"]
-    norm_mean: Float[Array, " leaves"]
-    norm_rms: Float[Array, " leaves"]
-    mu: Params
-    nu: Params
-    feedback: tuple = ()
+    def init(self, param: Inexact[Array, "*p"]) -> StableSpamSlots:
+        none, *zeros = (zero_learnt_from(param, self.axis_name) for _ in range(4))
+        moments = jnp.zeros_like(param), zeros_real(param)
+        return StableSpamSlots(*moments, none.astype(jnp.int32), *zeros)
 
-    def metrics(self) -> dict[str, Array]:
-        return {"lr": self.lr, **clip_metrics(self)}
+    def update(self, grad: Inexact[Array, "*p"], slots: StableSpamSlots, param, clock: Clock):
+        del param  # Stable-SPAM looks only at gradients
+        t, real = clock.t, slots.nu.dtype
+        scale = self._scale(t, real)
+        gammas = self.gamma1 * scale, self.gamma2, self.gamma3
+        calm, slots, report = calmed(grad, slots, clock, gammas, self.eps, self.axis_name)
+        square = jnp.minimum(abs_sq(calm), float(jnp.finfo(real).max))  # no infinity stays
+        mu, nu, steps = slots.mu, slots.nu, self._steps(t)
+        if self.reset_interval is not None:
+            mu, nu = (jnp.where(t % self.reset_interval == 0, 0, x) for x in (mu, nu))
+        b1 = self.b1 * scale
+        slots = clock.renew(slots, mu=ema(mu, calm, b1), nu=ema(nu, square, self.b2))
+        first, second = (bias_correction(b, steps, real) for b in (b1, self.b2))
+        return divide_by_root(slots.mu / first, slots.nu / second, self.eps), slots, report
 
-
-class _Calmed(NamedTuple):
-    """A gradient after AdaClip and AdaGN, the statistics of its leaf, and the report."""
-
-    grad: Array
-    entered: Array
-    max_mean: Array
-    norm_mean: Array
-    norm_rms: Array
-    norm: Array
-    ratio: Array
-    spikes: Array
-
-
-@dataclass(frozen=True)
-class _StableSpam:
-    learning_rate: Any
-    b1: Any
-    b2: Any
-    eps: Any
-    gamma1: Any
-    gamma2: Any
-    gamma3: Any
-    weight_decay: Any
-    mask: Any
-    reset_interval: Any
-    total_steps: Any
-    eta_min: Any
-    axis_name: AxisNames
-    storage: Any
-
-    static: ClassVar = ("mask", "reset_interval", "total_steps", "axis_name", "storage")
-    state: ClassVar = StableSpamState
-
-    def divides_by(self, state: StableSpamState) -> Divisor:
-        del state  # it is all in the hyperparameters
-        return Divisor(
-            mean_square, self.b2, self.eps, corrected=True, restarts=self.reset_interval,
-            updates=lambda t: self._since_reset(t)[1],
-        )  # fmt: skip
-
-    def init(self, params: Params) -> StableSpamState:
-        h, start = Start.of(self, params)
-        moments = kept_moments(start, self.storage)
-        return StableSpamState(
-            count=start.count,
-            lr=jnp.array(h.learning_rate, start.real),
-            **nothing_clipped(start),
-            entered=start.line().astype(jnp.int32),
-            max_mean=start.line(),
-            norm_mean=start.line(),
-            norm_rms=start.line(),
-            mu=moments.mu,
-            nu=moments.nu,
-            feedback=start.feedback,
-        )
-
-    def update(
-        self,
-        updates: Updates,
-        state: StableSpamState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, StableSpamState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=StableSpamState, slots=Moments, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        state = now.state
-        if not now.leaves:
-            return updates, now.renew(lr=h.learning_rate)
-        t, real = now.clock.t, now.real
-        scale = self._scale(h, t, real)
-        calm = [_calmed(h, g, scale, state, i, self.axis_name) for i, g in enumerate(now.grads)]
-        fresh, steps = self._since_reset(t)
-        b1 = h.b1 * scale
-        mu, nu = now.column(state.mu), now.column(state.nu)
-        elements = sum(g.size * parts(g, self.axis_name) for g in now.grads)
-        state = now.renew(
-            lr=h.learning_rate,
-            grad_norm=norm(jnp.stack([leaf.norm for leaf in calm])),
-            clip_ratio=jnp.min(jnp.stack([leaf.ratio for leaf in calm])),
-            clipped=sum(leaf.spikes for leaf in calm) / max(elements, 1),
-            entered=jnp.stack([leaf.entered for leaf in calm]),
-            **{name: jnp.stack([getattr(leaf, name) for leaf in calm]) for name in ADACLIP},
-            mu=[ema(fresh(m), leaf.grad, b1) for m, leaf in zip(mu, calm, strict=True)],
-            nu=[ema(fresh(v), square(leaf.grad), h.b2) for v, leaf in zip(nu, calm, strict=True)],
-        )
-        first, second = bias_correction(b1, steps, real), bias_correction(h.b2, steps, real)
-        moved = []
-        for m, v, decay in zip(
-            now.column(state.mu), now.column(state.nu), now.decay(h.weight_decay, self.mask),
-            strict=True,
-        ):  # fmt: skip
-            direction = divide_by_root(m / first, v / second, h.eps)
-            moved.append(-h.learning_rate * (direction + decay))
-        return now.leave(moved), state
-
-    def _scale(self, h: Any, t: Array, real: Any) -> Any:
+    def _scale(self, t: Int[Array, ""], real) -> Float[Array, ""] | float:
         if self.total_steps is None:
             return 1.0
-        length = jnp.asarray(self.total_steps, real) + 1
-        part = jnp.minimum(t.astype(real) / length, 1)
-        return h.eta_min + (1 - h.eta_min) * (1 + jnp.cos(math.pi * part)) / 2
+        part = jnp.minimum(t.astype(real) / (jnp.asarray(self.total_steps, real) + 1), 1)
+        return self.eta_min + (1 - self.eta_min) * (1 + jnp.cos(math.pi * part)) / 2
 
-    def _since_reset(self, t: Array) -> tuple[Any, Array]:
-        """What clears a moment where it begins anew, and how many gradients it has seen."""
+    def _steps(self, t: Int[Array, ""]) -> Int[Array, ""]:
+        """How many gradients the moments have seen."""
         if self.reset_interval is None:
-            return (lambda x: x), t
-        into = t % self.reset_interval
-        steps = jnp.where(t < self.reset_interval, t, into + 1)
-        return (lambda x: jnp.where(into == 0, 0, x)), steps
+            return t
+        return jnp.where(t < self.reset_interval, t, t % self.reset_interval + 1)
 
-
-def _calmed(
-    h: Any, g: Array, scale: Any, state: StableSpamState, i: int, axis: AxisNames
-) -> _Calmed:
-    real = jnp.finfo(g.dtype).dtype
-    kept = [getattr(state, name)[i].astype(real) for name in ADACLIP]
-    size = jnp.abs(g)
-    largest = max_across(jnp.max(size, initial=0), axis)
-    finite = jnp.isfinite(largest)
-    entered = jnp.where(finite, safe_increment(state.entered[i]), state.entered[i])
-    n = jnp.maximum(entered, 1)
-
-    max_mean = jnp.where(finite, ema(kept[0], jnp.where(finite, largest, 0), h.gamma3), kept[0])
-    bound = max_mean / bias_correction(h.gamma3, n, real)
-    spike = (size > bound) & finite
-    ratio = jnp.where(largest > bound, bound / jnp.where(largest > bound, largest, 1), 1)
-    short = jnp.where(spike, g * ratio, g)
-
-    length = norm_across(norm_below(short, jnp.minimum(largest, bound)), axis)
-    known = jnp.where(finite, length, 0)
-    gamma1 = h.gamma1 * scale
-    norm_mean = jnp.where(finite, ema(kept[1], known, gamma1), kept[1])
-    norm_rms = jnp.where(finite, rms_ema(kept[2], known, h.gamma2), kept[2])
-    mean = norm_mean / bias_correction(gamma1, n, real)
-    rms = norm_rms / jnp.sqrt(bias_correction(h.gamma2, n, real))
-    grad = safe_divide(short, length) * safe_divide(mean, rms + h.eps)
-    grad = jnp.where(finite, grad, g)  # what is not finite stays so, for all to see
-    return _Calmed(
-        grad, entered, max_mean, norm_mean, norm_rms, norm_across(norm_below(g, largest), axis),
-        jnp.where(finite, ratio, 1), sum_across(jnp.sum(spike, dtype=real), axis),
-    )  # fmt: skip
+    def divides_by(self) -> Divisor:
+        return Divisor(
+            mean_square, self.b2, self.eps, corrected=True, restarts=self.reset_interval,
+            updates=self._steps,
+        )  # fmt: skip
 
 
 STABLE_SPAM = Paper(
@@ -287,9 +163,12 @@ def stable_spam(
 
     Source: https://arxiv.org/abs/2502.17055, Algorithm 1.
     """
-    storage = with_slot(storage, "mu", mu_dtype)
-    check_slots(storage, [Moments])
-    return _StableSpam(
-        learning_rate, b1, b2, eps, gamma1, gamma2, gamma3, weight_decay, mask, reset_interval,
-        total_steps, eta_min, axis_name, storage,
-    )  # fmt: skip
+    rule = StableSpam(
+        b1, b2, eps, gamma1, gamma2, gamma3, reset_interval, total_steps, eta_min, axis_name
+    )
+    return optimizer(
+        rule,
+        masked(mask, Decay(weight_decay)),
+        learning_rate=learning_rate,
+        storage=with_slot(storage, "mu", mu_dtype),
+    )

@@ -49,10 +49,12 @@ def coded(codec: Codec, x: Array) -> Coded:
 
 
 def decoded(kept: Array | Coded, dtype: Any) -> Array:
-    """A slot in `dtype`, real where what is kept is real."""
+    """A slot in `dtype`, real where what is kept is real; counts stay what they are."""
     real = jnp.finfo(dtype).dtype
     if isinstance(kept, Coded):
         return kept.codec.decode(kept.codes, kept.shape, real)
+    if not jnp.issubdtype(kept.dtype, jnp.inexact):
+        return kept
     return cast(kept, dtype if jnp.iscomplexobj(kept) else real)
 
 

@@ -7,91 +7,46 @@ Neelakantan et al., 2015, eq. 1 (https://arxiv.org/abs/1511.06807), whose t begi
 whatever other leaves there are, and after a restart from a checkpoint.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
-from optax import Params, Updates
+from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, NonNegative, Seed
+from ..core.optimizer import lift
 from ..core.paper import Paper
-from ..core.paths import path_codes
+from ..core.report import Largest
+from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..core.turn import Start, Turn
 from ..math.safe import safe_sqrt
-from ..math.varying import AxisNames, axes_of
+from ..math.varying import axes_of
 
 
-class NoiseState(NamedTuple):
+class NoiseReport(NamedTuple):
     """`noise_std` is the deviation of the noise that was last added."""
 
-    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
-    noise_std: Float[Array, ""]
-    feedback: tuple = ()
-
-    def metrics(self) -> dict[str, Array]:
-        return {"noise_std": self.noise_std}
+    noise_std: Largest = 0.0
 
 
-# Leaves of the same shape share a trace, as in `lift`.
-@partial(jax.jit, static_argnames="axis_name")
-def _noisy(
-    grad: Array, std: Array, path: ArrayLike, count: Array, seed: Any, axis_name: AxisNames
-) -> Array:
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), path), count)
-    for axis in axes_of(grad, axis_name):
-        key = jax.random.fold_in(key, jax.lax.axis_index(axis))
-    return grad + std.astype(grad.dtype) * jax.random.normal(key, grad.shape, grad.dtype)
+@rule(acts_on="array", report=NoiseReport, needs_path=True)
+class AddNoise(Rule):
+    eta: NonNegative
+    gamma: NonNegative
+    key: Seed = 0
+    axis_name: AxisName = None
 
-
-@dataclass(frozen=True)
-class _Noise:
-    eta: Any
-    gamma: Any
-    key: Any
-    axis_name: AxisNames
-
-    static: ClassVar = ("key", "axis_name")
-
-    def init(self, params: Params) -> NoiseState:
-        _, start = Start.of(self, params)
-        return NoiseState(start.count, jnp.zeros([], start.real), start.feedback)
-
-    def update(
-        self,
-        updates: Updates,
-        state: NoiseState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
-    ) -> tuple[Updates, NoiseState]:
-        del extra_args  # they are for other members of a chain
-        h, now = Turn.of(
-            self, updates, state, params, kind=NoiseState, needs_params=False, value=value,
-            metric=metric, gate=gate,
-        )  # fmt: skip
-        if jnp.ndim(self.key):
-            raise ValueError(
-                f"add_noise: key has shape {jnp.shape(self.key)}, but one run takes one seed. To "
-                "train with several, map over the transformation: "
-                "`jax.vmap(train, in_axes=(tx.in_axes,))(tx)`."
-            )
-        seed = jnp.asarray(self.key).astype(jnp.int32)
-        t = now.clock.t
-        std = safe_sqrt(jnp.asarray(h.eta, now.real)) * t.astype(now.real) ** (-h.gamma / 2)
-        paths = path_codes(updates)
-        steps = [
-            _noisy(g, std, path, t, seed, self.axis_name)
-            for g, path in zip(now.grads, paths, strict=True)
-        ]
-        return now.leave(steps), now.renew(noise_std=std)
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param  # noise asks for nothing but a place to land
+        assert clock.path is not None
+        real = jnp.finfo(grad.dtype).dtype
+        std = safe_sqrt(jnp.asarray(self.eta, real)) * clock.t.astype(real) ** (-self.gamma / 2)
+        key = jax.random.key(jnp.asarray(self.key).astype(jnp.int32))
+        key = jax.random.fold_in(jax.random.fold_in(key, clock.path), clock.t)
+        for axis in axes_of(grad, self.axis_name):
+            key = jax.random.fold_in(key, jax.lax.axis_index(axis))
+        noise = jax.random.normal(key, grad.shape, grad.dtype)
+        return grad + std.astype(grad.dtype) * noise, slots, NoiseReport(std)
 
 
 GRADIENT_NOISE = Paper(
@@ -129,4 +84,4 @@ def add_noise(eta: NonNegative, gamma: NonNegative, key: Seed = 0, *, axis_name:
 
     Source: https://arxiv.org/abs/1511.06807, eq. 1.
     """
-    return _Noise(eta, gamma, key, axis_name)
+    return lift(AddNoise(eta, gamma, key, axis_name))

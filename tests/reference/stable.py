@@ -85,7 +85,7 @@ def stable_spam(
     total_steps=None,
     eta_min=0.5,
 ):
-    """One Stable-SPAM step; slots `mu` and `nu`, and the running sums of AdaClip and AdaGN."""
+    """One Stable-SPAM step; slots `mu` and `nu`, and the running means of AdaClip and AdaGN."""
     mu, nu = _moments(p, slots)
     scale = 1.0
     if total_steps is not None:
@@ -94,13 +94,13 @@ def stable_spam(
     c1, beta1 = gamma1 * scale, b1 * scale
 
     largest = np.max(np.abs(g))
-    top = gamma3 * slots.get("top", 0.0) + (1 - gamma3) * largest
+    top = gamma3 * slots.get("max_mean", 0.0) + (1 - gamma3) * largest
     bound = top / (1 - gamma3**t)
     g = np.where(np.abs(g) > bound, g / (largest if largest > 0 else 1) * bound, g)
 
     n = np.linalg.norm(np.ravel(g))
-    first = c1 * slots.get("first", 0.0) + (1 - c1) * n
-    second = gamma2 * slots.get("second", 0.0) + (1 - gamma2) * n**2
+    first = c1 * slots.get("norm_mean", 0.0) + (1 - c1) * n
+    second = gamma2 * slots.get("norm_rms", 0.0) ** 2 + (1 - gamma2) * n**2
     if n > 0:
         g = g / n * (first / (1 - c1**t)) / (np.sqrt(second / (1 - gamma2**t)) + eps)
 
@@ -112,7 +112,8 @@ def stable_spam(
     mu = beta1 * mu + (1 - beta1) * g
     nu = b2 * nu + (1 - b2) * np.abs(g) ** 2
     u = mu / (1 - beta1**steps) / (np.sqrt(nu / (1 - b2**steps)) + eps)
-    kept = {"mu": mu, "nu": nu, "top": top, "first": first, "second": second}
+    kept = {"mu": mu, "nu": nu, "max_mean": top, "norm_mean": first, "norm_rms": np.sqrt(second)}
+    kept = {name: np.asarray(x) for name, x in (kept | {"entered": float(t)}).items()}
     return p - lr * (u + weight_decay * p), kept
 
 
@@ -143,7 +144,6 @@ ROWS = [
         {"gamma3": 0.9, "weight_decay": 0.1, "reset_interval": 20, "total_steps": 30},
         reference=stable_spam,
         needs_params=True,
-        slots=MOMENTS,
         acts_on="array",
         scheduled={**BETAS, "eps": (1e-8, 1e-3), "gamma1": (0.7, 0.9), **DECAY},
         optax_differs="optax has no such optimizer",
