@@ -53,9 +53,29 @@ def made() -> list[funcopt.GradientTransformation]:
         funcopt.sgd(0.1 * funcopt.on_plateau(mode="minimum")),  # error
         funcopt.adam("fast"),  # error
         funcopt.adam(1e-3, b3=0.9),  # error
+        funcopt.sgd(0.1, momentum="high"),  # error
+        funcopt.rmsprop(0.1, momentum=[0.9]),  # error
+        funcopt.adamw(1e-3, mask=3),  # error
+        funcopt.dog(weight_decay="none"),  # error
+    ]
+    masked = [
+        funcopt.adamw(1e-3, mask="kernel$"),
+        funcopt.adamw(1e-3, mask=["kernel$", "!head"]),
+        funcopt.adamw(1e-3, mask=lambda path, leaf: leaf.ndim > 1),
+        funcopt.adamw(1e-3, mask={"kernel": True, "bias": False}),
+        funcopt.adamw(1e-3, mask=Dense(jnp.array(True), jnp.array(False))),
+        funcopt.adamw(1e-3, mask=Model(ones())),
+        funcopt.sgd(0.1, momentum=funcopt.linear_schedule(0.5, 0.9, 100)),
+        funcopt.sgd(0.1, momentum=lambda step: 0.9),
+        funcopt.sgd(0.1, momentum=jnp.array([0.5, 0.9])),
     ]
     rate = funcopt.cosine_decay_schedule(1.0, 10).replace(decay_steps=20)
-    return [*mistyped, funcopt.adam(rate).replace(b1=0.95), funcopt.with_rate(mistyped[0], 0.1)]
+    return [
+        *mistyped,
+        *masked,
+        funcopt.adam(rate).replace(b1=0.95),
+        funcopt.with_rate(mistyped[0], 0.1),
+    ]
 
 
 def ones() -> Dense:

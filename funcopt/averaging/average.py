@@ -20,7 +20,16 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params
 
-from ..core.arguments import Base, Flag, Number, Offset, OptionalDecayRate, Steps, Within
+from ..core.arguments import (
+    Base,
+    Flag,
+    Hyperparameter,
+    Number,
+    Offset,
+    OptionalDecayRate,
+    Steps,
+    Within,
+)
 from ..core.transformation import gated, transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import CommonNumber, ExactColumn, Start, Step, TreeRule, tree_rule
@@ -53,7 +62,7 @@ def _taken_in(x: Array, mean: Array, weight: Array) -> Array:
 
 @tree_rule(slots=AverageSlots, numbers=AverageNumbers, observes=True)
 class Average(TreeRule):
-    decay: OptionalDecayRate
+    decay: Hyperparameter
     gamma: Gamma
     start_step: Offset
     every: Steps

@@ -167,6 +167,8 @@ def _flag(where: str, x: Any) -> bool:
 
 # Rules and schedules compute with these, as the numbers that they are by then: hence Any.
 Number = Any
+Hyperparameter = Any
+"""A field of a rule that its factory has checked, and that `update` reads as a number."""
 
 Rate = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
 """A learning rate: finite and not negative, or a schedule of it."""
@@ -178,10 +180,10 @@ NonNegative = Annotated[Number, Within(0, math.inf, "[)")]
 Threshold = Annotated[Number, Within(0, math.inf)]
 """A clipping threshold: infinity means never."""
 Real = Annotated[Number, Within(-math.inf, math.inf, "()")]
-OptionalDecayRate = Annotated[Number, Within(0, 1, "[)", optional=True)]
+OptionalDecayRate = Annotated[ScalarOrSchedule | None, Within(0, 1, "[)", optional=True)]
 Constant = Annotated[Number, Within(-math.inf, math.inf, "()", schedule=False)]
 """A finite number that no schedule may replace."""
-OptionalNonNegative = Annotated[Number, Within(0, math.inf, "[)", optional=True)]
+OptionalNonNegative = Annotated[ScalarOrSchedule | None, Within(0, math.inf, "[)", optional=True)]
 NonNegativeConstant = Annotated[Number, Within(0, math.inf, "[)", schedule=False)]
 Positive = Annotated[Number, Within(0, math.inf, "()", schedule=False)]
 ConstantThreshold = Annotated[Number, Within(0, math.inf, "(]", schedule=False)]

@@ -3,8 +3,8 @@
 import inspect
 import re
 import zlib
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.core
@@ -55,8 +55,15 @@ def _checked_function(where: str, mask: Callable) -> Callable:
     return mask
 
 
+@runtime_checkable
+class Container(Protocol):
+    """A dataclass, an Equinox module among them, that may hold a tree of bools."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
 Mask = Annotated[
-    bool | str | Sequence[str] | Callable[..., Any] | Any | None,
+    bool | Iterable[Any] | Callable[..., Any] | Container | None,
     checked_mask,
     Static,
 ]

@@ -18,7 +18,15 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..averaging.average import Gamma, within_average
-from ..core.arguments import AxisName, NonNegative, OptionalNonNegative, Positive, Rate, Within
+from ..core.arguments import (
+    AxisName,
+    Hyperparameter,
+    NonNegative,
+    OptionalNonNegative,
+    Positive,
+    Rate,
+    Within,
+)
 from ..core.paper import ICML, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
@@ -69,7 +77,7 @@ class Dog(TreeRule):
     init_kind: str
     init_size: Positive
     eps: NonNegative
-    weight_decay: OptionalNonNegative
+    weight_decay: Hyperparameter
     mask: Mask
     axis_name: AxisName
 

@@ -15,7 +15,15 @@ import jax.numpy as jnp
 
 from ..averaging.average import Gamma, within_average
 from ..core import arguments
-from ..core.arguments import AxisName, NonNegative, OptionalNonNegative, Positive, Rate, Within
+from ..core.arguments import (
+    AxisName,
+    Hyperparameter,
+    NonNegative,
+    OptionalNonNegative,
+    Positive,
+    Rate,
+    Within,
+)
 from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
@@ -47,7 +55,7 @@ class Dowg(TreeRule):
     learning_rate: NonNegative
     init_estim_sq_dist: OptionalPositive
     eps: Positive
-    weight_decay: OptionalNonNegative
+    weight_decay: Hyperparameter
     mask: Mask
     axis_name: AxisName
 

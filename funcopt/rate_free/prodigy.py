@@ -21,6 +21,7 @@ from ..core.arguments import (
     AxisName,
     DecayRate,
     Flag,
+    Hyperparameter,
     NonNegative,
     OptionalDecayRate,
     Positive,
@@ -70,7 +71,7 @@ class Prodigy(TreeRule):
     learning_rate: NonNegative
     b1: DecayRate
     b2: DecayRate
-    beta3: OptionalDecayRate
+    beta3: Hyperparameter
     eps: Positive
     estim_lr0: Positive
     estim_lr_coef: Positive
