@@ -60,7 +60,7 @@ FOREIGN = {
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR"),
     *("ExponentialLR", "PolynomialLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts"),
     *("OneCycleLR", "CyclicLR", "SequentialLR", "ChainedScheduler", "ReduceLROnPlateau"),
-    "GradScaler",
+    *("GradScaler", "get_ema_multi_avg_fn", "t0"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a transformation is made of, as far as a monitor around it wants to know."""
+"""The parts of a transformation that a monitor around it reads: wrappers, spikes, counts."""
 
 from collections.abc import Iterator
 from typing import Any

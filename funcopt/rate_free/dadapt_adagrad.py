@@ -1,4 +1,4 @@
-"""AdaGrad with D-Adaptation: the rate is the way to the solution, as far as it is proven.
+"""AdaGrad with D-Adaptation: its rate is d, a lower bound of the distance to the solution.
 
     λ = d learning_rate
     s ← s + λ g                          a ← a + |g|²

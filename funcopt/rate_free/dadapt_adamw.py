@@ -1,4 +1,4 @@
-"""AdamW with D-Adaptation: the rate is the way to the solution, as far as it is proven.
+"""AdamW with D-Adaptation: its rate is d, a lower bound of the distance to the solution.
 
     η = d learning_rate c                c = √(1 − β₂ᵗ) / (1 − β₁ᵗ), or 1
     n ← √β₂ n + (1 − √β₂) η ⟨g, s / (√v + eps)⟩

@@ -1,4 +1,4 @@
-"""SGD with D-Adaptation: the rate is the way to the solution, as far as it is proven.
+"""SGD with D-Adaptation: its rate is d, a lower bound of the distance to the solution.
 
     λ = d learning_rate / ‖g_0‖
     n ← n + λ ⟨g, s⟩                     how far the gradients have agreed

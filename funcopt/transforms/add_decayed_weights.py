@@ -23,7 +23,7 @@ class Decay(Rule):
     weight_decay: Real = 0.0
 
     def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
-        del clock  # how far decay goes is the learning rate's to say
+        del clock  # `descend` multiplies decay by the learning rate
         return grad + self.weight_decay * param, slots
 
 

@@ -37,7 +37,7 @@ class AddNoise(Rule):
     axis_name: AxisName = None
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
-        del param  # noise asks for nothing but a place to land
+        del param  # noise needs only the shape of the update
         assert clock.path is not None
         real = jnp.finfo(grad.dtype).dtype
         std = safe_sqrt(jnp.asarray(self.eta, real)) * clock.t.astype(real) ** (-self.gamma / 2)

@@ -26,7 +26,7 @@ class Centralize(Rule):
     axis_name: AxisName = field(default=None, metadata={"static": True})
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
-        del param, clock  # a mean asks for nothing
+        del param, clock  # the mean needs the update alone
         if grad.ndim <= 1:
             return grad, slots
         axis = tuple(range(grad.ndim - 1)) if self.axis is None else self.axis

@@ -16,7 +16,7 @@ class Scale(Rule):
     step_size: Real
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
-        del param, clock  # a factor asks for nothing
+        del param, clock  # the product needs the update alone
         return self.step_size * grad, slots
 
 
