@@ -18,7 +18,7 @@ from .transformation import transformation
 
 @rule(acts_on="element")
 class Descend(Rule):
-    """Go against the update, as far as the learning rate says: the only minus sign there is."""
+    """The step of gradient descent: minus the learning rate times the update."""
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param  # a step of gradient descent looks only at the direction
