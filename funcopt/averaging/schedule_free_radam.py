@@ -11,7 +11,7 @@ Defazio et al., 2024 (https://arxiv.org/abs/2405.15682); Liu et al., 2020
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtyping import Array
 from ..core.arguments import (
     Constant,
     DType,
+    Hyperparameter,
     NonNegative,
     OpenDecayRate,
     OptionalSteps,
@@ -71,7 +72,7 @@ def schedule_free_radam(
     learning_rate: Rate = 0.0025,
     warmup_steps: OptionalSteps = None,
     b1: OpenDecayRate = 0.9,
-    b2: Annotated[Any, Within(0.6, 1, "()", schedule=False)] = 0.999,
+    b2: Annotated[Hyperparameter, Within(0.6, 1, "()", schedule=False)] = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
     weight_lr_power: NonNegative = 2.0,

@@ -6,8 +6,6 @@
 Defazio et al., 2024 (https://arxiv.org/abs/2405.15682), eqs. 4 to 6.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -41,7 +39,7 @@ def warmed(warmup_steps: Steps):
     return factor
 
 
-def warmed_up(learning_rate: Any, warmup_steps: Any) -> Any:
+def warmed_up(learning_rate: Rate, warmup_steps: OptionalSteps) -> Rate:
     return learning_rate if warmup_steps is None else product(learning_rate, warmed(warmup_steps))
 
 

@@ -13,13 +13,13 @@ nothing.
 """
 
 import math
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 from optax import ScalarOrSchedule
 
-from ..core.arguments import AxisName, ClosedDecayRate, Within
+from ..core.arguments import AxisName, ClosedDecayRate, Hyperparameter, Within
 from ..core.paper import Paper
 from ..core.rule import NoSlots
 from ..core.transformation import transformation
@@ -100,7 +100,10 @@ def _edge(index: Float[Array, ""], first: Float[Array, ""]) -> Float[Array, ""]:
 
 
 def percentile(
-    first: Float[Array, ""], weights: Float[Array, " bins"], places: Float[Array, " bins"], q: Any
+    first: Float[Array, ""],
+    weights: Float[Array, " bins"],
+    places: Float[Array, " bins"],
+    q: Hyperparameter,
 ) -> Float[Array, ""]:
     """The percentile, linear between the two order statistics beside it."""
     below = jnp.cumsum(weights)

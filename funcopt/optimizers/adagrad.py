@@ -7,7 +7,7 @@
 Duchi, Hazan & Singer, 2011, Figure 1, diagonal form (https://jmlr.org/papers/v12/duchi11a.html).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Array, Inexact
 
@@ -46,7 +46,7 @@ class Adagrad(Rule):
         return Divisor(sum_of_squares, None, outside, inside, forgets=False)
 
 
-def sum_of_squares(slots: Any) -> Any:
+def sum_of_squares(slots: SumSlots) -> Array:
     """The sum of the squares of all gradients."""
     return slots.sum_of_squares
 

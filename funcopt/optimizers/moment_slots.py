@@ -1,6 +1,6 @@
 """The slots that the relatives of Adam share."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -16,7 +16,14 @@ class Moments(NamedTuple):
     nu: Accumulator
 
 
-def mean_square(slots: Any) -> Any:
+class WithMeanSquare(Protocol):
+    """Slots with a mean square."""
+
+    @property
+    def nu(self) -> Array: ...
+
+
+def mean_square(slots: WithMeanSquare) -> Array:
     """The mean square of gradients, where it is called `nu`."""
     return slots.nu
 

@@ -9,7 +9,7 @@ estimate of the variance: Graves, 2013 (https://arxiv.org/abs/1308.0850). Moment
 for, follows on u. Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning".
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -17,6 +17,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import (
     DecayRate,
     Flag,
+    Hyperparameter,
     NonNegative,
     NonNegativeConstant,
     OptionalDecayRate,
@@ -92,7 +93,7 @@ class CenteredRms(Rule):
         )
 
 
-def _eps(rule: Rms | CenteredRms) -> tuple[Any, Any]:
+def _eps(rule: Rms | CenteredRms) -> tuple[Hyperparameter, Hyperparameter]:
     """What is added to the root, and inside of it."""
     return (0.0, rule.eps) if rule.eps_in_sqrt else (rule.eps, 0.0)
 

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
-from ..core.arguments import Within
+from ..core.arguments import Hyperparameter, Within
 from ..core.paper import ICML, Paper
 from ..math.columns import Column, minus
 from ..math.moments import bias_correction
-from ..storage import checked_storage
+from ..storage import Storage, checked_storage
 
 D_ADAPTATION = Paper(
     "Defazio, Aaron and Mishchenko, Konstantin",
@@ -23,14 +23,14 @@ D_ADAPTATION = Paper(
 )
 
 
-def checked_betas(where: str, x: Any) -> tuple[Any, Any]:
+def checked_betas(where: str, x: object) -> tuple[Hyperparameter, Hyperparameter]:
     if not isinstance(x, tuple | list) or len(x) != 2:
         raise TypeError(f"{where} must be a pair of decay rates, got {x!r}.")
     check = Within(0, 1, "[)", schedule=False)
     return check(f"{where}[0]", x[0]), check(f"{where}[1]", x[1])
 
 
-def wide_storage(where: str, x: Any) -> Any:
+def wide_storage(where: str, x: object) -> Storage:
     storage = checked_storage(where, x)
     if "float16" in (storage.values() if isinstance(storage, Mapping) else (storage,)):
         raise ValueError(
@@ -41,26 +41,28 @@ def wide_storage(where: str, x: Any) -> Any:
 
 
 Betas = Annotated[tuple[ArrayLike, ArrayLike], checked_betas]
-GrowthRate = Annotated[Any, Within(1, math.inf, schedule=False)]
+GrowthRate = Annotated[Hyperparameter, Within(1, math.inf, schedule=False)]
 WideStorage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, wide_storage]
 
 
-def adam_correction(b1: Any, b2: Any, t: Array, real: Any) -> Float[Array, ""]:
+def adam_correction(
+    b1: Hyperparameter, b2: Hyperparameter, t: Array, real: DTypeLike
+) -> Float[Array, ""]:
     """What Adam's rate is multiplied by when its means are not corrected themselves."""
     return jnp.sqrt(bias_correction(b2, t, real)) / bias_correction(b1, t, real)
 
 
-def grown(d: Array, growth_rate: Any) -> Float[Array, ""]:
+def grown(d: Array, growth_rate: Hyperparameter) -> Float[Array, ""]:
     """The most that d may be after this step; finite, so that it has a derivative."""
     return d * jnp.minimum(growth_rate, 1e18)
 
 
-def raised(d: Array, d_hat: Array, growth_rate: Any) -> Float[Array, ""]:
+def raised(d: Array, d_hat: Array, growth_rate: Hyperparameter) -> Float[Array, ""]:
     """d, raised to its new estimate as far as `growth_rate` allows."""
     return jnp.maximum(d, jnp.minimum(d_hat, grown(d, growth_rate)))
 
 
-def towards(x: Column, x0: Column, s: Column, momentum: Any) -> Column:
+def towards(x: Column, x0: Column, s: Column, momentum: Hyperparameter) -> Column:
     """The step from x to momentum x + (1 − momentum) (x_0 − s).
 
     Of x_0 − x, both near each other, little is rounded away.
