@@ -67,6 +67,7 @@ from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
+from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.rmsprop import CenteredRms as CenteredRms
@@ -243,6 +244,7 @@ __all__ = [
     "momo_adam",
     "monitor",
     "multistep_decay",
+    "muon",
     "nadam",
     "nadamw",
     "noam_schedule",

@@ -31,6 +31,7 @@ from .optimizers.adam import Adam as Adam
 from .optimizers.adamax import Adamax as Adamax
 from .optimizers.amsgrad import Amsgrad as Amsgrad
 from .optimizers.lion import Lion as Lion
+from .optimizers.muon import Muon as Muon
 from .optimizers.nadam import Nadam as Nadam
 from .optimizers.rmsprop import CenteredRms as CenteredRms
 from .optimizers.rmsprop import Rms as Rms
@@ -67,6 +68,7 @@ __all__ = [
     "Lion",
     "Mean",
     "Momentum",
+    "Muon",
     "Nadam",
     "NoReport",
     "NoSlots",

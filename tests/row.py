@@ -53,6 +53,7 @@ class Row:
         wraps: whether the state holds that of an optimizer inside, with its own count and rate.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
         keeps_moving: whether a zero gradient after another one still moves them.
+        uneven: whether a slot may be absent, or have another shape than its parameter.
         random: whether each leaf draws numbers of its own.
         records_value: whether the state keeps the `value` that came with an update.
         scheduled: hyperparameters that a schedule may replace, each with two values in its range.
@@ -83,6 +84,7 @@ class Row:
     wraps: bool = False
     moves_on_zero_gradient: bool = False
     keeps_moving: bool = False
+    uneven: bool = False
     random: bool = False
     records_value: bool = False
     scheduled: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -137,12 +137,13 @@ def transcribed(
             steps.append(new - p)
             p = new.astype(given.p0[leaf].dtype).astype(p.dtype) if row.looks_back else new
             path.append(p)
-            for name in row.slots:
+            for name in old.keys() & kept.keys():
                 kept[name].append(old[name])
         params[leaf] = np.stack(path)
         way[leaf] = np.cumsum(np.stack(steps), axis=0)
-        for name in row.slots:
-            slots[name][leaf] = np.stack(kept[name])
+        for name, steps in kept.items():
+            if steps:  # a parameter need not have every slot
+                slots[name][leaf] = np.stack(steps)
     return Path(params, way, slots)
 
 
@@ -185,6 +186,9 @@ def worst(ours: Path, theirs: Path) -> dict[str, float]:
         note("params", deviation(ours.params[leaf], path, np.abs(path).max(initial=0)))
         note("way", deviation(ours.way[leaf], theirs.way[leaf], np.abs(theirs.way[leaf]).max()))
     for name, leaves in theirs.slots.items():
+        for leaf in theirs.params:
+            if leaf not in leaves:
+                assert jax.tree.leaves(ours.slots[name][leaf]) == []
         for leaf, slot in leaves.items():
             note(name, deviation(ours.slots[name][leaf], slot, largest(slot)))
     return found

@@ -131,7 +131,7 @@ def test_math_knows_only_arrays():
 # What a file with a rule in it may import of funcopt.
 RULES_MAY_IMPORT = (
     "funcopt.core.arguments",
-    "funcopt.core.leaf.LayerAxis",
+    "funcopt.core.leaf",
     "funcopt.core.lift.masked",
     "funcopt.core.optimizer",
     "funcopt.core.paper",

@@ -247,10 +247,12 @@ CLIPS = {"clip_spikes"}
 def test_every_second_moment_is_seen(row: Row):
     """A monitor reads what each algorithm of the catalogue says that it divides by."""
     tx = row.descending()
+    # A matrix is divided by its singular values; what goes otherwise is looked at.
+    given = {k: x for k, x in PARAMS.items() if row.acts_on != "matrix" or jnp.ndim(x) != 2}
     watched = funcopt.monitor(tx, every=1)
-    state = watched.init(PARAMS)
+    state = watched.init(given)
     for _ in range(2):
-        _, state = watched.update(PARAMS, state, PARAMS, value=jnp.float32(1.0))
-    seen = read(state, PARAMS)
+        _, state = watched.update(given, state, given, value=jnp.float32(1.0))
+    seen = read(state, given)
     for column in ("eps_dominated", "v_lag", "rms", "spike"):
         assert np.isfinite(seen.latest[column]).all(), (column, seen.latest[column])

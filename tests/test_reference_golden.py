@@ -18,6 +18,8 @@ TOLERANCE = {
     ("torch", "float64"): 1e-14,
     ("lion", "float64"): 1e-14,
     ("nadamw", "float32"): 3e-5,
+    ("muon", "float64"): 1e-13,
+    ("muon", "float32"): 3e-6,
 }
 # Those of `lr_free` and `clips` are of whole trees, and take a loss.
 CASES = [

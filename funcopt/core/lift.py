@@ -6,9 +6,9 @@ behind one nested `jit`, which leaves of the same shape share: tracing a thousan
 hardly more than tracing one, and so does calling `update` outside of `jit`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -176,7 +176,7 @@ class Lifted:
             params,
             old,
             names=self._slot_names,
-            shape_of=lambda j, i, x: self._slot_shape(j, x, self._ways(updates)[i]),
+            shape_of=self._shapes_beside(updates),
         )
 
         heard = in_full(state.feedback)
@@ -263,15 +263,27 @@ class Lifted:
     def _slot_names(self) -> list[str]:
         return [name for each in self.rules for name in each.slots._fields]
 
-    def _slot_shape(self, index: int, array: Array, way: "_Way") -> tuple[int, ...] | None:
-        """The shape that a rule gives to a slot of `array`, which need not be the array's."""
-        kept: list[Any] = []
-        for rule, sight in zip(_at(0, self.rules), way.sight, strict=True):
-            if sight is False:
-                kept += [None] * len(rule.slots._fields)
-            else:
-                kept += jax.eval_shape(partial(slots_of, rule, view=sight), array)
-        return None if kept[index] is None else kept[index].shape
+    def _shapes_beside(self, updates: Updates) -> Callable[[int, int, Array], Any]:
+        """Tells the shape that slot j has beside the i-th gradient, None where there is no slot.
+
+        Each kind of leaf is asked about once, and none where all slots are as large as their
+        parameters.
+        """
+        ways = cache(lambda: self._ways(updates))
+        rules = cache(lambda: _at(0, spoken(self._numbers, begin(self._numbers))[1]))
+
+        @cache
+        def shapes(sights: tuple[Sight, ...], shape: tuple[int, ...], dtype: Any) -> list[Any]:
+            kept: list[Any] = []
+            array = jax.ShapeDtypeStruct(shape, dtype)
+            for rule, sight in zip(rules(), sights, strict=True):
+                if sight is False:
+                    kept += [None] * len(rule.slots._fields)
+                else:
+                    kept += jax.eval_shape(partial(slots_of, rule, view=sight), array)
+            return [None if x is None else x.shape for x in kept]
+
+        return lambda j, i, x: shapes(ways()[i].sight, jnp.shape(x), x.dtype)[j]
 
     @property
     def _numbers(self) -> tuple[Any, tuple[Rule, ...]]:

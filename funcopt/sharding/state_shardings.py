@@ -9,7 +9,9 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import PyTree
 from optax import Params
 
+from ..core.leaves import Absent, is_kept
 from ..core.paths import path_name, path_names, some
+from ..storage.kept import Coded
 
 
 def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardings: PyTree) -> Any:
@@ -45,8 +47,10 @@ def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardin
     everywhere = _everywhere(jax.tree.leaves(places)[0])
 
     def place(slot: Any, place: Any, param: Any) -> Any:
-        if isinstance(slot, optax.MaskedNode):
+        if isinstance(slot, optax.MaskedNode | Absent):
             return slot
+        if isinstance(slot, Coded):
+            return jax.tree.map(lambda _: everywhere, slot)
         return place if slot.shape == jnp.shape(param) else everywhere
 
     return optax.tree_map_params(
@@ -56,7 +60,7 @@ def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardin
         places,
         params,
         transform_non_params=lambda _: everywhere,
-        is_leaf=lambda x: isinstance(x, optax.MaskedNode),
+        is_leaf=lambda x: isinstance(x, optax.MaskedNode) or is_kept(x),
     )
 
 

@@ -1,0 +1,279 @@
+"""What rules for arrays and for matrices may look at, with real matrices and stacks of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import funcopt
+from funcopt.core.rule import Rule, rule
+from funcopt.math.newton_schulz import newton_schulz
+from funcopt.optimizers.muon import hidden_matrices
+
+RANDOM = np.random.default_rng(5)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape).astype(np.float32)
+
+
+PARAMS = {"blocks": {"kernel": normal(3, 4, 6), "bias": normal(3, 6)}, "kernel": normal(5, 4)}
+GRADS = [jax.tree.map(lambda x: normal(*x.shape), PARAMS) for _ in range(3)]
+
+
+@rule(acts_on="matrix")
+class Leaky(Rule):
+    """Looks at one element by itself: no function of a matrix that turns with it."""
+
+    def update(self, grad, slots, param, clock):
+        del param, clock
+        return jnp.sign(grad), slots
+
+
+def muon(**changes: Any) -> Any:
+    return funcopt.muon(0.1, layer_axis={"blocks": 0}, **changes)
+
+
+def updates(tx: Any, grads: list[Any] = GRADS, params: Any = PARAMS) -> list[Any]:
+    state, found = tx.init(params), []
+    for g in grads:
+        u, state = tx.update(g, state, params)
+        found.append(u)
+    return found
+
+
+def assert_close(a: Any, b: Any, atol: float = 2e-6) -> None:
+    np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=atol)
+
+
+def differs(a: Any, b: Any) -> np.ndarray:
+    return np.asarray(a != b)
+
+
+# -- scope ----------------------------------------------------------------------------------------
+
+
+def changed(layer: int) -> list[Any]:
+    grads = jax.tree.map(np.array, GRADS)
+    grads[0]["blocks"]["kernel"][layer] *= -7
+    grads[0]["blocks"]["kernel"][layer, 0, 0] += 1
+    return grads
+
+
+def test_a_matrix_does_not_see_the_others_of_its_stack():
+    """Nor other leaves, bit for bit; and every element of its own sees every gradient of it."""
+    one, other = updates(muon())[-1], updates(muon(), changed(1))[-1]
+    different = differs(one["blocks"]["kernel"], other["blocks"]["kernel"])
+    assert different[1].all()
+    assert not different[[0, 2]].any()
+    assert not differs(one["kernel"], other["kernel"]).any()
+    assert not differs(one["blocks"]["bias"], other["blocks"]["bias"]).any()
+
+
+def test_without_layers_three_axes_are_no_matrix():
+    """The law above has its power from `layer_axis`: told otherwise, layers do see each other."""
+    together = {"matrices": {"blocks/kernel": ((0, 1), 2)}}
+    one = updates(funcopt.muon(0.1, **together))[-1]
+    other = updates(funcopt.muon(0.1, **together), changed(1))[-1]
+    assert differs(one["blocks"]["kernel"], other["blocks"]["kernel"]).all()
+
+
+def test_a_stack_is_the_list_of_its_layers():
+    stacked = updates(muon())[-1]["blocks"]["kernel"]
+    for layer in range(3):
+        grads = [{"kernel": g["blocks"]["kernel"][layer]} for g in GRADS]
+        alone = updates(funcopt.muon(0.1), grads, {"kernel": PARAMS["blocks"]["kernel"][layer]})
+        assert_close(stacked[layer], alone[-1]["kernel"])
+
+
+def orthogonal(n: int) -> np.ndarray:
+    return np.linalg.qr(RANDOM.standard_normal((n, n)))[0].astype(np.float32)
+
+
+LEFT, RIGHT = orthogonal(5), orthogonal(4)
+
+
+def turns(tx: Any) -> float:
+    """How far the update of turned gradients is from the turned update."""
+    params = {"kernel": PARAMS["kernel"]}
+    grads = [{"kernel": g["kernel"]} for g in GRADS]
+    turned = jax.tree.map(lambda g: LEFT @ g @ RIGHT, grads)
+    one = updates(tx, grads, params)[-1]["kernel"]
+    other = updates(tx, turned, params)[-1]["kernel"]
+    return float(np.abs(LEFT @ one @ RIGHT - other).max() / np.abs(one).max())
+
+
+def test_muon_turns_with_its_gradients():
+    assert turns(funcopt.muon(0.1)) < 1e-5
+    assert turns(funcopt.optimizer(Leaky(), learning_rate=0.1)) > 0.1
+
+
+def test_muon_commutes_with_transposition():
+    """But for the factor, which is of outputs over inputs."""
+    params, grads = PARAMS["kernel"], [g["kernel"] for g in GRADS]
+    tx = funcopt.muon(0.1, adjust="match_rms_adamw")
+    one = updates(tx, grads, params)[-1]
+    assert_close(updates(tx, [g.T for g in grads], params.T)[-1].T, one)
+    tx = funcopt.muon(0.1)
+    one = updates(tx, grads, params)[-1]
+    assert_close(updates(tx, [g.T for g in grads], params.T)[-1].T, one * np.sqrt(5 / 4))
+
+
+@pytest.mark.default_promotion
+@pytest.mark.parametrize("shape", [(5, 4), (4, 5), (1, 3), (3, 3)])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_newton_schulz_leads_to_the_orthogonal_factor(shape, kind):
+    x = RANDOM.standard_normal(shape)
+    if kind == "complex":
+        x = x + 1j * RANDOM.standard_normal(shape)
+    left, _, right = np.linalg.svd(x, full_matrices=False)
+    with jax.enable_x64(True):
+        found = newton_schulz(jnp.asarray(x), [(15 / 8, -10 / 8, 3 / 8)] * 40)
+    assert_close(found, left @ right, 1e-12)
+
+
+# -- which matrices -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "hidden"),
+    [
+        ("blocks/attn/query/kernel", True),
+        ("MultiHeadDotProductAttention_0/out/kernel", True),
+        ("Embed_0/embedding", False),
+        ("pos_embedding", False),
+        ("transformer/wte/weight", False),
+        ("lm_head/kernel", False),
+        ("head_0/kernel", False),
+        ("unembed/w", False),
+        ("classifier/kernel", False),
+        ("logits_dense/kernel", True),
+        ("Dense_3/kernel", True),
+    ],
+)
+def test_which_names_are_of_hidden_matrices(path, hidden):
+    assert hidden_matrices(path, None) is hidden
+
+
+def test_embeddings_and_vectors_go_through_adamw():
+    params = {"embed": normal(5, 4), "kernel": normal(5, 4), "bias": normal(4)}
+    state = funcopt.muon(0.1).init(params)
+    assert isinstance(state.trace["kernel"], jax.Array)
+    assert isinstance(state.mu["embed"], jax.Array)
+    assert jax.tree.leaves([state.trace["embed"], state.trace["bias"], state.mu["kernel"]]) == []
+    every = funcopt.muon(0.1, hidden=True).init(params)
+    assert isinstance(every.trace["embed"], jax.Array)
+
+
+def test_a_vector_and_no_rules_for_it_is_an_error():
+    tx = funcopt.optimizer(funcopt.rules.Muon(), learning_rate=0.1)
+    with pytest.raises(
+        ValueError, match=r"Muon acts on matrices.*'blocks/bias'.*\(3,\).*otherwise="
+    ):
+        tx.init({"blocks": {"bias": jnp.zeros(3)}})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"ns_coeffs": 3.0}, TypeError, "ns_coeffs must be three numbers"),
+        ({"ns_coeffs": (1.0, 2.0)}, TypeError, "ns_coeffs must be three numbers"),
+        ({"ns_steps": 0}, ValueError, "ns_steps must be an integer from 1 on"),
+        ({"beta": 1.0}, ValueError, "beta must be a number in"),
+        ({"adjust": "rms"}, ValueError, "adjust must be one of original, match_rms_adamw"),
+        ({"otherwise_rate": -1.0}, ValueError, "otherwise_rate must be"),
+        ({"hidden": "kernle"}, ValueError, "kernle"),
+        ({"ns_coeffs": ((1.0, 2.0, 3.0),)}, ValueError, "each of 1 steps, and ns_steps is 5"),
+    ],
+)
+def test_bad_arguments(changes, error, words):
+    with pytest.raises(error, match=words):
+        updates(funcopt.muon(0.1, **changes))
+
+
+# -- precision ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_zero_gradients_of_matrices_give_zero(dtype):
+    params = jax.tree.map(lambda x: jnp.asarray(x, dtype), PARAMS)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    for changes in ({}, {"eps": 0.0}):
+        for u in updates(muon(**changes), [zero, zero], params):
+            assert all(x.dtype == dtype and not np.any(x) for x in jax.tree.leaves(u))
+
+
+# -- the state everywhere -------------------------------------------------------------------------
+
+UNEVEN = {
+    "muon": lambda: muon(),
+}
+others = pytest.mark.default_promotion
+
+
+def walked(tx: Any) -> tuple[Any, Any]:
+    state, params = tx.init(PARAMS), PARAMS
+    for g in GRADS:
+        params, state = funcopt.step(tx, g, state, params)
+    return params, state
+
+
+@others
+@pytest.mark.parametrize("name", UNEVEN)
+def test_uneven_slots_are_serialized(name):
+    tx = UNEVEN[name]()
+    _, state = walked(tx)
+    back = flax.serialization.from_bytes(tx.init(PARAMS), flax.serialization.to_bytes(state))
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, back, state)
+
+
+@others
+@pytest.mark.parametrize("name", UNEVEN)
+def test_uneven_slots_inside_of_optax(name):
+    """masked, MultiSteps and tree_map_params."""
+    tx = UNEVEN[name]()
+    params, state = walked(tx)
+    marked = optax.tree_map_params(tx, lambda x: jnp.full_like(x, 7), state)
+    assert all((x == 7).all() for x in jax.tree.leaves(marked.slots))
+    assert int(marked.count) == 3
+    through, _ = walked(optax.masked(tx, True))
+    jax.tree.map(assert_close, through, params)
+    twice = optax.MultiSteps(tx, every_k_schedule=2)
+    state, found = twice.init(PARAMS), PARAMS
+    for g in [x for x in GRADS for _ in range(2)]:
+        found, state = funcopt.step(twice, g, state, found)
+    jax.tree.map(assert_close, found, params)
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_uneven_slots_meet_other_containers(name):
+    """Flax NNX wraps leaves before `init` and not before `update`."""
+    tx = UNEVEN[name]()
+    wrapped = jax.tree.map(lambda x: {"value": x}, PARAMS)
+    u, _ = tx.update(GRADS[0], tx.init(wrapped), PARAMS)
+    jax.tree.map(np.testing.assert_array_equal, u, updates(tx)[0])
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_shardings_of_uneven_slots(name):
+    """A slot of its parameter's shape lies where that does, every other one on every device."""
+    tx = UNEVEN[name]()
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    params = {key: PARAMS[key] for key in ("kernel", "blocks")}
+    places = jax.tree.map(lambda _: place, params)
+    found = funcopt.state_shardings(tx, params, places)
+    state = tx.init(params)
+    assert jax.tree.structure(found) == jax.tree.structure(state)
+    shapes = {x.shape for x in jax.tree.leaves(params)}
+    for x, where in zip(jax.tree.leaves(state), jax.tree.leaves(found), strict=True):
+        assert where == (place if x.shape in shapes else everywhere)
+    jax.jit(tx.init, out_shardings=found)(params)
