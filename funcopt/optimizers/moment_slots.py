@@ -1,6 +1,6 @@
 """The slots that the relatives of Adam share."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -16,6 +16,7 @@ class Moments(NamedTuple):
     nu: Accumulator
 
 
+@runtime_checkable
 class WithMeanSquare(Protocol):
     """Slots with a mean square."""
 
