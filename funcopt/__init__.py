@@ -81,6 +81,7 @@ from .optimizers.sgd import trace as trace
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
+from .optimizers.yogi import yogi as yogi
 from .rate_free.cocob import cocob as cocob
 from .rate_free.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .rate_free.dadapt_adamw import dadapt_adamw as dadapt_adamw
@@ -307,6 +308,7 @@ __all__ = [
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay",
     "with_rate",
+    "yogi",
 ]
 
 readable_functions(globals() | vars(rules))
