@@ -43,7 +43,7 @@ def run(frozen_case: Case, dtype: str):
                 for leaf, _, gradient in given
             }
             updates, state = tx.update(grads, state, params)
-            params = optax.apply_updates(params, updates)
+            params = jax.tree.map(jax.numpy.add, params, updates)
             for leaf, p in params.items():
                 path[leaf].append(np.asarray(p))
     rates = [frozen_case.settings["learning_rate"]] * STEPS
