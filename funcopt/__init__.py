@@ -321,5 +321,5 @@ if not TYPE_CHECKING:  # for which any name would exist
                 found = f"{place.__name__}.{name}"
                 raise AttributeError(f"{name} is not in funcopt itself: it is {found}.")
         if name == "where":
-            raise AttributeError("funcopt.masked is called funcopt.masked.")
+            raise AttributeError("funcopt.where is called funcopt.masked.")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,9 @@
-"""Rules: algorithms for one array, and what an author of rules needs.
+"""Rules: algorithms for one array or for a whole tree, and what an author of them needs.
 
 `funcopt.lift` makes a transformation of rules, `funcopt.optimizer` an optimizer.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from .clips.adaptive_grad_clip import AdaptiveGradClip as AdaptiveGradClip
 from .clips.clip import Clip as Clip
@@ -14,6 +16,9 @@ from .core.report import Largest as Largest
 from .core.report import Mean as Mean
 from .core.report import NoReport as NoReport
 from .core.report import Norm as Norm
+from .core.report import Number as Number
+from .core.report import Reported as Reported
+from .core.report import ReportedAs as ReportedAs
 from .core.report import Smallest as Smallest
 from .core.report import Total as Total
 from .core.rule import Accumulator as Accumulator
@@ -24,6 +29,14 @@ from .core.rule import NoSlots as NoSlots
 from .core.rule import Rule as Rule
 from .core.rule import Signed as Signed
 from .core.rule import rule as rule
+from .core.tree_rule import AccumulatorColumn as AccumulatorColumn
+from .core.tree_rule import ExactColumn as ExactColumn
+from .core.tree_rule import NoNumbers as NoNumbers
+from .core.tree_rule import SignedColumn as SignedColumn
+from .core.tree_rule import Start as Start
+from .core.tree_rule import Step as Step
+from .core.tree_rule import TreeRule as TreeRule
+from .core.tree_rule import tree_rule as tree_rule
 from .optimizers.adabelief import Adabelief as Adabelief
 from .optimizers.adadelta import Adadelta as Adadelta
 from .optimizers.adagrad import Adagrad as Adagrad
@@ -44,6 +57,7 @@ from .transforms.scale import Scale as Scale
 
 __all__ = [
     "Accumulator",
+    "AccumulatorColumn",
     "Adabelief",
     "Adadelta",
     "Adagrad",
@@ -64,21 +78,40 @@ __all__ = [
     "Descend",
     "Divisor",
     "Exact",
+    "ExactColumn",
     "Largest",
     "Lion",
     "Mean",
     "Momentum",
     "Muon",
     "Nadam",
+    "NoNumbers",
     "NoReport",
     "NoSlots",
     "Norm",
+    "Number",
+    "Reported",
+    "ReportedAs",
     "Rms",
     "Rule",
     "Scale",
     "Signed",
+    "SignedColumn",
     "Smallest",
     "Spam",
+    "Start",
+    "Step",
     "Total",
+    "TreeRule",
     "rule",
+    "tree_rule",
 ]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        for kind in (*Rule.__subclasses__(), *TreeRule.__subclasses__()):
+            if kind.__name__ == name and kind.__module__.startswith(f"{__package__}."):
+                return kind
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -327,3 +327,17 @@ def test_a_rule_that_needs_the_path_has_one_for_each_leaf():
 
 def test_nothing_is_needed_of_a_rule_without_slots():
     assert NoSlots() == funcopt.lift(Unit()).init(PARAMS).slots[0]
+
+
+def test_a_tree_rule_is_lifted_alone():
+    polyak = funcopt.rules.PolyakSgd(1.0, 1.0, 0.0, 0.0, "sps", None)
+    tx = funcopt.lift(polyak)
+    ours, theirs = (run(each, PARAMS, value=1.5)[0] for each in (tx, funcopt.polyak_sgd()))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    assert eval(repr(tx), vars(funcopt)) == tx
+    for wrong in (
+        lambda: funcopt.lift(Unit(), polyak),
+        lambda: funcopt.lift(polyak, layer_axis=0),
+    ):
+        with pytest.raises(TypeError, match="one tree rule alone"):
+            wrong()

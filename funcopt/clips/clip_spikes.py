@@ -20,6 +20,7 @@ from ..math.moments import abs_sq, ema, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_sqrt
 from ..math.varying import min_across, norm_across, parts, sum_across
+from ..storage import Storage
 from ..optimizers.rmsprop import SquareSlots
 from ..optimizers.spam import SPAM
 from .clip_report import ClipReport
@@ -63,6 +64,7 @@ def clip_spikes(
     *,
     grace: Offset = 20,
     axis_name: AxisName = None,
+    storage: Storage = None,
 ):
     """SPAM's clipping: cut each element off where its square is `threshold` times its mean square.
 
@@ -74,6 +76,7 @@ def clip_spikes(
         grace: for how many updates to look only, at least 0.
         axis_name: the axes of `jax.shard_map` over which updates are sharded by hand, as in
             `global_norm`: what is reported is of all shards. None: of those on this device.
+        storage: how ν is kept, see `funcopt.storage`; as all that is never negative, in full.
 
     Its state reports `grad_norm` (of all leaves, before the clip), `clip_ratio` (the smallest) and
     `clipped` (the fraction of elements), see `funcopt.metrics`. Only what the clip lets through
@@ -89,4 +92,4 @@ def clip_spikes(
 
     Source: https://arxiv.org/abs/2501.06842, section 3.
     """
-    return lift(ClipSpikes(threshold, decay, grace, axis_name))
+    return lift(ClipSpikes(threshold, decay, grace, axis_name), storage=storage)

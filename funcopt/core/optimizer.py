@@ -14,6 +14,8 @@ from .lift import Lifted, MaskedRule
 from .paths import Mask
 from .rule import Clock, Rule, rule
 from .transformation import transformation
+from .tree_lift import LiftedTree
+from .tree_rule import TreeRule
 
 
 @rule(acts_on="element")
@@ -46,7 +48,7 @@ Otherwise = Annotated[Rule | MaskedRule | Sequence[Rule | MaskedRule] | None, _r
 
 @transformation
 def lift(
-    *rules: Rule | MaskedRule,
+    *rules: Rule | MaskedRule | TreeRule,
     otherwise: Otherwise = None,
     layer_axis: LayerAxis = None,
     matrices: Matrices = None,
@@ -56,7 +58,8 @@ def lift(
     """Make a chain of rules a transformation of a pytree.
 
     Args:
-        rules: applied to every leaf, one after the other.
+        rules: applied to every leaf, one after the other; or one tree rule, which looks at all
+            leaves at once and is the only one then.
         otherwise: the rules for leaves that are no matrix or not `hidden`; None where `rules` are
             for all.
         layer_axis: where layers are stacked in one leaf: None for nowhere, the axis in every leaf
@@ -77,8 +80,22 @@ def lift(
     >>> funcopt.lift(funcopt.rules.Scale(0.5), funcopt.Momentum(0.9))
     lift(rules.Scale(step_size=0.5), rules.Momentum(decay=0.9, nesterov=False))
     """
+    chain = tuple(each for each in rules if not isinstance(each, TreeRule))
+    if len(chain) != len(rules):
+        return _lifted_tree(rules, (otherwise, layer_axis, matrices, hidden), storage)
     assert otherwise is None or isinstance(otherwise, tuple)
-    return Lifted(rules, None, storage, otherwise, layer_axis, matrices, hidden)
+    return Lifted(chain, None, storage, otherwise, layer_axis, matrices, hidden)
+
+
+def _lifted_tree(rules: tuple, of_arrays: tuple, storage: Storage) -> LiftedTree:
+    tree_rule, *others = rules
+    if others or not isinstance(tree_rule, TreeRule) or any(x is not None for x in of_arrays):
+        raise TypeError(
+            "lift takes one tree rule alone, since it looks at all leaves at once, got "
+            f"{', '.join(map(repr, rules))}. Put transformations together with funcopt.chain; "
+            "otherwise=, layer_axis=, matrices= and hidden= are for rules for arrays."
+        )
+    return LiftedTree(tree_rule, storage)
 
 
 @transformation
