@@ -30,6 +30,7 @@ from ..core.arguments import (
     Steps,
     Within,
 )
+from ..core.paper import Paper
 from ..core.transformation import gated, transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import CommonNumber, ExactColumn, Start, Step, TreeRule, tree_rule
@@ -111,7 +112,16 @@ def within_average(rule: TreeRule, gamma: Gamma, storage: Storage) -> LiftedTree
     return LiftedTree(average, part(storage, AverageSlots), inside)
 
 
-@transformation
+AVERAGE = Paper(
+    "Polyak, Boris T. and Juditsky, Anatoli B.",
+    "Acceleration of Stochastic Approximation by Averaging",
+    1992,
+    "https://doi.org/10.1137/0330046",
+    journal="SIAM Journal on Control and Optimization",
+)
+
+
+@transformation(paper=AVERAGE)
 def average(
     inner: Base,
     decay: OptionalDecayRate = None,
