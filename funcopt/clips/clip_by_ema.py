@@ -22,7 +22,7 @@ from ..core.paper import Paper
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import AccumulatorColumn, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column
+from ..math.columns import Column, in_line, in_parts, scaled
 from ..math.moments import ema
 from ..math.norm import clip_ratio, norm
 from ..math.varying import norm_across
@@ -47,8 +47,8 @@ class ClipByEma(TreeRule):
         return EmaSlots(start.zero_for_each(x)), ClipReport(*map(start.number, (0, 1, 0)))
 
     def update(self, g: Column, slots: EmaSlots, was: ClipReport, x: None, step: Step):
-        norms = jnp.stack([norm_across(norm(y).astype(step.real), self.axis_name) for y in g])
-        total, gamma = norm(norms), jnp.stack(slots.gamma)
+        norms = in_line([norm_across(norm(y).astype(step.real), self.axis_name) for y in g])
+        total, gamma = norm(norms), in_line(slots.gamma)
         begun, warm = gamma > 0, step.clock.t <= self.warmup
 
         together = jnp.broadcast_to(clip_ratio(total, self.max_norm), norms.shape)
@@ -59,9 +59,9 @@ class ClipByEma(TreeRule):
         short = jnp.where(known, short, 0)
         moved = jnp.where(warm, jnp.minimum(gamma, short), ema(gamma, short, self.decay))
         moved = jnp.where(begun, moved, short)
-        slots = step.renew(slots, gamma=list(jnp.where(known, moved, gamma)))
+        slots = step.renew(slots, gamma=in_parts(jnp.where(known, moved, gamma)))
         report = ClipReport(total, jnp.min(ratio), jnp.mean((ratio < 1).astype(step.real)))
-        return [ratio[i] * y for i, y in enumerate(g)], slots, report
+        return scaled(ratio, g), slots, report
 
 
 ADAGC = Paper(

@@ -25,7 +25,7 @@ from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Number, Reported, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column
+from ..math.columns import Column, scaled
 from ..math.norm import clip_ratio
 
 BINS, SPAN = 1024, 1e32
@@ -88,7 +88,7 @@ class ClipByPercentile(TreeRule):
         # Norms that are equal up to rounding are not clipped.
         ratio = clip_ratio(n, threshold * (1 + 8 * float(jnp.finfo(real).eps)))
         return (
-            [ratio * each for each in g],
+            scaled(ratio, g),
             slots,
             PercentileNumbers(n, ratio, ratio < 1, threshold, was.first, was.weights, was.places),
         )

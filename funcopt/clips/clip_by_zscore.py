@@ -33,7 +33,7 @@ from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Number, Reported, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column
+from ..math.columns import Column, scaled
 from ..math.moments import ema
 from ..math.norm import clip_ratio, rms_ema, weighted_rms
 
@@ -88,7 +88,7 @@ class ClipByZscore(TreeRule):
         later_std = rms_ema(std, entering - later_mean, self.decay)
         enters = known & ~(spike & self.skip_update_on_spike)
         return (
-            [ratio * each for each in g],
+            scaled(ratio, g),
             slots,
             ZscoreNumbers(
                 grad_norm=n,

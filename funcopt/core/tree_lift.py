@@ -23,8 +23,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
-from ..math.columns import Column
-from ..math.dtypes import common_dtype
+from ..math.columns import Column, Scaled
+from ..math.dtypes import cast, common_dtype
 from ..math.global_norm import Facts, global_norm
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
 from ..storage import Storage, check_slots, first_kept, kept_dtype
@@ -280,7 +280,9 @@ def _number(x: Any, real: Any) -> Array:
 
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames="dtype")
-def _left(step: Array, clock: Clock, dtype: Any) -> Array:
+def _left(step: Array, number: Array | None, clock: Clock, dtype: Any) -> Array:
+    if number is not None:
+        step = number.astype(step.real.dtype) * step
     return clock.choose_step(step).astype(dtype)
 
 
@@ -311,7 +313,7 @@ class _Now:
 
     def wide(self, x: Any) -> Array:
         x = jnp.asarray(x)
-        return x.astype(common_dtype(self.real, x))
+        return cast(x, common_dtype(self.real, x))
 
     @property
     def grads(self) -> Column:
@@ -320,7 +322,7 @@ class _Now:
         def kind(leaf: Beside) -> Any:
             return common_dtype(self.real, leaf.grad if leaf.param is None else leaf.param)
 
-        return [self.wide(leaf.grad).astype(kind(leaf)) for leaf in self.leaves]
+        return [cast(self.wide(leaf.grad), kind(leaf)) for leaf in self.leaves]
 
     @cached_property
     def params(self) -> Column:
@@ -408,8 +410,8 @@ class _Now:
             jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
         ]
 
-    def leave(self, steps: Column, kinds: list[Any]) -> Updates:
+    def leave(self, steps: Column | Scaled, kinds: list[Any]) -> Updates:
         """Updates in the types `kinds`; with the gate closed, what changes no bit."""
-        return self.as_tree(
-            [_left(step, self.clock, kind) for step, kind in zip(steps, kinds, strict=True)]
-        )
+        numbers, arrays = steps if isinstance(steps, Scaled) else ([None] * len(steps), steps)
+        rows = zip(arrays, numbers, kinds, strict=True)
+        return self.as_tree([_left(x, number, self.clock, kind) for x, number, kind in rows])

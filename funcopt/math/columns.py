@@ -1,6 +1,6 @@
 """Vectors that are lists of arrays: one array for each leaf of a tree."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,14 +51,27 @@ def axpy(a: Any, xs: Column, ys: Column) -> Column:
     return [a * x + y for x, y in zip(xs, ys, strict=True)]
 
 
-@jax.jit
-def _scaled(number: Array, x: Array) -> Array:
-    return number * x
+class Scaled(NamedTuple):
+    """Each array times a number, which is multiplied where the product is used."""
+
+    numbers: Column
+    arrays: Column
 
 
-def scaled(number: Array, xs: Column) -> Column:
-    """number · x, for arrays whose shapes share a trace."""
-    return [_scaled(number.astype(x.real.dtype), x) for x in xs]
+def scaled(number: Array, xs: Column) -> Scaled:
+    """number · x for each array; of a vector, the number of each."""
+    return Scaled(in_parts(number) if number.ndim else [number] * len(xs), xs)
+
+
+def in_line(numbers: Column) -> Float[Array, " leaves"]:
+    """Scalars as one vector."""
+    return jax.lax.concatenate([jax.lax.reshape(x, (1,)) for x in numbers], 0)
+
+
+def in_parts(line: Float[Array, " leaves"]) -> Column:
+    """The elements of a vector, as scalars."""
+    parts = jax.lax.split(line, (1,) * line.size)
+    return [jax.lax.reshape(x, ()) for x in parts]
 
 
 def minus(xs: Column, ys: Column) -> Column:

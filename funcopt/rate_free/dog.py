@@ -40,7 +40,7 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, held, minus
+from ..math.columns import Column, axpy, held, minus, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
 
@@ -95,7 +95,7 @@ class Dog(TreeRule):
         if self.init_kind == "learning_rate":
             eta = jnp.where(r > 0, eta, self.init_size)
         lr = self.learning_rate * eta
-        return [-lr * each for each in g], slots, DogNumbers(lr, r, held(G))
+        return scaled(-lr, g), slots, DogNumbers(lr, r, held(G))
 
 
 DOG = Paper(

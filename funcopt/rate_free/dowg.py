@@ -28,7 +28,7 @@ from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column, axpy, held, minus
+from ..math.columns import Column, axpy, held, minus, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
 
@@ -69,7 +69,7 @@ class Dowg(TreeRule):
         r2 = jnp.maximum(was.estim_sq_dist, step.square_norm(minus(x, slots.init_params)))
         v = was.weighted_sq_norm_grads + r2 * step.square_norm(g)
         lr = self.learning_rate * safe_divide(r2, jnp.sqrt(v) + self.eps)
-        return [-lr * each for each in g], slots, DowgNumbers(lr, jnp.sqrt(r2), r2, held(v))
+        return scaled(-lr, g), slots, DowgNumbers(lr, jnp.sqrt(r2), r2, held(v))
 
 
 DOWG = Paper(

@@ -19,7 +19,7 @@ from ..core.paper import ICLR, Paper
 from ..core.transformation import chain, transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Reported, SignedColumn, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column
+from ..math.columns import Column, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
 
@@ -61,7 +61,7 @@ class Hypergradient(TreeRule):
             lr = jnp.maximum(was.lr + self.hyper_rate * h, 0)
         u, inner = step.run()
         slots = step.renew(slots, last_direction=u)
-        return [-lr * each for each in u], slots, HypergradientNumbers(lr), inner
+        return scaled(-lr, u), slots, HypergradientNumbers(lr), inner
 
 
 HYPERGRADIENT = Paper(

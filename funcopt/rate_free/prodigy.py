@@ -43,7 +43,7 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, minus
+from ..math.columns import Column, axpy, minus, scaled
 from ..math.moments import abs_sq, ema
 from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
@@ -107,7 +107,7 @@ class Prodigy(TreeRule):
         d = jnp.minimum(d_max, grown(start, self.growth_rate))
         u = [a / (jnp.sqrt(b) + d * self.eps) for a, b in zip(slots.mu, slots.nu, strict=True)]
         u = axpy(1, u, step.decay(self.weight_decay, self.mask))
-        return [-lr * each for each in u], slots, ProdigyNumbers(lr, d, d_max, r)
+        return scaled(-lr, u), slots, ProdigyNumbers(lr, d, d_max, r)
 
     def divides_by(self, numbers: ProdigyNumbers) -> Divisor:
         # The squares are of d g, and grow with d.
