@@ -2,8 +2,6 @@
 
 import math
 import pickle
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcopt
-
-EPS = float(np.finfo(np.float32).eps)
-LATE = (2**24 - 1, 2**24, 2**24 + 1, 2**31 - 1)
+from tests.schedule_case import EPS, LATE, Case, over
+from tests.test_schedules_more import CASES as MORE
 
 
 def progress(step, begin, steps):
@@ -69,113 +66,98 @@ def warmup_cosine(step, init, peak, warm, steps, end=0.0, exponent=1.0):
     return np.where(step < warm, linear(step, init, peak, max(warm, 1)), down)
 
 
-class Case(NamedTuple):
-    """A schedule, its definition in float64, optax's form if there is one, and its boundaries.
-
-    `rounding` is how much a relative error of its float32 inputs grows in the output: where a
-    power is taken, by the exponent.
-    """
-
-    schedule: funcopt.Schedule
-    definition: Callable
-    optax: Callable | None
-    boundaries: tuple[int, ...]
-    rounding: float = 1.0
-
-
 def exponential_case(*args) -> Case:
     steps, rate = args[1:3]
     begin = args[3] if len(args) > 3 else 0
     # Of the exponent 1000 / steps, and of its product with log(rate).
     rounding = 1000 / steps * (1 + abs(math.log(rate)))
     return Case(
-        funcopt.exponential_decay(*args),
-        lambda step: exponential(step, *args),
-        optax.exponential_decay(*args),
-        (begin, begin + steps, begin + 2 * steps),
-        max(1.0, rounding),
+        schedule=funcopt.exponential_decay(*args),
+        definition=lambda step: exponential(step, *args),
+        optax=optax.exponential_decay(*args),
+        boundaries=(begin, begin + steps, begin + 2 * steps),
+        rounding=max(1.0, rounding),
     )
 
 
 def linear_case(*args) -> Case:
     begin = args[3] if len(args) > 3 else 0
     return Case(
-        funcopt.linear_schedule(*args),
-        lambda step: linear(step, *args),
-        optax.linear_schedule(*args),
-        (begin, begin + args[2]),
+        schedule=funcopt.linear_schedule(*args),
+        definition=lambda step: linear(step, *args),
+        optax=optax.linear_schedule(*args),
+        boundaries=(begin, begin + args[2]),
     )
 
 
 def polynomial_case(*args) -> Case:
     begin = args[4] if len(args) > 4 else 0
     return Case(
-        funcopt.polynomial_schedule(*args),
-        lambda step: polynomial(step, *args),
-        optax.polynomial_schedule(*args),
-        (begin, begin + args[3]),
-        max(1.0, args[2]),
+        schedule=funcopt.polynomial_schedule(*args),
+        definition=lambda step: polynomial(step, *args),
+        optax=optax.polynomial_schedule(*args),
+        boundaries=(begin, begin + args[3]),
+        rounding=max(1.0, args[2]),
     )
 
 
 def inverse_time_case(*args) -> Case:
     begin = args[3] if len(args) > 3 else 0
     return Case(
-        funcopt.inverse_time_decay(*args),
-        lambda step: inverse_time(step, *args),
-        None,
-        (begin, begin + args[1]),
+        schedule=funcopt.inverse_time_decay(*args),
+        definition=lambda step: inverse_time(step, *args),
+        optax=None,
+        boundaries=(begin, begin + args[1]),
     )
 
 
 def piecewise_case(init, factors) -> Case:
     return Case(
-        funcopt.piecewise_constant_schedule(init, factors),
-        lambda step: piecewise(step, init, factors),
-        optax.piecewise_constant_schedule(init, factors),
-        tuple(factors),
-        max(1.0, len(factors)),
+        schedule=funcopt.piecewise_constant_schedule(init, factors),
+        definition=lambda step: piecewise(step, init, factors),
+        optax=optax.piecewise_constant_schedule(init, factors),
+        boundaries=tuple(factors),
+        rounding=max(1.0, len(factors)),
     )
 
 
 def cosine_case(*args) -> Case:
     exponent = args[3] if len(args) > 3 else 1.0
     return Case(
-        funcopt.cosine_decay_schedule(*args),
-        lambda step: cosine(step, *args),
-        optax.cosine_decay_schedule(*args),
-        (0, args[1]),
-        max(1.0, 2 * exponent),
+        schedule=funcopt.cosine_decay_schedule(*args),
+        definition=lambda step: cosine(step, *args),
+        optax=optax.cosine_decay_schedule(*args),
+        boundaries=(0, args[1]),
+        rounding=max(1.0, 2 * exponent),
     )
 
 
 def linear_warmup_case(*args) -> Case:
     return Case(
-        funcopt.linear_warmup(*args),
-        lambda step: warmup(step, *args),
-        optax.linear_schedule(args[2] if len(args) > 2 else 0.0, args[0], args[1]),
-        (0, args[1]),
+        schedule=funcopt.linear_warmup(*args),
+        definition=lambda step: warmup(step, *args),
+        optax=optax.linear_schedule(args[2] if len(args) > 2 else 0.0, args[0], args[1]),
+        boundaries=(0, args[1]),
     )
 
 
 def warmup_cosine_case(*args) -> Case:
     exponent = args[5] if len(args) > 5 else 1.0
     return Case(
-        funcopt.warmup_cosine_decay_schedule(*args),
-        lambda step: warmup_cosine(step, *args),
-        # optax divides by the length of the warm-up, so that its schedule without one is constant.
-        optax.warmup_cosine_decay_schedule(*args) if args[2] else None,
-        (args[2], args[3]),
-        max(1.0, 2 * exponent),
+        schedule=funcopt.warmup_cosine_decay_schedule(*args),
+        definition=lambda step: warmup_cosine(step, *args),
+        optax=optax.warmup_cosine_decay_schedule(*args) if args[2] else None,
+        boundaries=(args[2], args[3]),
+        rounding=max(1.0, 2 * exponent),
     )
 
 
 CASES = [
     Case(
-        funcopt.constant_schedule(0.3),
-        lambda step: constant(step, 0.3),
-        optax.constant_schedule(0.3),
-        (0,),
+        schedule=funcopt.constant_schedule(0.3),
+        definition=lambda step: constant(step, 0.3),
+        optax=optax.constant_schedule(0.3),
+        boundaries=(0,),
     ),
     linear_case(0.3, 0.0007, 777, 13),
     linear_case(0.0, 1.0, 1),
@@ -203,21 +185,19 @@ CASES = [
     warmup_cosine_case(0.0, 1.0, 0, 100, 0.1),
 ]
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.schedule))
-
-
-def over(schedule, steps) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(schedule))(jnp.asarray(steps, jnp.int32)), np.float64)
+# An exponent grows with the step, and so does its rounding.
+CASES = [case._replace(grows=True) for case in CASES]
+each_case = pytest.mark.parametrize("case", CASES + MORE, ids=lambda case: repr(case.schedule))
 
 
 @each_case
 def test_values_are_those_of_the_definition(case):
     """At every step, relative to the largest value, within the rounding of float32."""
-    steps = np.array([*range(1000), *LATE])
+    steps = np.array([*range(1001), *LATE])
     expected = case.definition(steps.astype(np.float64))
     off = np.abs(over(case.schedule, steps) - expected)
-    in_exponent = np.where(steps < 1000, case.rounding, case.rounding * steps / 1000)
-    assert np.all(off <= 4 * EPS * in_exponent * np.abs(expected).max())
+    growth = np.maximum(steps / 1000, 1) if case.grows else 1
+    assert np.all(off <= 4 * EPS * case.rounding * growth * np.abs(expected).max())
 
 
 @each_case
@@ -229,7 +209,9 @@ def test_boundaries_are_exact(case):
         got = case.schedule(step)
         assert got.dtype == jnp.float32
         assert got.shape == ()
-        np.testing.assert_allclose(got, value, rtol=4 * EPS * case.rounding, atol=0)
+        # The definition itself is 1 + cos(π) or 1 - 1, which float64 rounds, where it is 0.
+        atol = 0 if case.grows else 1e-16
+        np.testing.assert_allclose(got, value, rtol=4 * EPS * case.rounding, atol=atol)
 
 
 @pytest.mark.parametrize(
@@ -371,6 +353,16 @@ def test_same_numbers_in_jit_vmap_and_scan(case):
         assert values.dtype == jnp.float32
         assert values.shape == (12,)
         np.testing.assert_allclose(values, one_by_one, rtol=0, atol=4 * EPS * case.rounding * scale)
+
+
+@each_case
+def test_passed_as_an_argument_it_has_the_same_boundaries(case):
+    """Shares of the run are then traced, and still mean the same whole steps."""
+    steps = jnp.arange(1001, dtype=jnp.int32)
+    passed = jax.jit(lambda schedule, steps: jax.vmap(schedule)(steps))(case.schedule, steps)
+    expected = over(case.schedule, steps)
+    atol = 4 * EPS * case.rounding * np.abs(expected).max()
+    np.testing.assert_allclose(passed, expected, rtol=0, atol=atol)
 
 
 @each_case

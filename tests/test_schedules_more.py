@@ -4,11 +4,8 @@ import importlib.util
 import inspect
 import json
 import math
-import pickle
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +14,9 @@ import optax
 import pytest
 
 import funcopt
+from tests.schedule_case import EPS, Case, over
 
-EPS = float(np.finfo(np.float32).eps)
-LATE = (2**24 - 1, 2**24, 2**24 + 1, 2**31 - 1)
 GOLDEN = Path(__file__).parent / "golden"
-
-
-def over(schedule, steps) -> np.ndarray:
-    return np.asarray(jax.jit(jax.vmap(schedule))(jnp.asarray(steps, jnp.int32)), np.float64)
 
 
 # -- definitions, in float64 ----------------------------------------------------------------------
@@ -195,19 +187,6 @@ def step_decay(step, init, size, factor=0.1):
 
 
 # -- cases ----------------------------------------------------------------------------------------
-
-
-class Case(NamedTuple):
-    """A schedule, its definition in float64, optax's form if there is one, and its boundaries.
-
-    `rounding` is how much a relative error of its float32 inputs grows in the output.
-    """
-
-    schedule: funcopt.Schedule
-    definition: Callable
-    boundaries: tuple[int, ...]
-    optax: Callable | None = None
-    rounding: float = 1.0
 
 
 def case(name, definition, args, boundaries, *, rounding=1.0, theirs=None):
@@ -425,30 +404,6 @@ CASES = [
     ),
 ]
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.schedule))
-
-
-@each_case
-def test_values_are_those_of_the_definition(case):
-    """At every step, relative to the largest value, within the rounding of float32."""
-    steps = np.array([*range(1001), *LATE])
-    expected = case.definition(steps.astype(np.float64))
-    off = np.abs(over(case.schedule, steps) - expected)
-    assert np.all(off <= 4 * EPS * case.rounding * np.abs(expected).max())
-
-
-@each_case
-def test_boundaries_are_exact(case):
-    """What float32 rounds to the definition's value, at each boundary and one step around it."""
-    around = sorted({max(b + i, 0) for b in case.boundaries for i in (-1, 0, 1)})
-    expected = case.definition(np.asarray(around, np.float64))
-    for step, value in zip(around, expected, strict=True):
-        got = case.schedule(step)
-        assert got.dtype == jnp.float32
-        assert got.shape == ()
-        # The definition itself is 1 + cos(π) or 1 - 1, which float64 rounds, where it is 0.
-        np.testing.assert_allclose(got, value, rtol=4 * EPS * case.rounding, atol=1e-16)
-
 
 @pytest.mark.parametrize(
     ("schedule", "step", "value"),
@@ -610,18 +565,6 @@ def test_frozen_schedules_reach_what_they_should():
 # -- values ---------------------------------------------------------------------------------------
 
 
-@each_case
-def test_is_a_value(case):
-    schedule = case.schedule
-    again = pickle.loads(pickle.dumps(schedule))
-    assert again == schedule
-    assert hash(again) == hash(schedule)
-    assert eval(repr(schedule), vars(funcopt)) == schedule
-    leaves, structure = jax.tree.flatten(schedule)
-    assert all(isinstance(leaf, float) for leaf in leaves)
-    assert jax.tree.unflatten(structure, leaves) == schedule
-
-
 def test_leaves_are_the_numbers_and_steps_and_names_are_static():
     assert jax.tree.leaves(funcopt.cosine_restarts(0.1, 10, 2)) == [0.1, 0.0, 1.0]
     assert jax.tree.leaves(funcopt.cyclic_schedule(0.1, 0.3, 10)) == [0.1, 0.3, 1.0]
@@ -638,51 +581,6 @@ def test_points_are_sorted_and_iterators_are_kept():
 
 
 # -- purity ---------------------------------------------------------------------------------------
-
-
-@each_case
-def test_same_numbers_in_jit_vmap_and_scan(case):
-    """Compiled, XLA may contract products and sums: a few units in the last place."""
-    steps = jnp.arange(12, dtype=jnp.int32)
-    one_by_one = np.array([case.schedule(step) for step in range(12)])
-    _, scanned = jax.lax.scan(lambda c, _: (c + 1, case.schedule(c)), jnp.int32(0), None, 12)
-    passed = jax.jit(lambda schedule, steps: jax.vmap(schedule)(steps))(case.schedule, steps)
-    scale = np.abs(one_by_one).max()
-    for values in (jax.vmap(case.schedule)(steps), case.schedule(steps), scanned, passed):
-        assert values.dtype == jnp.float32
-        assert values.shape == (12,)
-        np.testing.assert_allclose(values, one_by_one, rtol=0, atol=4 * EPS * case.rounding * scale)
-
-
-@each_case
-def test_passed_as_an_argument_it_has_the_same_boundaries(case):
-    """Shares of the run are then traced, and still mean the same whole steps."""
-    steps = jnp.arange(1001, dtype=jnp.int32)
-    passed = jax.jit(lambda schedule, steps: jax.vmap(schedule)(steps))(case.schedule, steps)
-    expected = over(case.schedule, steps)
-    atol = 4 * EPS * case.rounding * np.abs(expected).max()
-    np.testing.assert_allclose(passed, expected, rtol=0, atol=atol)
-
-
-@each_case
-def test_vmap_over_numbers(case):
-    batched = jax.tree.map(lambda x: jnp.stack([x, x]), jax.tree.map(jnp.asarray, case.schedule))
-    values = jax.vmap(lambda schedule: schedule(40), in_axes=(batched.in_axes,))(batched)
-    largest = np.abs(case.definition(np.arange(1000.0))).max()
-    np.testing.assert_allclose(
-        values, [case.schedule(40)] * 2, rtol=0, atol=4 * EPS * case.rounding * largest
-    )
-
-
-@each_case
-def test_gradients_with_respect_to_numbers_are_finite(case):
-    """Also at the boundaries, where roots and powers of zero are differentiated."""
-    steps = jnp.array([0, 1, 50, 5000, *case.boundaries, max(case.boundaries[-1] - 1, 0)])
-    gradient = jax.grad(lambda schedule, step: schedule(step))
-    gradients = jax.jit(jax.vmap(gradient, in_axes=(None, 0)))(case.schedule, steps)
-    leaves = jax.tree.leaves(gradients)
-    assert len(leaves) >= 1
-    assert np.all(np.isfinite(leaves))
 
 
 @pytest.mark.parametrize(
