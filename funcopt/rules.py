@@ -3,6 +3,7 @@
 `funcopt.lift` makes a transformation of rules, `funcopt.optimizer` an optimizer.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .clips.adaptive_grad_clip import AdaptiveGradClip as AdaptiveGradClip
@@ -112,6 +113,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         for kind in (*Rule.__subclasses__(), *TreeRule.__subclasses__()):
-            if kind.__name__ == name and kind.__module__.startswith(f"{__package__}."):
+            home = sys.modules[kind.__module__]
+            if home.__name__.startswith(f"{__package__}.") and vars(home).get(name) is kind:
                 return kind
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -117,7 +117,7 @@ def test_the_list_has_every_public_name(width):
     ("asked", "title"),
     [
         ("SGD", "sgd  "),
-        ("Adam", "Adam  "),
+        ("Adam", "rules.Adam  "),
         ("ADAM", "adam  "),
         ("sgd(momentum=0.9)", "sgd(momentum=0.9)  "),
         ("guard", "guard  "),

@@ -7,7 +7,7 @@
 Duchi, Hazan & Singer, 2011, Figure 1, diagonal form (https://jmlr.org/papers/v12/duchi11a.html).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Inexact
 
@@ -46,7 +46,15 @@ class Adagrad(Rule):
         return Divisor(sum_of_squares, None, outside, inside, forgets=False)
 
 
-def sum_of_squares(slots: SumSlots) -> Array:
+@runtime_checkable
+class WithSumOfSquares(Protocol):
+    """Slots with a sum of squares."""
+
+    @property
+    def sum_of_squares(self) -> Array: ...
+
+
+def sum_of_squares(slots: WithSumOfSquares) -> Array:
     """The sum of the squares of all gradients."""
     return slots.sum_of_squares
 

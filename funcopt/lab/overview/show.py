@@ -124,9 +124,10 @@ def show(name: str) -> Shown:
     ['0.01']
     """
     there = public()
-    short = {full.rpartition(".")[2]: full for full in there}  # functions after classes: reversed
+    whole = {each: each for each in there}
+    short = {full.rpartition(".")[2]: full for full in there if "." in full}
     asked, settings = (name, {}) if "(" not in name else split_call(name)
-    full = look_up("name", asked, dict(reversed(short.items())) | {each: each for each in there})
+    full = look_up("name", asked, whole | {n: full for n, full in short.items() if n not in whole})
     thing, optimizer = there[full], full in optimizers()
     parameters = arguments(thing)
     for argument in settings:
