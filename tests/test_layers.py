@@ -357,7 +357,7 @@ def test_no_inheritance_beyond_one_base():
     """Rules inherit from `Rule` or `TreeRule`; values add what optax's consumers check for."""
 
     def wrong(module: Module) -> list[str]:
-        one = [["Rule"], ["TreeRule"], ["NamedTuple"], []]
+        one = [["Rule"], ["TreeRule"], ["NamedTuple"], ["Protocol"], []]
         return [
             f"{name}({', '.join(bases)})"
             for name, bases in module.classes.items()
