@@ -113,7 +113,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         for kind in (*Rule.__subclasses__(), *TreeRule.__subclasses__()):
-            home = sys.modules[kind.__module__]
-            if home.__name__.startswith(f"{__package__}.") and vars(home).get(name) is kind:
+            ours = kind.__module__.startswith(f"{__package__}.") and kind.__name__ == name
+            if ours and getattr(sys.modules.get(kind.__module__), name, None) is kind:
                 return kind
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
