@@ -8,6 +8,7 @@ from . import schedules as schedules
 from . import storage as storage
 from .averaging.average import average as average
 from .averaging.eval_params import eval_params as eval_params
+from .averaging.lookahead import lookahead as lookahead
 from .averaging.schedule_free import schedule_free as schedule_free
 from .averaging.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
 from .averaging.schedule_free_radam import schedule_free_radam as schedule_free_radam
@@ -236,6 +237,7 @@ __all__ = [
     "linear_to_zero",
     "linear_warmup",
     "lion",
+    "lookahead",
     "loss_scale",
     "masked",
     "mechanize",
