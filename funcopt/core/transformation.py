@@ -43,7 +43,7 @@ class _Pair:
         self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
         body = self.body()
-        if not getattr(body, "takes_facts", False):
+        if not (isinstance(body, GradientTransformation) or getattr(body, "takes_facts", False)):
             extra_args.pop("facts", None)
         return body.update(updates, state, params, **extra_args)
 
