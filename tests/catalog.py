@@ -95,7 +95,7 @@ def accumulated_l2(learning_rate: Any) -> Any:
     return funcopt.chain(
         funcopt.add_decayed_weights(0.1),
         funcopt.trace(0.9),
-        funcopt.chain(funcopt.lift(funcopt.rules.Scale(0.5)), funcopt.descend(learning_rate)),
+        funcopt.chain(funcopt.lift(funcopt.rules.Clip(1.0)), funcopt.descend(learning_rate)),
     )
 
 

@@ -9,7 +9,7 @@ hardly more than tracing one, and so does calling `update` outside of `jit`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,6 +115,8 @@ class Lifted:
     matrices: Any = None
     hidden: Any = None
 
+    takes: ClassVar = {"goes_on"}
+
     def __post_init__(self):
         for each in self.rules:
             if not isinstance(each, Rule):
@@ -165,6 +167,7 @@ class Lifted:
         value: ArrayLike | None = None,
         metric: ArrayLike | None = None,
         gate: Array | None = None,
+        goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, LiftedState]:
         del extra_args  # they are for other members of a chain
@@ -196,7 +199,7 @@ class Lifted:
             own, numbers = plans[way.left]
             at = clock if way.path is None else Clock(t, lr, gate, way.path)
             slots = plan.rows(leaf.slots)
-            done.append(on_leaf(own, way.sight, numbers, leaf.grad, slots, leaf.param, at))
+            done.append(on_leaf(own, way.sight, goes_on, numbers, leaf.grad, slots, leaf.param, at))
 
         renewed = zip(*(kept for _, kept, _ in done), strict=True) if done else [()] * len(old)
         trees = [

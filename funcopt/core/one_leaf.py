@@ -76,10 +76,11 @@ class Plan:
         return tuple(kind(*(next(fill) for _ in kind._fields)) for kind in self.slots)
 
 
-@partial(jax.jit, static_argnames=("plan", "sights"))
+@partial(jax.jit, static_argnames=("plan", "sights", "goes_on"))
 def on_leaf(
     plan: Plan,
     sights: tuple[Sight, ...],
+    goes_on: bool,
     numbers: tuple[Array, ...],
     grad: Array,
     slots: tuple,
@@ -113,7 +114,8 @@ def on_leaf(
             report = None
         if each.report._fields:
             reports.append(None if report is None else of_leaf(report))
-    return cast(clock.choose_step(update), (grad if param is None else param).dtype), flat, reports
+    update = update if goes_on else clock.choose_step(update)
+    return cast(update, (grad if param is None else param).dtype), flat, reports
 
 
 def _kept_again(new: Array | None, old: Any, least: Any, clock: Clock) -> Any:

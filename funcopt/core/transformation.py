@@ -24,6 +24,14 @@ Tree = TypeVar("Tree")
 State = TypeVar("State")
 
 
+INTERNAL = frozenset({"facts", "goes_on"})
+"""Arguments of `update` that only those get whose class names them in `takes`.
+
+`facts` are norms of the gradients that are known already. `goes_on` says that the update is the
+input of another member of a chain, so that it may be anything while the gate is closed.
+"""
+
+
 class _Pair:
     """The two functions of a transformation, over a body that is built when first needed."""
 
@@ -43,8 +51,9 @@ class _Pair:
         self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
     ) -> tuple[Updates, OptState]:
         body = self.body()
-        if not (isinstance(body, GradientTransformation) or getattr(body, "takes_facts", False)):
-            extra_args.pop("facts", None)
+        if not isinstance(body, GradientTransformation):
+            for name in INTERNAL.difference(getattr(body, "takes", ())):
+                extra_args.pop(name, None)
         return body.update(updates, state, params, **extra_args)
 
 
@@ -138,13 +147,20 @@ class _Chain:
 
     members: tuple
 
-    takes_facts: ClassVar = True
+    takes: ClassVar = INTERNAL
 
     def init(self, params: Params) -> tuple:
         return tuple(member.init(params) for member in self.members)
 
     def update(
-        self, updates: Updates, state: tuple, params: Params | None = None, **extra_args: Any
+        self,
+        updates: Updates,
+        state: tuple,
+        params: Params | None = None,
+        *,
+        facts: Any = None,
+        goes_on: bool = False,
+        **extra_args: Any,
     ) -> tuple[Updates, tuple]:
         is_chain_state = isinstance(state, tuple | list) and not hasattr(state, "_fields")
         if not is_chain_state or len(state) != len(self.members):
@@ -155,14 +171,14 @@ class _Chain:
                 "arguments is `tx.update(grads, state, params)`."
             )
         gate = extra_args.get("gate")
-        if gate is not None and not self.members:
+        if gate is not None and not self.members and not goes_on:
             updates = where_open(gate, updates)
         states = []
-        facts = extra_args.pop("facts", None)
-        for member, old in zip(self.members, state, strict=True):
-            known = {} if facts is None else {"facts": facts}
+        for i, (member, old) in enumerate(zip(self.members, state, strict=True)):
+            known = {"facts": facts} if i == 0 and facts is not None else {}
+            if goes_on or (gate is not None and i + 1 < len(self.members)):
+                known["goes_on"] = True
             updates, new = member.update(updates, old, params, **known, **extra_args)
-            facts = None
             states.append(new)
         return updates, tuple(states)
 
@@ -188,6 +204,7 @@ class _Gated:
         *,
         gate: Array | None = None,
         facts: Any = None,
+        goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, OptState]:
         del facts  # what is not funcopt's does not know them
@@ -198,7 +215,7 @@ class _Gated:
         if gate is None:
             return new_updates, new
         kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, state)
-        return where_open(gate, new_updates), kept
+        return new_updates if goes_on else where_open(gate, new_updates), kept
 
 
 def _in_type_of(old: Any, new: Any) -> Any:

@@ -12,7 +12,7 @@ it.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -35,7 +35,7 @@ from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .paths import marked
 from .report import common, reported
 from .rule import Clock
-from .transformation import reports
+from .transformation import INTERNAL, reports
 from .tree_rule import Start, Step, TreeRule
 
 
@@ -77,7 +77,7 @@ class LiftedTree:
     inner: Any = None
     kept: Any = None
 
-    takes_facts: ClassVar = True
+    takes: ClassVar = INTERNAL
 
     def __post_init__(self):
         check_fields(self.rule)
@@ -136,6 +136,7 @@ class LiftedTree:
         metric: ArrayLike | None = None,
         gate: Array | None = None,
         facts: Facts | None = None,
+        goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, TreeState]:
         if params is None and self.rule.needs_params:
@@ -154,7 +155,7 @@ class LiftedTree:
         )
         feedback = hear(self.rule, state.feedback, value, metric, state.count)
         clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
-        now = _Now(self, *beside, clock, state)
+        now = _Now(self, *beside, clock, state, goes_on)
         rule = self._at(feedback, state.count, now.real)
         given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: x for name, x in given.items() if x is not None}
@@ -304,6 +305,7 @@ class _Now:
     structure: Any
     clock: Clock
     state: TreeState
+    goes_on: bool
     renewed: list[Array] = field(default_factory=list)
 
     @cached_property
@@ -414,4 +416,5 @@ class _Now:
         """Updates in the types `kinds`; with the gate closed, what changes no bit."""
         numbers, arrays = steps if isinstance(steps, Scaled) else ([None] * len(steps), steps)
         rows = zip(arrays, numbers, kinds, strict=True)
-        return self.as_tree([_left(x, number, self.clock, kind) for x, number, kind in rows])
+        clock = replace(self.clock, gate=None) if self.goes_on else self.clock
+        return self.as_tree([_left(x, number, clock, kind) for x, number, kind in rows])

@@ -67,7 +67,7 @@ class _Guard:
     check_updates: bool
     axis_name: Any
 
-    takes_facts: ClassVar = True
+    takes: ClassVar = {"facts"}
 
     def init(self, params: Params) -> GuardState:
         arrays, _ = parameters(params)
