@@ -11,9 +11,9 @@ it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -151,7 +151,7 @@ class LiftedTree:
             params,
             [*trees.values()],
             names=[*trees],
-            shape_of=lambda j, i, x: self._slot_shape([*trees][j], x, state.inner),
+            shape_of=self._shapes_beside([*trees], state.inner),
         )
         feedback = hear(self.rule, state.feedback, value, metric, state.count)
         clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
@@ -238,13 +238,22 @@ class LiftedTree:
             feedback=in_full(state.feedback),
         )
 
-    def _slot_shape(self, name: str, array: Array, inner: OptState) -> tuple[int, ...]:
-        """The shape that the rule gives to a slot of `array`, which need not be the array's."""
-        real = jnp.finfo(common_dtype(jnp.float32, array)).dtype
-        rule = self._at(begin(self.rule), jnp.zeros([], jnp.int32), real)
-        start = Start(real, None, False, inner)
-        slots, _ = jax.eval_shape(lambda x: rule.init([x], start), array)
-        return getattr(slots, name)[0].shape
+    def _shapes_beside(self, names: list[str], inner: OptState) -> Callable[..., tuple[int, ...]]:
+        """Tells the shape that the slot `names[j]` has beside a gradient, which need not be its.
+
+        Each kind of leaf is asked about once.
+        """
+
+        @cache
+        def shapes(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[int, ...]]:
+            array = jax.ShapeDtypeStruct(shape, dtype)
+            real = jnp.finfo(common_dtype(jnp.float32, array)).dtype
+            rule = self._at(begin(self.rule), jnp.zeros([], jnp.int32), real)
+            start = Start(real, None, False, inner)
+            slots, _ = jax.eval_shape(lambda x: rule.init([x], start), array)
+            return {name: getattr(slots, name)[0].shape for name in names}
+
+        return lambda j, i, x: shapes(jnp.shape(x), x.dtype)[names[j]]
 
     def _loss(self, value: ArrayLike | None, real: Any) -> Float[Array, ""]:
         """The loss, checked, if the rule needs it; its mean where devices differ."""
