@@ -70,7 +70,7 @@ def lookahead(
     *,
     storage: Storage = None,
 ):
-    """Lookahead: every few steps, go back a part of the way to where they began.
+    """Lookahead: every few steps, move slow weights towards the fast ones and go on from there.
 
     Train with the parameters as usual; evaluate at `funcopt.eval_params(tx, state, params)`, the
     slow weights. Right after a synchronization both are the same.

@@ -64,7 +64,7 @@ def adaptive_grad_clip(
     layer_axis: LayerAxis = None,
     axis_name: AxisName = None,
 ):
-    """Shorten each unit's update to at most `clipping` times the norm of its weights.
+    """Adaptive gradient clipping (AGC): bound a unit's norm by `clipping` times its weights' norm.
 
     u_i = g_i min(1, clipping max(‖w_i‖, eps) / ‖g_i‖)
 

@@ -37,7 +37,7 @@ class Clip(Rule):
 
 @transformation
 def clip(max_delta: Threshold, *, axis_name: AxisName = None):
-    """Cut every element off at ± `max_delta` (real and imaginary part apart).
+    """Clip by value: bound every element by ± `max_delta` (real and imaginary part apart).
 
     Unlike `clip_by_global_norm` it changes the direction of the update. Inside a chain of rules it
     is the rule `rules.Clip`.

@@ -47,7 +47,7 @@ ADAFACTOR = Paper(
 def clip_by_block_rms(
     threshold: Threshold, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
 ):
-    """Shorten each block whose root mean square is above `threshold`.
+    """Clip by root mean square: bound that of each block by `threshold`.
 
     u = g / max(1, RMS(g) / threshold)
 
@@ -78,7 +78,7 @@ def clip_by_block_rms(
 def clip_update_rms(
     threshold: Threshold = 1.0, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
 ):
-    """Hold the root mean square of each leaf's update at `threshold` or below.
+    """Adafactor's update clipping: bound the root mean square of each leaf's update by `threshold`.
 
     It is `clip_by_block_rms` where it is needed most: after a rule that divides by the root of a
     second moment, whose updates are about 1 as long as that moment keeps up with the gradients. A

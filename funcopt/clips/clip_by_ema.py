@@ -81,7 +81,7 @@ def clip_by_ema(
     *,
     axis_name: AxisName = None,
 ):
-    """AdaGC: shorten each leaf that is longer than it has been on average.
+    """AdaGC: clip the norm of each leaf to a multiple of its moving average.
 
     u_i = min(1, factor γ_i / ‖g_i‖) g_i, where γ_i is the moving average of ‖u_i‖
 

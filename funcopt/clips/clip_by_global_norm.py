@@ -39,7 +39,9 @@ class ClipByGlobalNorm(TreeRule):
 
 @transformation(paper=NORM_CLIPPING)
 def clip_by_global_norm(max_norm: Threshold, *, axis_name: AxisName = None):
-    """Shorten updates whose global norm is above `max_norm`; their direction stays.
+    """Clip by global norm: scale all updates so that their joint norm is at most `max_norm`.
+
+    Their direction stays.
 
     Args:
         max_norm: at least 0, or a schedule; infinity only measures. 1.0 is usual for transformers,

@@ -41,7 +41,7 @@ NORM_CLIPPING = Paper(
 
 @transformation(paper=NORM_CLIPPING)
 def clip_by_norm(max_norm: Threshold, *, axis_name: AxisName = None):
-    """Shorten each leaf whose norm is above `max_norm`; its direction stays.
+    """Clip by norm, leaf by leaf: bound the norm of each by `max_norm`; its direction stays.
 
     u = min(1, max_norm / ‖g‖) g
 

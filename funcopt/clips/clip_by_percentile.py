@@ -134,7 +134,7 @@ AUTOCLIP = Paper(
 def clip_by_percentile(
     q: Percentile = 10.0, decay: ClosedDecayRate = 1.0, *, axis_name: AxisName = None
 ):
-    """AutoClip: shorten updates whose global norm is above a percentile of the norms so far.
+    """AutoClip: clip the global norm to a percentile of the norms so far.
 
     u = min(1, c / ‖g‖) g, where c is the `q`-th percentile of all norms, this one included
 

@@ -134,7 +134,7 @@ def clip_by_zscore(
     skip_update_on_spike: Flag = False,
     axis_name: AxisName = None,
 ):
-    """ZClip: shorten updates whose global norm stands out from the norms before it.
+    """ZClip: clip global norms whose z-score among the norms before is above a threshold.
 
     Args:
         z: how many deviations above the mean a norm may be, above 0.

@@ -66,7 +66,7 @@ def clip_spikes(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """SPAM's clipping: cut each element off where its square is `threshold` times its mean square.
+    """SPAM's spike-aware clipping: bound an element's square by `threshold` times its mean.
 
     u = sign(g) √(threshold ν) where |g|² > threshold ν
 

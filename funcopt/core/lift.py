@@ -73,7 +73,7 @@ class MaskedRule:
 
 
 def masked(mask: Mask, rule: Rule) -> Rule | MaskedRule:
-    """A rule that works on some parameters only: on those that `mask` means.
+    """Apply a rule to some parameters only: to those that `mask` selects.
 
     Args:
         mask: which parameters, as in `add_decayed_weights`; None for all of them.

@@ -55,7 +55,7 @@ def lift(
     hidden: Mask = None,
     storage: Storage = None,
 ):
-    """Make a chain of rules a transformation of a pytree.
+    """Make a transformation of a pytree of rules, applied one after the other.
 
     Args:
         rules: applied to every leaf, one after the other; or one tree rule, which looks at all
@@ -108,7 +108,7 @@ def optimizer(
     hidden: Mask = None,
     storage: Storage = None,
 ):
-    """Make a chain of rules an optimizer: lift it, and descend at its end.
+    """Make an optimizer of rules: lift them over a tree, and descend at their end.
 
     Args:
         rules: applied to every leaf, one after the other.
@@ -128,7 +128,7 @@ def optimizer(
 
 @transformation
 def descend(learning_rate: Rate):
-    """Multiply by minus the learning rate: the last member of a chain that is an optimizer.
+    """The descent step: minus the learning rate times the update, at the end of a chain.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.descend(0.5)

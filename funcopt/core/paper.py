@@ -13,7 +13,7 @@ EMPTY_WORDS = {"a", "an", "the", "on", "and", "lecture"}
 
 @dataclass(frozen=True)
 class Paper:
-    """A publication, as BibTeX knows it.
+    """The citation of a publication, with its BibTeX entry.
 
     Args:
         author: all of them, `Kingma, Diederik P. and Ba, Jimmy`; `and others` may end a long list.

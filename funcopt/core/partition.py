@@ -158,7 +158,7 @@ def _of(label: str, labels: list[str], leaves: list[Any]) -> list[Any]:
 
 @transformation
 def partition(transforms: Transforms, param_labels: Any | Callable[..., Any] | None = None):
-    """Give each group of parameters a transformation of its own.
+    """Parameter groups: give each group of parameters a transformation of its own.
 
     Args:
         transforms: a dict from labels to transformations; None leaves its parameters where they

@@ -29,7 +29,7 @@ class Over(str):
 
 
 class Counted(NamedTuple):
-    """For a field that is a mean: the `total` of so many numbers, in place of these."""
+    """Several numbers to be averaged, told by their sum `total` and how many they are."""
 
     total: ArrayLike
     of: ArrayLike

@@ -33,7 +33,7 @@ S = TypeVar("S", bound=tuple)
 
 
 class Divisor(NamedTuple):
-    """What an algorithm divides by: the root of a second moment v̂ of its gradients.
+    """The second moment v̂ of the gradients by whose root an algorithm divides.
 
     Args:
         squares: of the slots of one parameter, the running mean (or sum) of |g|².
@@ -65,7 +65,7 @@ class NoSlots(NamedTuple):
 
 @record
 class Clock:
-    """What all rules of one transformation share during one update.
+    """Step count, learning rate and gate of one update, which all rules of a transformation share.
 
     `t` is 1 on the first update. `lr` is the learning rate in force, None where the transformation
     has none. `gate` says whether this step counts; None means that it always does. `path` is a
@@ -155,7 +155,7 @@ def rule(
     needs_params: bool = False,
     needs_path: bool = False,
 ):
-    """Make a class of hyperparameters a rule.
+    """Decorate a class of hyperparameters, so that it is a rule.
 
     Args:
         acts_on: what one output element may depend on: the same `"element"` of the inputs, the

@@ -58,7 +58,7 @@ class _Pair:
 
 
 class GradientTransformation(Configured, optax.GradientTransformationExtraArgs):
-    """A gradient transformation that is a value.
+    """An optimizer or a part of one: a pair of pure functions `(init, update)`, and a value.
 
     It is what optax calls by the same name, so that everything which takes one takes this; and it
     prints as the call that made it, compares, hashes, pickles, and is a pytree whose leaves are
@@ -110,7 +110,7 @@ def transformation(*, paper: Paper) -> Callable[[Callable[P, Any]], Factory[P]]:
 
 
 def transformation(function: Any = None, /, *, paper: Paper | None = None) -> Any:
-    """Decorate a factory, so that what it makes is a value.
+    """Decorate a factory of transformations, so that what it makes is a value.
 
     The function's body returns anything with `init(params)` and
     `update(updates, state, params, **extra_args)`. Its arguments are checked by the aliases
@@ -271,7 +271,7 @@ def identity():
 
 
 def apply_updates(params: Tree, updates: Any) -> Tree:
-    """`params + updates`, each in its parameter's dtype.
+    """Add updates to parameters: `params + updates`, each in its parameter's dtype.
 
     Where the update is None the parameter stays, so that parameters may be a whole Equinox model;
     where the parameter is None it stays None.
@@ -353,7 +353,7 @@ def step(
 
 
 def metrics(state: Any) -> dict[str, Float[Array, ""]]:
-    """What the states say about themselves: learning rate, norms, clip ratio, ...
+    """The metrics in a state, as a flat dict: learning rate, norms, clip ratio, skipped steps, ...
 
     Works on any nesting of states, funcopt's and optax's, inside and outside of `jit`. Where a
     name occurs twice, its group in a `partition` stands behind it, as in `lr/kernel`, and

@@ -68,7 +68,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Start(Sums):
-    """What a tree rule begins with beside parameters, which are in the type of the arithmetic.
+    """What `init` of a tree rule gets beside parameters, which are in the arithmetic's type.
 
     `in_half` says whether one of them is kept in half precision, which rounds small steps away;
     `inner` is the state of what the rule wraps.
@@ -95,7 +95,7 @@ class Start(Sums):
 
 @dataclass(frozen=True)
 class Step(Sums):
-    """One update, as a tree rule sees it.
+    """What `update` of a tree rule gets beside arrays: clock, loss, and sums over all leaves.
 
     `value` is the loss where the rule needs it, else zero. `grad_norm` is the norm of what came,
     and `run` makes one update of what the rule wraps.
@@ -172,7 +172,7 @@ def tree_rule(
     only_reports: bool = False,
     observes: bool = False,
 ):
-    """Make a class of hyperparameters a tree rule.
+    """Decorate a class of hyperparameters, so that it is a tree rule.
 
     Args:
         slots: the NamedTuple class of what is remembered of each leaf, its fields annotated

@@ -31,7 +31,7 @@ class Facts(NamedTuple):
 
 
 def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
-    """The root of the sum of squares of all elements, in float32 or wider; 0 of an empty tree.
+    """The Euclidean norm of all leaves together, in float32 or wider; 0 of an empty tree.
 
     It is finite wherever the norm itself fits the type, infinite or NaN where an element is, and
     its derivative at zero is zero.

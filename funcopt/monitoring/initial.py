@@ -28,7 +28,7 @@ def diagnose_init(
     batch: Any,
     thresholds: Thresholds | None = None,
 ) -> Health:
-    """Look at one backward pass, before training: does a gradient arrive at every layer?
+    """Diagnose an initialization by one backward pass: does a gradient arrive at every layer?
 
     Gradients that explode, vanish or are not finite, layers that are dead, and layers that are
     saturated, which only gradients of single examples show: the mean over a batch hides that each
@@ -40,7 +40,7 @@ def diagnose_init(
         params: as they are initialised; or a whole model, such as an Equinox module, of which the
             floating-point arrays are looked at.
         batch: one batch, as `loss_fn` takes it; or a loader or generator, which gives its first.
-        thresholds: from where on something is said, `funcopt.Thresholds(...)`.
+        thresholds: limits beyond which there is a verdict, `funcopt.Thresholds(...)`.
 
     Returns:
         A `Health` without a past. What to try is in its verdicts.

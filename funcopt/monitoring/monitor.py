@@ -352,7 +352,7 @@ def monitor(
     sample: Elements = 1024,
     axis_name: AxisName = None,
 ):
-    """Watch an optimizer: what its gradients, updates and parameters are like, layer by layer.
+    """Record statistics of an optimizer's gradients, updates and parameters, layer by layer.
 
     Put it around everything else. `funcopt.health(state, params)` makes a report of what it saw.
     It changes no update, and a step whose gate is closed it does not see.

@@ -25,7 +25,7 @@ WIDTH = 80
 
 @dataclass(frozen=True)
 class Health:
-    """What a monitor saw, judged. `print` it.
+    """The report on a training run: verdicts, evidence and advice. `print` it.
 
     `verdicts` are what is wrong, the gravest first; `readings` are all the numbers behind them.
     `funcopt.health(state, params)` and `funcopt.diagnose_init(...)` make one.
@@ -111,13 +111,13 @@ def health(
     *,
     before: Health | None = None,
 ) -> Health:
-    """What `funcopt.monitor` saw: a report with verdicts, evidence, and what to try.
+    """The report of a `monitor` on the training so far: verdicts, evidence, and what to try.
 
     Args:
         state: of a monitor, or any nesting with one monitor in it.
         params: the parameters that the state was made for, of which paths and shapes are read; or
             the whole model that they are in.
-        thresholds: from where on something is said, `funcopt.Thresholds(...)`.
+        thresholds: limits beyond which there is a verdict, `funcopt.Thresholds(...)`.
         before: the last report of this run, if you look again and again. What it said is said
             until it is gone for good, and with the step since when.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on something is said. All are conventions unless marked otherwise.
+    """Limits beyond which `health` and `diagnose_init` give a verdict.
 
     Those marked *published* are numbers that a paper or a widely used tool states; the others are
     funcopt's own choice. All were tried on healthy runs, on which nothing may be said, and on

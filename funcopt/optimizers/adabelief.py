@@ -89,7 +89,9 @@ def adabelief(
     nesterov: Flag = False,
     storage: Storage = None,
 ):
-    """AdaBelief: longer steps where gradients are as expected, shorter ones where they surprise.
+    """AdaBelief: Adam whose second moment is the variance of gradients around their running mean.
+
+    Steps are longer where gradients are as expected, and shorter where they surprise.
 
     Args:
         learning_rate: at least 0, or a schedule. Steps are longer than Adam's at the same rate, as

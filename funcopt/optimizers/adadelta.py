@@ -1,4 +1,4 @@
-"""Adadelta: AdaGrad with a window, in units of the parameter.
+"""Adadelta: AdaGrad over a window of recent gradients, in units of the parameter.
 
     e_g ← rho e_g + (1 − rho) |g|²
     u = √(e_x + eps) / √(e_g + eps) g
@@ -82,7 +82,9 @@ def adadelta(
     *,
     storage: Storage = None,
 ):
-    """Adadelta: no rate to tune in the paper, but a slow start from eps.
+    """Adadelta: the gradient over its running RMS, times the running RMS of past updates.
+
+    There is no rate to tune in the paper, but a slow start from eps.
 
     Args:
         learning_rate: at least 0, or a schedule; 1 is the paper's and PyTorch's.

@@ -94,7 +94,9 @@ def adagrad(
     eps_in_sqrt: Flag = True,
     storage: Storage = None,
 ):
-    """AdaGrad: rare features get long steps, frequent ones short steps; steps only shrink.
+    """AdaGrad: divide the gradient by the root of the sum of its squares so far.
+
+    Rare features get long steps, frequent ones short steps; steps only shrink.
 
     Args:
         learning_rate: at least 0, or a schedule.

@@ -103,7 +103,9 @@ def adam(
     bias_correction: Flag = True,
     storage: Storage = None,
 ):
-    """Adam: a good first choice where gradients are noisy or badly scaled.
+    """Adam: the running mean of gradients over the root of the running mean of their squares.
+
+    A good first choice where gradients are noisy or badly scaled.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule.
@@ -148,7 +150,7 @@ def adamw(
     nesterov: Flag = False,
     storage: Storage = None,
 ):
-    """Adam with decoupled weight decay: the usual choice for transformers.
+    """AdamW: Adam with decoupled weight decay, the usual choice for transformers.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule. It

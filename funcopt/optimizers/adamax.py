@@ -79,7 +79,9 @@ def adamax(
     *,
     storage: Storage = None,
 ):
-    """Adam scaled by the largest recent gradient, which outliers do not average away.
+    """Adamax: Adam with a decaying maximum of the gradient in place of its root mean square.
+
+    Outliers are not averaged away.
 
     Args:
         learning_rate: the longest step in each element, at least 0; or a schedule. The paper's

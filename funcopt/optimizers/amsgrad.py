@@ -113,7 +113,9 @@ def amsgrad(
     variant: Variant = "optax",
     storage: Storage = None,
 ):
-    """Adam that remembers the largest second moment, so that rare large gradients keep counting.
+    """AMSGrad: Adam that divides by the root of the largest second moment so far.
+
+    Rare large gradients keep counting.
 
     Args:
         learning_rate: at least 0, or a schedule.

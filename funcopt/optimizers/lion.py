@@ -1,4 +1,4 @@
-"""Lion: step every element equally far, in the direction of an interpolated momentum.
+"""Lion: step by the sign of an interpolated momentum, every element equally far.
 
     u  = sign(b1 mu + (1 − b1) g)
     mu ← b2 mu + (1 − b2) g
@@ -81,7 +81,7 @@ def lion(
     *,
     storage: Storage = None,
 ):
-    """Lion: one slot, steps of equal length. Wants large batches.
+    """Lion: step by the sign of an interpolated momentum; one slot. Wants large batches.
 
     Args:
         learning_rate: the length of a step in each element, at least 0; or a schedule. Three to

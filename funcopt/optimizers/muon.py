@@ -141,7 +141,9 @@ def muon(
     layer_axis: LayerAxis = None,
     storage: Storage = None,
 ):
-    """Muon for hidden matrices, AdamW for all else: one count of steps, one learning rate.
+    """Muon: orthogonalized momentum for hidden matrices, AdamW for all other parameters.
+
+    Both have one count of steps and one learning rate.
 
     Args:
         learning_rate: of the matrices, at least 0, or a schedule. 0.02 is a usual one; with

@@ -116,7 +116,7 @@ def nadam(
     momentum_decay: NonNegative = 0.004,
     storage: Storage = None,
 ):
-    """Adam with Nesterov momentum.
+    """Nadam: Adam with Nesterov momentum.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule.
@@ -158,7 +158,7 @@ def nadamw(
     momentum_decay: NonNegative = 0.004,
     storage: Storage = None,
 ):
-    """Nadam with decoupled weight decay.
+    """NadamW: Nadam with decoupled weight decay.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule.

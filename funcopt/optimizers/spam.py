@@ -1,4 +1,4 @@
-"""SPAM: Adam that cuts spikes off and forgets its moments now and then.
+"""SPAM: Adam with spike-aware clipping, whose moments are reset every so often.
 
     at every `reset_interval`-th update μ ← 0, ν ← 0, and j is the number of updates since
     g ← sign(g) √(threshold ν)      where |g|² > threshold ν, not for the first `grace` updates
@@ -91,7 +91,7 @@ def spam(
     grace: Offset = 20,
     storage: Storage = None,
 ):
-    """SPAM: Adam for gradients with spikes. `clip_spikes` is its clip alone.
+    """SPAM: Adam with spike-aware clipping and momentum reset. `clip_spikes` is its clip alone.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule.

@@ -97,7 +97,7 @@ def stable_adamw(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """StableAdamW: AdamW that needs no clipping of gradients.
+    """StableAdamW: AdamW with Adafactor's update clipping, in place of gradient clipping.
 
     η = learning_rate / max(1, r) in each leaf, where r = √mean(|g|² / max(ν̂, eps²))
 

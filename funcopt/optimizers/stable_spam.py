@@ -126,7 +126,7 @@ def stable_spam(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Stable-SPAM: Adam for gradients with spikes, made for training in four bits.
+    """Stable-SPAM: Adam with adaptive clipping of elements and norms, and momentum reset.
 
     Entries that stand out of their leaf's history are cut, the norm of each leaf is replaced by
     the ratio of its mean to its root mean square, and the moments begin anew now and then.

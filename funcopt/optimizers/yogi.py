@@ -63,7 +63,7 @@ def yogi(
     *,
     storage: Storage = None,
 ):
-    """Yogi: Adam that forgets large gradients slowly, so that its steps do not suddenly grow.
+    """Yogi: Adam whose second moment changes additively, so that steps do not suddenly grow.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule.

@@ -1,4 +1,4 @@
-"""COCOB: each element bets on the sign of its gradients with what it has won.
+"""COCOB: coin betting, where each element bets on the sign of its gradients what it has won.
 
     L ← max(L, |g|)                            the largest gradient so far, eps to begin with
     G ← G + |g|
@@ -88,7 +88,7 @@ def cocob(
     *,
     storage: Storage = None,
 ):
-    """Continuous coin betting: no rate, each element finds its own step.
+    """COCOB: descent by coin betting, without a learning rate; each element finds its own step.
 
     Args:
         learning_rate: how much of the way to the next bet is gone, at least 0, or a schedule; 1 is

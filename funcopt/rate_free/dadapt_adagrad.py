@@ -117,7 +117,7 @@ def dadapt_adagrad(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """AdaGrad with D-Adaptation: it estimates its own rate.
+    """AdaGrad with D-Adaptation, which estimates the learning rate.
 
     Args:
         learning_rate: a factor of the estimate, at least 0, or a schedule; leave it at 1, or let

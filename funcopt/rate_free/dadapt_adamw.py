@@ -112,7 +112,7 @@ def dadapt_adamw(
     axis_name: AxisName = None,
     storage: WideStorage = None,
 ):
-    """AdamW with D-Adaptation: it estimates its own rate. `prodigy` is faster at it.
+    """AdamW with D-Adaptation, which estimates the learning rate. `prodigy` is faster at it.
 
     Args:
         learning_rate: a factor of the estimate, at least 0, or a schedule; leave it at 1, or let

@@ -79,7 +79,7 @@ def dadapt_sgd(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """SGD with D-Adaptation: it estimates its own rate.
+    """SGD with D-Adaptation, which estimates the learning rate.
 
     Args:
         learning_rate: a factor of the estimate, at least 0, or a schedule; leave it at 1, or let

@@ -119,7 +119,7 @@ def dog(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Distance over gradients: SGD that needs no rate.
+    """DoG (distance over gradients): SGD that sets its own learning rate.
 
     η = max ‖x_i − x_0‖ / √(Σ ‖g_i‖² + eps) over the whole tree as one vector.
 

@@ -93,7 +93,7 @@ def dowg(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Distance over weighted gradients: DoG that trusts later gradients more.
+    """DoWG (distance over weighted gradients): DoG that weighs later gradients more.
 
     η = r² / (√(Σ r_i² ‖g_i‖²) + eps) with r_i the largest distance from the start so far.
 

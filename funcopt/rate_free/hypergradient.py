@@ -84,7 +84,7 @@ def hypergradient(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Let the rate of any direction follow its own gradient.
+    """Hypergradient descent: learn the rate of any direction by the gradient with respect to it.
 
     Args:
         direction: a building block that says where to go but not how far, such as `identity()`

@@ -134,7 +134,7 @@ def mechanize(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Learn the factor of an optimizer's steps, so that its rate need not be tuned.
+    """Mechanic: learn a scale factor for any optimizer, so that its rate need not be tuned.
 
     Args:
         base_optimizer: a funcopt or optax optimizer, at rate 1 or a schedule that falls from 1.

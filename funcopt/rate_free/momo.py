@@ -79,7 +79,7 @@ def momo(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """SGD with momentum at a Polyak-like rate. `update` needs the loss as `value=`.
+    """MoMo: SGD with momentum at an adaptive Polyak step size. `update` needs the loss as `value=`.
 
     Args:
         learning_rate: the largest rate α, at least 0, or a schedule; give a large one.

@@ -87,7 +87,7 @@ def momo_adam(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Adam at a Polyak-like rate. `update` needs the loss as `value=`.
+    """MoMo-Adam: Adam at an adaptive Polyak step size. `update` needs the loss as `value=`.
 
     Args:
         learning_rate: the largest rate α, at least 0, or a schedule; give a larger one than Adam's.

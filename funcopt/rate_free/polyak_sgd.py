@@ -70,7 +70,7 @@ def polyak_sgd(
     *,
     axis_name: AxisName = None,
 ):
-    """SGD with the stochastic Polyak step. `update` needs the loss as `value=`.
+    """SGD with the stochastic Polyak step size (SPS). `update` needs the loss as `value=`.
 
     η = scaling min((value − f_min) / (‖g‖² + eps), max_learning_rate)
 

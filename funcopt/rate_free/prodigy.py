@@ -140,7 +140,7 @@ def prodigy(
     axis_name: AxisName = None,
     storage: WideStorage = None,
 ):
-    """Prodigy: Adam that estimates its own rate d, the distance from the start to the solution.
+    """Prodigy: Adam that estimates its learning rate d, the distance from start to solution.
 
     Args:
         learning_rate: a factor of d, at least 0; leave it at 1, or give a schedule that falls

@@ -280,7 +280,7 @@ def running_mean(old: Array, new: Any, ok: Array, first: Array, share: Array) ->
 
 @transformation
 def accumulate(inner: Base, every: Every, *, check_value: Flag = True, axis_name: AxisName = None):
-    """Update once for every `every` micro-batches, with the mean of their gradients.
+    """Gradient accumulation: one step for every `every` micro-batches, by their mean gradient.
 
     In between, updates change no parameter, and nothing inside moves: schedules and moments count
     optimizer steps. A micro-batch whose gradients (or `value`) are not finite is dropped, and the

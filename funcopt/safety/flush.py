@@ -14,7 +14,7 @@ from .accumulate import AccumulateState
 def flush(
     tx: optax.GradientTransformation, state: State, params: Tree, **extra_args: Any
 ) -> tuple[Tree, State]:
-    """Make the step of the micro-batches that `accumulate` still waits with.
+    """End a gradient accumulation early: make the step of the micro-batches that it waits with.
 
     For the end of an epoch, or of training, in the middle of a round. Nothing moves but what lies
     in an `accumulate`: wrappers around it do not notice. Where no micro-batch waits, or nothing

@@ -187,7 +187,7 @@ def guard(
     check_updates: Flag = False,
     axis_name: AxisName = None,
 ):
-    """Take a step as a whole or not at all: no bad step reaches parameters, slots or schedules.
+    """Skip steps that are not finite or whose gradient norm spikes; a skipped step changes nothing.
 
     A step is skipped when the loss (`value=`), a gradient or a learning rate is not finite, when
     the squares of the gradients overflow, or when their norm is a spike: its logarithm is more than
@@ -242,7 +242,7 @@ def skip_nonfinite(
     check_updates: Flag = False,
     axis_name: AxisName = None,
 ):
-    """Take no step whose loss or gradients are not finite: a `guard` that minds no spikes.
+    """Skip steps whose loss or gradients are not finite: a `guard` that minds no spikes.
 
     However many come in a row, none is taken. Its arguments, its state and what it reports are
     those of `guard`.

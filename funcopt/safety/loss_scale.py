@@ -145,7 +145,7 @@ def refuse_loss_scale(outer: str, inner: OptState) -> None:
 
 
 def current_loss_scale(state: Any) -> Float[Array, ""]:
-    """The scale that the next loss is to be multiplied by.
+    """The loss scale in force, by which the next loss is to be multiplied.
 
     Raises:
         ValueError: the state holds no loss scale.
@@ -200,7 +200,7 @@ def loss_scale(
     max_scale: Positive = 2.0**24,
     axis_name: AxisName = None,
 ):
-    """Divide gradients by a scale that follows what float16 can hold; skip what overflowed.
+    """Dynamic loss scaling for float16: divide gradients by the scale, skip steps that overflowed.
 
     Differentiate `funcopt.scale_loss(loss, state)` instead of the loss, and give the gradients as
     they come. `value=` is the unscaled loss. A skipped step changes nothing inside.

@@ -260,7 +260,7 @@ def rollback(
     check_value: Flag = True,
     axis_name: AxisName = None,
 ):
-    """Return to a snapshot of parameters and state after `patience` bad steps in a row.
+    """Restore a snapshot of parameters and state after `patience` bad steps in a row.
 
     Bad steps are skipped, as `guard` skips them: those whose loss (`value=`), gradients or rate are
     not finite, and those that a guard inside skips. Put one inside to have spikes count:

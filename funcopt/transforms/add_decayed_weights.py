@@ -29,7 +29,7 @@ class Decay(Rule):
 
 @transformation
 def add_decayed_weights(weight_decay: Real = 0.0, mask: Mask = None):
-    """Add `weight_decay` times the parameter to the update.
+    """Weight decay as a building block: add `weight_decay` times the parameter to the update.
 
     Args:
         weight_decay: a finite number, or a schedule; below 0 it pushes away from zero.

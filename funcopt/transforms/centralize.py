@@ -45,7 +45,7 @@ CENTRALIZATION = Paper(
 
 @transformation(paper=CENTRALIZATION)
 def centralize(axis: Axes = None, *, axis_name: AxisName = None):
-    """Subtract from each output's gradient its mean.
+    """Gradient centralization: subtract from each output's gradient its mean.
 
     u = g − mean(g), along all axes but that of the outputs
 

@@ -1,4 +1,4 @@
-"""The smallest rule: multiply by a number.
+"""Multiply by a number: the smallest rule.
 
 u ← step_size u
 """
@@ -34,7 +34,9 @@ def scale(step_size: Real):
 
 @transformation
 def scale_by_learning_rate(learning_rate: Rate, *, flip_sign: Flag = True):
-    """`descend` under optax's name; with `flip_sign=False`, `scale`.
+    """Multiply by minus the learning rate: `descend` by its name in optax.
+
+    With `flip_sign=False` it is `scale`.
 
     >>> import funcopt
     >>> funcopt.scale_by_learning_rate(0.1)

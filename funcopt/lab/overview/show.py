@@ -61,7 +61,7 @@ class Default:
 @told
 @dataclass(frozen=True)
 class Shown:
-    """What `show` tells of a public name; only optimizers have slots.
+    """The answer of `show`: what is known of a public name. Only optimizers have slots.
 
     `call` is what was asked for, a name or a call; memory and slots are those of the call.
     """

@@ -47,7 +47,7 @@ def rescue(
     quick: bool = False,
     progress: Report | None = None,
 ) -> Rescue:
-    """How training fails on a task that is made to break it, and what rescues it.
+    """Break a training run on a task that is made for it, and try what rescues it.
 
     The optimizer is trained untreated, with its gradients clipped by their norm, by the norms of
     weights (AGC), behind a guard, and with what else the task has: an adaptive rate, another

@@ -74,7 +74,7 @@ class Axis:
 @told
 @dataclass(frozen=True, eq=False)
 class Swept:
-    """What one optimizer did at every point of a grid or a random search.
+    """The result of a grid search or random search: one optimizer at every point.
 
     `points[point, name]` are the settings, `loss[seed, point]`, `accuracy` and `diverged` the
     task's verdict after `steps` updates. `rounds` counts the grids: one, and one for each time it

@@ -19,7 +19,7 @@ from .candidates import Candidate
 @told
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What one optimizer did on a grid of seeds x learning rates.
+    """The result of one optimizer on a grid of seeds x learning rates.
 
     `curves[s, r, p]` is the training loss of the minibatches up to step `at[p]`, averaged since
     the point before. `loss` and `accuracy` are the task's verdict on the final parameters.

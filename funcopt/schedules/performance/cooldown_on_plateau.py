@@ -54,7 +54,7 @@ def cooldown_on_plateau(
     atol: NonNegativeConstant = 0.0,
     window: Steps = 1,
 ):
-    """Stay until the metric stops improving, then cool down once: the end of a WSD run, by need.
+    """Constant until a metric stops improving, then one cooldown: WSD whose end the metric decides.
 
         1 until the plateau is found, then 1 − √x (or 1 − x) down to `end_scale`
         x = progress through the cooldown, in [0, 1]

@@ -64,7 +64,7 @@ def on_abel(
     *,
     min_scale: NonNegativeConstant = 0.0,
 ):
-    """Multiply by `factor` when the weight norm, after a first turn, turns again: it bounced.
+    """ABEL: multiply by `factor` when the weight norm bounces, that is falls and rises again.
 
         (w_t − w_{t−1}) (w_{t−1} − w_{t−2}) < 0 for the 2nd, 4th, ... time:  scale ← factor scale
         from step ⌊0.85 total_steps⌋ on:  factor scale instead of scale

@@ -62,7 +62,7 @@ def on_autodrop(
     max_threshold: Positive = 1.0,
     min_scale: NonNegativeConstant = 0.0,
 ):
-    """Multiply by `factor` when the angular velocity of the weights has stopped changing.
+    """AutoDrop: multiply by `factor` when the angular velocity of the weights stops changing.
 
         ω_t = angle between x_t − x_{t−1} and x_{t−1} − x_{t−2}, in degrees
         when |ω_t − ω_{t−1}| < θ:  scale ← max(factor scale, min_scale)

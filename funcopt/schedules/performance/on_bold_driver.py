@@ -48,7 +48,7 @@ def on_bold_driver(
     min_scale: NonNegativeConstant = 0.0,
     max_scale: NonNegativeConstant = 1e6,
 ):
-    """Grow a little after every step that did not raise the loss, shrink after one that did.
+    """Bold driver: grow a little after a step that did not raise the loss, else shrink.
 
         scale ← clip(scale · (factor if metric > last else growth), min_scale, max_scale)
 

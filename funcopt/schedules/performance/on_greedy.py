@@ -59,7 +59,7 @@ def on_greedy(
     min_scale: NonNegativeConstant = 0.01,
     max_scale: NonNegativeConstant = 10.0,
 ):
-    """Divide by `factor` while the metric keeps improving, multiply by it while it does not.
+    """GreedyLR: divide by `factor` while a metric keeps improving, else multiply by it.
 
         after more than `patience` improvements in a row: scale ← min(scale / factor, max_scale)
         after more than `patience` failures in a row:     scale ← max(scale factor, min_scale)

@@ -52,7 +52,7 @@ def on_newbob(
     *,
     min_scale: NonNegativeConstant = 0.0,
 ):
-    """Multiply by `factor` when a metric improves by less than `threshold` on the one before.
+    """NewBob: multiply by `factor` when a metric improves on its last by less than `threshold`.
 
         small:  (last − metric) < threshold |last|
 

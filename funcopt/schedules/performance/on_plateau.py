@@ -87,7 +87,7 @@ def on_plateau(
     min_scale: NonNegativeConstant = 0.0,
     window: Steps = 1,
 ):
-    """Multiply by `factor` when the metric has stopped improving.
+    """Reduce on plateau: multiply by `factor` when a metric has stopped improving.
 
         better:  metric < best − (rtol |best| + atol)        (above, in mode "max")
         after more than `patience` that are not better: scale ← max(factor scale, min_scale)

@@ -82,7 +82,7 @@ def join_schedules(
     schedules: Annotated[Sequence[Callable], _schedules],
     boundaries: Annotated[Sequence[float], _increasing],
 ):
-    """One schedule after the other. Each counts its own steps from 0.
+    """Schedules one after the other, each of which counts its own steps from 0.
 
     One that listens to a metric hears it from the step at which it takes over to the one before
     its successor does: with an empty memory it begins there, and what it has reached is over when

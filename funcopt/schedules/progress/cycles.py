@@ -51,7 +51,7 @@ def cosine_restarts(
     end_value: Constant = 0.0,
     decay: Positive = 1.0,
 ):
-    """Cosine decays one after the other, each longer than the one before (SGDR).
+    """Cosine annealing with warm restarts (SGDR): each decay may be longer than the one before.
 
         w init_value decay^i + (1 − w) end_value    w = ½ + ½ cos πx, x = progress through cycle i
         cycle i takes first_steps multiplier^i      steps, for i = 0, 1, ...
@@ -135,7 +135,7 @@ def _cycles(where: str, x: Any) -> list[dict[str, Any]]:
 
 @schedule
 def sgdr_schedule(cosine_kwargs: Annotated[Iterable[dict[str, Any]], _cycles]):
-    """Several `warmup_cosine_decay_schedule`, one after the other, each as one likes.
+    """Several warm-ups with cosine decay, one after the other (SGDR with warm-up).
 
     Args:
         cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`. Its
@@ -166,7 +166,7 @@ def cosine_wave(
     end_value: Constant,
     half_period: Span,
 ):
-    """A cosine that swings between two values for ever.
+    """A cosine that swings between two values without end.
 
         w init_value + (1 − w) end_value        w = ½ + ½ cos(π step / half_period)
 
@@ -202,7 +202,7 @@ def cyclic_schedule(
     mode: Mode = "triangular",
     gamma: Positive = 1.0,
 ):
-    """Triangles: up from a low value to a high one in a line, and down again, for ever.
+    """Cyclical learning rate: triangles between a low value and a high one, without end.
 
         base_value + (peak_value − base_value) h g        h = height in the triangle, in [0, 1]
 
@@ -279,7 +279,7 @@ def cosine_onecycle_schedule(
     div_factor: Positive = 25.0,
     final_div_factor: Positive = 1e4,
 ):
-    """One cycle in cosines: up to the peak, then down far below the start.
+    """The one-cycle policy in cosines: up to the peak, then down far below the start.
 
         peak_value / div_factor → peak_value → peak_value / (div_factor final_div_factor)
 
@@ -316,7 +316,7 @@ def linear_onecycle_schedule(
     div_factor: Positive = 25.0,
     final_div_factor: Positive = 1e4,
 ):
-    """One cycle in three lines: up to the peak, down to the start, and on to almost nothing.
+    """The one-cycle policy in three lines: up to the peak, down to the start, and almost to 0.
 
         peak_value / div_factor → peak_value → peak_value / div_factor
                                              → peak_value / (div_factor final_div_factor)
@@ -365,7 +365,7 @@ def onecycle_schedule(
     div_factor: Positive = 25.0,
     final_div_factor: Positive = 1e4,
 ):
-    """PyTorch's single cycle, in two phases or three.
+    """The one-cycle policy as PyTorch's OneCycleLR: in two phases or three.
 
         peak_value / div_factor → peak_value → peak_value / (div_factor final_div_factor)
         three_phase: after the peak first back to peak_value / div_factor

@@ -56,7 +56,7 @@ def schedule_from_points(
     ],
     shape: Shape = "linear",
 ):
-    """Through the given values at the given steps; constant before the first and after the last.
+    """Piecewise linear through given values at given steps; constant before and after.
 
         between the points (a, u) and (b, v):  (1 − w) u + w v        x = (step − a) / (b − a)
 
@@ -85,7 +85,7 @@ def piecewise_interpolate_schedule(
         ByStep(Within(0, np.inf, "[)", schedule=False), "factor", empty=True),
     ] = None,
 ):
-    """Reach a multiple of the value before at each boundary, in lines or cosines.
+    """Piecewise linear or cosine: reach a multiple of the value before at each boundary.
 
         from `init_value` at step 0 through init_value f₁ at b₁, init_value f₁ f₂ at b₂, ...
 
@@ -113,7 +113,7 @@ def piecewise_interpolate_schedule(
 
 @schedule
 def step_decay(init_value: Constant, step_size: Span, factor: Positive = 0.1):
-    """Multiply by `factor` every `step_size` steps.
+    """Step decay: multiply by `factor` every `step_size` steps.
 
         init_value factor^⌊step / step_size⌋
 
@@ -141,7 +141,7 @@ def multistep_decay(
     milestones: Annotated[Sequence[float], _milestones],
     factor: Positive = 0.1,
 ):
-    """Multiply by `factor` at each milestone.
+    """Step decay at milestones: multiply by `factor` at each.
 
         init_value factor^(number of milestones ≤ step)
 

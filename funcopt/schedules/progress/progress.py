@@ -43,7 +43,7 @@ def _periods(step: Array, begin, steps, staircase: bool) -> Float[Array, ""]:
 
 @schedule
 def constant_schedule(value: Constant):
-    """Always `value`.
+    """A constant: always `value`.
 
     >>> import funcopt
     >>> funcopt.constant_schedule(0.5)(1_000)
@@ -56,7 +56,7 @@ def constant_schedule(value: Constant):
 def linear_schedule(
     init_value: Constant, end_value: Constant, transition_steps: Span, transition_begin: Delay = 0
 ):
-    """A straight line from `init_value` to `end_value`, and constant before and after.
+    """Linear from `init_value` to `end_value`, and constant before and after.
 
         (1 − x) init_value + x end_value        x = progress through the transition, in [0, 1]
 
@@ -86,7 +86,7 @@ def polynomial_schedule(
     transition_steps: Span,
     transition_begin: Delay = 0,
 ):
-    """From `init_value` to `end_value` along a power of what remains.
+    """Polynomial decay from `init_value` to `end_value`.
 
         w init_value + (1 − w) end_value        w = (1 − x)^power, x = progress, in [0, 1]
 
@@ -119,7 +119,7 @@ def exponential_decay(
     staircase: Flag = False,
     end_value: OptionalConstant = None,
 ):
-    """Multiply by `decay_rate` every `transition_steps`.
+    """Exponential decay: multiply by `decay_rate` every `transition_steps`.
 
         init_value decay_rate^p        p = (step − transition_begin) / transition_steps, at least 0
 
@@ -157,7 +157,7 @@ def inverse_time_decay(
     transition_begin: Delay = 0,
     staircase: Flag = False,
 ):
-    """Decay like one over time.
+    """Inverse time decay: divide by one plus a multiple of the step.
 
         init_value / (1 + decay_rate p)    p = (step − transition_begin) / transition_steps, >= 0
 
@@ -198,7 +198,7 @@ def piecewise_constant_schedule(
     init_value: Constant,
     boundaries_and_scales: Annotated[dict[Any, float] | None, _boundaries] = None,
 ):
-    """Constant, and multiplied by a factor at each of some steps.
+    """Piecewise constant: multiply by a factor at each of some steps.
 
     Args:
         init_value: the value before the first boundary.
@@ -224,7 +224,7 @@ def piecewise_constant_schedule(
 def cosine_decay_schedule(
     init_value: Constant, decay_steps: Span, alpha: Constant = 0.0, exponent: Positive = 1.0
 ):
-    """Half a period of a cosine, from `init_value` to `alpha` times it.
+    """Cosine decay from `init_value` to `alpha` times it.
 
         init_value (w + (1 − w) alpha)     w = (½ + ½ cos πx)^exponent, x = progress, in [0, 1]
 
@@ -257,7 +257,7 @@ def cosine_weight(left: Float[Array, ""], exponent) -> Float[Array, ""]:
 
 @schedule
 def linear_warmup(peak_value: Constant, warmup_steps: Span, init_value: Constant = 0.0):
-    """A straight line from `init_value` up to `peak_value`, and then constant.
+    """Linear warm-up from `init_value` to `peak_value`, then constant.
 
     Args:
         peak_value: the value from step `warmup_steps` on.

@@ -17,7 +17,7 @@ PowerOfTwo = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True)]
 
 @schedule
 def linear_to_zero(init_value: Constant, total_steps: Span):
-    """A straight line to 0 at the end of the run.
+    """Linear decay to 0 at the end of the run.
 
         init_value (1 − step / total_steps), at least 0
 
@@ -42,7 +42,7 @@ def rex_schedule(
     end_value: Constant = 0.0,
     transition_begin: Delay = 0,
 ):
-    """Above the straight line: slow at first, and steeper towards the end.
+    """REX: decay above the straight line, slow at first and steeper towards the end.
 
         w init_value + (1 − w) end_value      w = (1 − x) / (1 − x/2), x = progress, in [0, 1]
 
@@ -77,7 +77,7 @@ def tanh_schedule(
     lower: Constant = -6.0,
     upper: Constant = 3.0,
 ):
-    """High for long, then down along a hyperbolic tangent.
+    """Hyperbolic tangent decay: high for long, then down.
 
         w init_value + (1 − w) end_value    w = ½ − ½ tanh((1 − x) lower + x upper), x = progress
 

@@ -85,7 +85,9 @@ def knee_schedule(
     warmup_steps: Delay = 0,
     init_value: Constant = 0.0,
 ):
-    """Explore at a high rate for long enough to find a wide minimum, then descend into it.
+    """The knee schedule: linear warm-up, a long stretch at a high rate, linear decay to 0.
+
+    It explores for long enough to find a wide minimum, then descends into it.
 
         a line up in warmup_steps, peak_value for explore_steps, a line down to 0 in the rest
 
@@ -148,7 +150,7 @@ def inverse_sqrt_schedule(peak_value: Constant, warmup_steps: Span, init_value: 
 
 @schedule
 def noam_schedule(model_size: Positive, warmup_steps: Span, factor: Constant = 1.0):
-    """The Transformer's schedule: up in a line, then down with the square root of time.
+    """The Transformer's schedule: linear warm-up, then decay with the square root of time.
 
         factor model_size^−½ min(t^−½, t warmup_steps^−1.5)        t = step + 1
 
@@ -180,7 +182,7 @@ def power_schedule(
     exponent: Constant = -0.51,
     tokens_per_step: Positive = 1.0,
 ):
-    """A power of the tokens seen, whatever the length of the run.
+    """Power-law decay in the number of tokens seen, whatever the length of the run.
 
         min(peak_value, scale n^exponent)        n = tokens_per_step (step + 1)
 

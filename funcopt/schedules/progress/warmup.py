@@ -51,7 +51,7 @@ class _Warmup(Listening):
 
 @as_value
 def warmup(schedule: Real, steps: Delay, shape: Rise = "linear", init_value: Constant = 0.0):
-    """Lead up to a schedule, which then counts its own steps from 0.
+    """Warm up to any schedule, which then counts its own steps from 0.
 
         step < steps:  (1 − w) init_value + w schedule(0)    x = step / steps
         then:          schedule(step − steps)
@@ -86,7 +86,7 @@ def warmup(schedule: Real, steps: Delay, shape: Rise = "linear", init_value: Con
 
 @as_value
 def warmup_constant_schedule(init_value: Constant, peak_value: Constant, warmup_steps: Delay):
-    """A straight line up to `peak_value`, and then constant.
+    """Linear warm-up to `peak_value`, then constant.
 
     Args:
         init_value: the value at step 0.
@@ -118,7 +118,7 @@ def warmup_exponential_decay_schedule(
     staircase: Flag = False,
     end_value: OptionalConstant = None,
 ):
-    """A straight line up to `peak_value`, then `exponential_decay`.
+    """Linear warm-up to `peak_value`, then exponential decay.
 
         step >= warmup_steps:  peak_value decay_rate^p
         p = (step − warmup_steps − transition_begin) / transition_steps, at least 0
