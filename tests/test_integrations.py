@@ -407,6 +407,32 @@ def test_orbax_checkpoints(target, tmp_path):
     assert_same(tx.update(grads, restored, params), tx.update(grads, state, params))
 
 
+def test_orbax_checkpoints_of_nnx_with_absent_slots(tmp_path):
+    """muon has no moments of matrices and no momentum of vectors: training goes on the same."""
+
+    def begun():
+        model = Net()
+        tx = funcopt.muon(0.05, hidden="^hidden")
+        return model, flax.nnx.Optimizer(model, tx, wrt=flax.nnx.Param)
+
+    def step(model, optimizer):
+        optimizer.update(model, flax.nnx.grad(nnx_loss)(model))
+
+    model, optimizer = begun()
+    step(model, optimizer)
+    graph, state = flax.nnx.split((model, optimizer))
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "checkpoint", state)
+        checkpointer.wait_until_finished()
+        like = flax.nnx.state(flax.nnx.eval_shape(begun))
+        restored = checkpointer.restore(tmp_path / "checkpoint", like)
+    assert_same(restored, state)
+    again = flax.nnx.merge(graph, restored)
+    step(*again)
+    step(model, optimizer)
+    assert_same(flax.nnx.state(again), flax.nnx.state((model, optimizer)))
+
+
 # -- optax's combinators --------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import funcopt
+from funcopt.core.lift import Lifted
 from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind, each_rule
 
 GRADS = np.random.default_rng(1).standard_normal((3, 2, 3)).astype(np.float32) * 3
@@ -99,6 +101,31 @@ def test_arrays_do_not_see_each_other(row):
     one, other = updates(grads, 1.0), updates(grads, 50.0)
     np.testing.assert_array_equal(one["b"], other["b"])
     assert not np.any(np.asarray(one["a"]) == np.asarray(other["a"]))
+
+
+def of_arrays(row: Row) -> bool:
+    return isinstance(row.lift, Lifted) and row.acts_on == "array" and not row.random
+
+
+@each(ROWS + BLOCKS, where=of_arrays)
+def test_a_stack_of_layers_is_the_list_of_them(row):
+    """What acts on an array acts on each layer of a stacked one by itself."""
+    stacked = replace(row.lift, layer_axis={"stack": 1})
+    layers = np.random.default_rng(4).standard_normal((3, 4, 3, 2)).astype(np.float32) * 3
+
+    def steps(tx, laid_out):
+        params = laid_out(layers[0])
+        state = tx.init(params)
+        for g in layers[1:]:
+            updates, state = tx.update(laid_out(g), state, params, **row.extra)
+            params = funcopt.apply_updates(params, updates)
+        return params
+
+    whole = steps(stacked, lambda x: {"stack": jnp.asarray(x)})["stack"]
+    apart = steps(row.lift, lambda x: [jnp.asarray(x[:, i]) for i in range(3)])
+    for i, layer in enumerate(apart):
+        same(whole[:, i], layer)
+    assert not np.allclose(steps(row.lift, lambda x: {"stack": jnp.asarray(x)})["stack"], whole)
 
 
 @each(ROWS + BLOCKS, where=lambda row: row.acts_on == "tree")
