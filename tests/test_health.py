@@ -498,7 +498,7 @@ def test_the_guide_has_every_verdict_and_threshold():
     monitoring = root / "funcopt" / "monitoring"
     source = "".join((monitoring / name).read_text() for name in ("verdicts.py", "vanishing.py"))
     guide = (root / "docs" / "health.md").read_text()
-    given = set(re.findall(r'Verdict\(\s*"([A-Z -]+)"', source))
+    given = set(re.findall(r'HealthVerdict\(\s*"([A-Z -]+)"', source))
     assert len(given) >= 14
     rows = {name for row in re.findall(r"^\| ([A-Z][A-Z ,-]+) \|", guide, re.MULTILINE)
             for name in row.split(", ")}  # fmt: skip

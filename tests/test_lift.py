@@ -11,7 +11,7 @@ import pytest
 
 import funcopt
 from funcopt.core.leaf import described
-from funcopt.core.report import Largest, Mean, Norm, Over, Smallest, Total
+from funcopt.core.report import Largest, Mean, Norm, Reducer, Smallest, Total
 from funcopt.core.rule import Accumulator, Clock, NoSlots, Rule, Signed, rule
 from funcopt.storage import Codec
 
@@ -120,7 +120,7 @@ class Unreduced(NamedTuple):
 
 
 class OfUnknown(NamedTuple):
-    x: Annotated[jax.Array, Over("median")] = 0.0
+    x: Annotated[jax.Array, Reducer("median")] = 0.0
 
 
 class Unbegun(NamedTuple):

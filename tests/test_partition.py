@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcopt
-from funcopt.core.paths import marked, path_names
+from funcopt.core.paths import path_names, selected
 
 
 class Pair(NamedTuple):
@@ -63,7 +63,7 @@ def test_paths(tree, names):
 
 
 def meant(mask, tree=PARAMS) -> list[str]:
-    return [name for name, flag in zip(path_names(tree), marked(mask, tree), strict=True) if flag]
+    return [name for name, flag in zip(path_names(tree), selected(mask, tree), strict=True) if flag]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_an_equinox_module_of_bools_is_a_tree_and_not_a_function():
 
 def test_nothing_is_meant_in_an_empty_tree():
     for mask in (None, "kernel", ["a", "!b"], lambda path, leaf: True, lambda params: params, {}):
-        assert marked(mask, {}) == []
+        assert selected(mask, {}) == []
 
 
 @given(

@@ -20,12 +20,12 @@ def _listeners(numbers: Any) -> list[Schedule]:
     return [x for x in jax.tree.leaves(numbers, is_leaf=callable) if listens(x)]
 
 
-def begin(numbers: Any) -> tuple:
+def init_feedback(numbers: Any) -> tuple:
     """The states of all schedules among `numbers` that listen."""
     return tuple(each.init() for each in _listeners(numbers))
 
 
-def hear(numbers: Any, states: tuple, value: Any, metric: Any, step: Array) -> tuple:
+def update_feedback(numbers: Any, states: tuple, value: Any, metric: Any, step: Array) -> tuple:
     """The states after `metric`, or where that was not given after `value`, the loss of the step.
 
     One that is not finite is no news: it leaves everything as it was.
@@ -108,7 +108,7 @@ def _name(memory: Any) -> str:
     return " and ".join(parts) or f"a {type(memory).__name__}"
 
 
-def spoken(numbers: T, states: tuple) -> T:
+def bind_feedback(numbers: T, states: tuple) -> T:
     """`numbers`, with every schedule that listens as a plain function of the step."""
     _check_memories(_listeners(numbers), states)
     fill = iter(states)

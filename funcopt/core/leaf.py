@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from optax import Params
 
-from .paths import marked, path_names, some
+from .paths import path_names, selected, some
 from .record import Static
 
 Axes = int | tuple[int, ...]
@@ -113,7 +113,7 @@ def described(
         ValueError: a pattern is found in no path, or a leaf has no such axis.
     """
     names, arrays = path_names(params), jax.tree.leaves(params)
-    return by_name(names, arrays, layer_axis, matrices, marked(hidden, params))
+    return by_name(names, arrays, layer_axis, matrices, selected(hidden, params))
 
 
 def by_name(

@@ -22,11 +22,11 @@ from ..math.dtypes import at_least, common_dtype
 from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_slots, first_kept
 from .arguments import check_fields, number_at
-from .feedback import begin, hear, spoken
+from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, described, view_of
 from .leaves import Absent, gradients_beside, in_full, is_kept, parameters
-from .one_leaf import Plan, Sight, on_leaf, slots_of
-from .paths import Mask, checked_mask, marked, path_codes
+from .one_leaf import ChainPlan, Sight, on_leaf, slots_of
+from .paths import Mask, checked_mask, path_codes, selected
 from .record import record
 from .report import reported, together
 from .rule import Clock, Rule
@@ -140,8 +140,8 @@ class Lifted:
         arrays, structure = parameters(params)
         tree = jax.tree.unflatten(structure, arrays)
         ways = self._ways(tree)  # a mask that fits nothing is told here
-        feedback = begin(self._numbers)
-        learning_rate, rules = spoken(self._numbers, feedback)
+        feedback = init_feedback(self._numbers)
+        learning_rate, rules = bind_feedback(self._numbers, feedback)
         slots, reports = [], []
         for i, each in enumerate(_at(0, rules)):
             kept = [
@@ -183,8 +183,8 @@ class Lifted:
         )
 
         heard = in_full(state.feedback)
-        feedback = hear(self._numbers, heard, value, metric, state.count)
-        learning_rate, rules = spoken(self._numbers, feedback)
+        feedback = update_feedback(self._numbers, heard, value, metric, state.count)
+        learning_rate, rules = bind_feedback(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)
         clock = Clock(t, lr, gate)
@@ -192,7 +192,7 @@ class Lifted:
         shown = jax.tree.unflatten(structure, shown)
         ways, rules = self._ways(shown), _at(state.count, rules)
         kinds = {(), *(way.left for way in ways)}
-        plans = {left: Plan.of(_instead(rules, left), self.storage) for left in kinds}
+        plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in kinds}
         plan, _ = plans[()]
         done = []
         for leaf, way in zip(leaves, ways, strict=True):
@@ -273,7 +273,7 @@ class Lifted:
         parameters.
         """
         ways = cache(lambda: self._ways(updates))
-        rules = cache(lambda: _at(0, spoken(self._numbers, begin(self._numbers))[1]))
+        rules = cache(lambda: _at(0, bind_feedback(self._numbers, init_feedback(self._numbers))[1]))
 
         @cache
         def shapes(sights: tuple[Sight, ...], shape: tuple[int, ...], dtype: Any) -> list[Any]:
@@ -344,7 +344,7 @@ class Lifted:
         sights: list[list[Sight]] = [[None] * count] * len(self.members)
         for i, each in enumerate(self.members):
             if isinstance(each, MaskedRule) and each.rule.left_out() is None:
-                sights[i] = [None if flag else False for flag in marked(each.mask, tree)]
+                sights[i] = [None if flag else False for flag in selected(each.mask, tree)]
         return list(zip(*sights, strict=True)) if sights else [()] * count
 
     def _left_out(self, tree: Params) -> list[tuple[int, ...]]:
@@ -352,7 +352,7 @@ class Lifted:
         left: list[tuple[int, ...]] = [()] * jax.tree.structure(tree).num_leaves
         for i, each in enumerate(self.members):
             if isinstance(each, MaskedRule) and each.rule.left_out() is not None:
-                flags = marked(each.mask, tree)
+                flags = selected(each.mask, tree)
                 left = [x if flag else (*x, i) for x, flag in zip(left, flags, strict=True)]
         return left
 

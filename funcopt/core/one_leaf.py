@@ -40,7 +40,7 @@ def slots_of(rule: Rule, array: Array, view: View | None) -> Any:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChainPlan:
     """The static side of a chain of rules at one step.
 
     Numbers that are known in Python stay Python numbers, so that 1 - b2 is exact before it is
@@ -53,7 +53,7 @@ class Plan:
     kept: tuple[tuple[Any, ...], ...]
 
     @staticmethod
-    def of(rules: tuple[Rule, ...], storage: Storage) -> tuple["Plan", tuple[Array, ...]]:
+    def of(rules: tuple[Rule, ...], storage: Storage) -> tuple["ChainPlan", tuple[Array, ...]]:
         leaves, structure = jax.tree.flatten(rules)
         known = tuple(x if isinstance(x, int | float) else None for x in leaves)
         numbers = tuple(x for x in leaves if not isinstance(x, int | float))
@@ -62,7 +62,7 @@ class Plan:
             tuple(kept_dtype(storage, kind, name, jnp.float32) for name in kind._fields)
             for kind in kinds
         )
-        return Plan(structure, known, kinds, kept), numbers
+        return ChainPlan(structure, known, kinds, kept), numbers
 
     def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
         fill = iter(numbers)
@@ -78,7 +78,7 @@ class Plan:
 
 @partial(jax.jit, static_argnames=("plan", "sights", "goes_on"))
 def on_leaf(
-    plan: Plan,
+    plan: ChainPlan,
     sights: tuple[Sight, ...],
     goes_on: bool,
     numbers: tuple[Array, ...],

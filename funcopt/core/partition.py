@@ -12,7 +12,7 @@ from jaxtyping import Array
 from optax import OptState, Params, Updates
 
 from .leaves import gradients_beside
-from .paths import marked, path_names, some
+from .paths import path_names, selected, some
 from .transformation import gated, transformation
 
 
@@ -118,7 +118,7 @@ class _Partition:
                 f"has only {some(sorted(map(repr, known)))}."
             )
         columns = {
-            label: marked(label if labels is None else jax.tree.map(label.__eq__, labels), tree)
+            label: selected(label if labels is None else jax.tree.map(label.__eq__, labels), tree)
             for label in self.transforms
             if label or labels is not None
         }

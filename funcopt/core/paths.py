@@ -90,7 +90,7 @@ def path_codes(tree: Any) -> list[np.uint32]:
     return [np.uint32(zlib.crc32(name.encode())) for name in path_names(tree)]
 
 
-def marked(mask: Any, tree: Params) -> list[bool]:
+def selected(mask: Any, tree: Params) -> list[bool]:
     """For each leaf of `tree`, in order, whether `mask` means it."""
     names = path_names(tree)
     if mask is None or isinstance(mask, bool):

@@ -24,7 +24,7 @@ class Common:
     """Marks a number that follows from the count alone, so that all devices agree on it."""
 
 
-class Over(str):
+class Reducer(str):
     """Marks a field of a report by how those of all leaves become one number."""
 
 
@@ -41,15 +41,15 @@ Reported = Annotated[Array, ReportedAs("")]
 """A number that a tree rule remembers and reports, under the name of its field."""
 CommonNumber = Annotated[Array, Common]
 """A number that a tree rule remembers, which follows from the count alone."""
-Norm = Annotated[ArrayLike, Over("norm")]
+Norm = Annotated[ArrayLike, Reducer("norm")]
 """A number of a report: the root of the sum of squares of those of all leaves."""
-Largest = Annotated[ArrayLike, Over("largest")]
+Largest = Annotated[ArrayLike, Reducer("largest")]
 """A number of a report: the largest of those of all leaves."""
-Smallest = Annotated[ArrayLike, Over("smallest")]
+Smallest = Annotated[ArrayLike, Reducer("smallest")]
 """A number of a report: the smallest of those of all leaves."""
-Mean = Annotated[ArrayLike | Counted, Over("mean")]
+Mean = Annotated[ArrayLike | Counted, Reducer("mean")]
 """A number of a report: the mean of those of all leaves, or of all their units."""
-Total = Annotated[ArrayLike, Over("total")]
+Total = Annotated[ArrayLike, Reducer("total")]
 """A number of a report: the sum of those of all leaves."""
 
 
@@ -81,7 +81,7 @@ def check_report(kind: type) -> None:
     Raises:
         TypeError: a field is not annotated by a known reducer, or has no default.
     """
-    reducers = _marks(kind, Over)
+    reducers = _marks(kind, Reducer)
     fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
     for name in fields:
         if reducers.get(name) not in REDUCERS:
@@ -102,7 +102,7 @@ def _names(kind: type) -> list[tuple[str, str, bool]]:
     for field, hint in get_type_hints(kind, include_extras=True).items():
         marks = get_args(hint)[1:]
         named = [m for m in marks if isinstance(m, ReportedAs)]
-        if not named and any(isinstance(m, Over) for m in marks):
+        if not named and any(isinstance(m, Reducer) for m in marks):
             named = [ReportedAs()]
         found += [(str(m) or field, field, isinstance(m, OutermostAs)) for m in named]
     return found
@@ -129,7 +129,7 @@ def common(kind: type) -> frozenset[str]:
 
 def of_leaf(report: R) -> R:
     """The report of one leaf: of fields with a number for each unit, one number, and the count."""
-    reducers, defaults = _marks(type(report), Over), report._field_defaults  # type: ignore[attr-defined]
+    reducers, defaults = _marks(type(report), Reducer), report._field_defaults  # type: ignore[attr-defined]
 
     def one(name: str, x: Any) -> tuple[Array, Array]:
         if isinstance(x, Counted):  # of each layer where they are stacked
@@ -148,7 +148,7 @@ def of_leaf(report: R) -> R:
 def together(reports: Sequence[R]) -> R:
     """The report of all leaves, from those of each."""
     kind = type(reports[0])
-    reducers = _marks(kind, Over)
+    reducers = _marks(kind, Reducer)
 
     def one(name: str, parts: Sequence[tuple[Array, Array]]) -> Float[Array, ""]:
         widest = common_dtype(*(x for x, _ in parts))

@@ -30,9 +30,9 @@ from ..math.varying import AxisNames, mean_across, named, varying_along, varying
 from ..storage import Storage, check_slots, first_kept, kept_dtype
 from ..storage.kept import Coded, decoded, kept_again
 from .arguments import check_fields, number_at
-from .feedback import begin, hear, spoken
+from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
-from .paths import marked
+from .paths import selected
 from .report import common, reported
 from .rule import Clock
 from .transformation import INTERNAL, reports
@@ -94,9 +94,9 @@ class LiftedTree:
 
     def init(self, params: Params) -> TreeState:
         arrays, structure = parameters(params)
-        marked(getattr(self.rule, "mask", None), params)  # one that fits nothing is told here
+        selected(getattr(self.rule, "mask", None), params)  # one that fits nothing is told here
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
-        feedback = begin(self.rule)
+        feedback = init_feedback(self.rule)
         rule = self._at(feedback, jnp.zeros([], jnp.int32), real)
         wide = [x.astype(common_dtype(real, x)) for x in arrays]
         inside = params if rule.observes else structure.unflatten(wide)
@@ -153,9 +153,9 @@ class LiftedTree:
             names=[*trees],
             shape_of=self._shapes_beside([*trees], state.inner),
         )
-        feedback = hear(self.rule, state.feedback, value, metric, state.count)
+        feedback = update_feedback(self.rule, state.feedback, value, metric, state.count)
         clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
-        now = _Now(self, *beside, clock, state, goes_on)
+        now = _TreeStep(self, *beside, clock, state, goes_on)
         rule = self._at(feedback, state.count, now.real)
         given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: x for name, x in given.items() if x is not None}
@@ -181,7 +181,7 @@ class LiftedTree:
             x = now.params if rule.needs_params else None
             steps, slots, numbers, *rest = rule.update(now.grads, now.slots, state.numbers, x, step)
             kinds = list(map(jnp.result_type, ran)) if rule.observes else now.kinds
-            steps, slots = now.leave(steps, kinds), now.kept_as_trees(slots)
+            steps, slots = now.as_updates(steps, kinds), now.kept_as_trees(slots)
             numbers = now.numbers(numbers)
             inner = rest[0] if rest else inner
         elif self.inner is not None:
@@ -205,7 +205,7 @@ class LiftedTree:
             name = jax.tree_util.keystr(path, simple=True, separator="/")
             return number_at(f"{self.name}: {name}", x, count).astype(real)
 
-        told = spoken(self.rule, feedback)
+        told = bind_feedback(self.rule, feedback)
         return jax.tree_util.tree_map_with_path(at, told, is_leaf=callable)
 
     def _own(self, state: Any) -> TreeState:
@@ -248,7 +248,7 @@ class LiftedTree:
         def shapes(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[int, ...]]:
             array = jax.ShapeDtypeStruct(shape, dtype)
             real = jnp.finfo(common_dtype(jnp.float32, array)).dtype
-            rule = self._at(begin(self.rule), jnp.zeros([], jnp.int32), real)
+            rule = self._at(init_feedback(self.rule), jnp.zeros([], jnp.int32), real)
             start = Start(real, None, False, inner)
             slots, _ = jax.eval_shape(lambda x: rule.init([x], start), array)
             return {name: getattr(slots, name)[0].shape for name in names}
@@ -306,7 +306,7 @@ def _like(x: Array, old: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Now:
+class _TreeStep:
     """What one update of a lifted tree rule works with."""
 
     lifted: LiftedTree
@@ -360,7 +360,7 @@ class _Now:
     def decay(self, weight_decay: Any, mask: Any) -> Column:
         """`weight_decay` times the parameters that `mask` means, zeros for the others."""
         tree = self.structure.unflatten([leaf.param for leaf in self.leaves])
-        flags = marked(mask, tree)  # a mask that fits nothing is a mistake without decay, too
+        flags = selected(mask, tree)  # a mask that fits nothing is a mistake without decay, too
         if weight_decay is None:
             return [jnp.zeros_like(x) for x in self.params]
         return [
@@ -421,7 +421,7 @@ class _Now:
             jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
         ]
 
-    def leave(self, steps: Column | Scaled, kinds: list[Any]) -> Updates:
+    def as_updates(self, steps: Column | Scaled, kinds: list[Any]) -> Updates:
         """Updates in the types `kinds`; with the gate closed, what changes no bit."""
         numbers, arrays = steps if isinstance(steps, Scaled) else ([None] * len(steps), steps)
         rows = zip(arrays, numbers, kinds, strict=True)

@@ -44,7 +44,7 @@ def no_events(dtype: Any) -> Events:
     return Events(jnp.zeros([], jnp.int32), what, value)
 
 
-class Event(NamedTuple):
+class LoggedEvent(NamedTuple):
     """One of `KINDS`, the row that it concerns, -1 for all of them, and a number to show."""
 
     kind: Int[Array, ""]
@@ -52,12 +52,12 @@ class Event(NamedTuple):
     value: Float[Array, ""]
 
 
-def refusal(norm: Float[Array, ""]) -> Event:
+def refusal(norm: Float[Array, ""]) -> LoggedEvent:
     """A step that inner refused, of which nothing else is known."""
-    return Event(jnp.int32(KINDS.index("refused")), jnp.int32(-1), norm)
+    return LoggedEvent(jnp.int32(KINDS.index("refused")), jnp.int32(-1), norm)
 
 
-def add_event(events: Events, step: Array, event: Event) -> Events:
+def add_event(events: Events, step: Array, event: LoggedEvent) -> Events:
     over = events.seen - FIRST_EVENTS
     at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
     what = jnp.stack([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
@@ -70,7 +70,7 @@ def add_event(events: Events, step: Array, event: Event) -> Events:
 
 def diagnosed(
     rows: Rows, norms: Float[Array, " rows"], mean: Array, ill: Ailment
-) -> tuple[Int[Array, " rows"], Event]:
+) -> tuple[Int[Array, " rows"], LoggedEvent]:
     """Which rows are not finite, and the event.
 
     Args:
@@ -86,13 +86,13 @@ def diagnosed(
     any_broken = all_broken > 0
     strange = jnp.where(any_broken, broken.astype(mean.dtype), log2(norms) - usual)
     worst = _place_of_largest(strange)
-    event = Event(jnp.int32(KINDS.index("spike")), worst, ill.norm)
+    event = LoggedEvent(jnp.int32(KINDS.index("spike")), worst, ill.norm)
     for name, case, row, number in (
         ("loss", ~jnp.isfinite(ill.loss), jnp.int32(-1), ill.loss),
         ("overflow", ~ill.finite, worst, ill.norm),
         ("nonfinite", any_broken, worst, all_broken.astype(mean.dtype)),
     ):
-        found = Event(jnp.int32(KINDS.index(name)), row, number)
+        found = LoggedEvent(jnp.int32(KINDS.index(name)), row, number)
         event = jax.tree.map(partial(jnp.where, case), found, event)
     return broken, event
 

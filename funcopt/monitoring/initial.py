@@ -13,7 +13,7 @@ from ..core.given import keyed, one_batch, trained
 from ..core.leaves import gradients_beside
 from ..core.paths import path_names
 from .placement import gathered
-from .readings import Event, Over, Readings, in_depth, resolution_of
+from .readings import HealthEvent, Readings, Series, in_depth, resolution_of
 from .recorder import SCALARS
 from .report import Health, judged
 from .statistics import COLUMNS, EDGES, NEGLIGIBLE
@@ -95,10 +95,10 @@ def diagnose_init(
             mean=latest,
             above=np.array([column["above"] for column in columns]).reshape(-1, len(EDGES))[order],
             broken=broken,
-            run=Over(np.zeros(1, int), now),
+            run=Series(np.zeros(1, int), now),
             grad=np.where(np.isneginf(grad), np.nan, grad),
             ratio=np.full_like(grad, np.nan),
-            last=Over(np.zeros(1, int), now),
+            last=Series(np.zeros(1, int), now),
             events=_events(float(loss), broken, layers),
             events_seen=int(not np.isfinite(float(loss)) or broken.any()),
             resolution=np.array([resolution_of(p) for p in beside], float)[order],
@@ -160,8 +160,8 @@ def _by_example(
     return zero, np.where(smooth, np.maximum(flat + none - zero, negligible), negligible)
 
 
-def _events(loss: float, broken: np.ndarray, layers: tuple[str, ...]) -> tuple[Event, ...]:
+def _events(loss: float, broken: np.ndarray, layers: tuple[str, ...]) -> tuple[HealthEvent, ...]:
     if broken.any():
         first = int(np.argmax(broken > 0))
-        return (Event(0, "nonfinite", layers[first], float((broken > 0).sum())),)
-    return () if np.isfinite(loss) else (Event(0, "loss", None, loss),)
+        return (HealthEvent(0, "nonfinite", layers[first], float((broken > 0).sum())),)
+    return () if np.isfinite(loss) else (HealthEvent(0, "loss", None, loss),)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ..math.varying import axes_of, max_across, norm_across, parts
 from .layers import Rows
 from .placement import gathered
-from .statistics import Moment, Sample, measure, no_rows, row_norms, sample
+from .statistics import Sample, SecondMoment, measure, no_rows, row_norms, sample
 
 Measured = tuple[Float[Array, "rows columns"], Float[Array, "rows edges"]]
 
@@ -27,7 +27,7 @@ def measured(
     grads: list[Array],
     norms: Float[Array, " rows"],
     updates: list[Array],
-    moments: list[Moment | None],
+    moments: list[SecondMoment | None],
     latest: Float[Array, "rows columns"],
     unscale: Float[Array, ""],
     limit: int,

@@ -38,14 +38,14 @@ from .measurement import norms_across
 from .placement import beside, local_axes, varying
 from .recorder import log_dtype, no_run, no_steps
 from .second_moment import divisors
-from .state import VERSION, Kept, Memory, MonitorState
+from .state import VERSION, Kept, MonitorState, MonitorTables
 from .statistics import COLUMNS, EDGES, absent
 from .step import (
     OWN_CLIP,
     Came,
     Done,
+    MonitorPlan,
     Numbers,
-    Plan,
     alone,
     judged_step,
     with_measurement,
@@ -78,7 +78,7 @@ class _Monitor:
         arrays, _ = parameters(params)
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
         latest, mean = (jnp.full((rows.total, len(COLUMNS)), absent(real), real) for _ in range(2))
-        memory = Memory(
+        memory = MonitorTables(
             version=jnp.int32(VERSION),
             every=jnp.int32(self.window),
             axes=rows.kept_axes,
@@ -116,7 +116,7 @@ class _Monitor:
     ) -> tuple[Updates, MonitorState]:
         rows, leaves, state = self._checked(updates, state, params)
         real = state.kept.floats.dtype
-        plan = Plan(self.window, tuple(rows.axes), self.sample, self.axis_name)
+        plan = MonitorPlan(self.window, tuple(rows.axes), self.sample, self.axis_name)
         given = {"value": value, "micro_norms": micro_norms}
         extra_args |= {name: x for name, x in given.items() if x is not None}
         counts = jnp.ones([], bool) if gate is None else gate
@@ -318,7 +318,7 @@ def _waiting(there: Array, x: Array) -> Array:
 
 def _said(state: OptState) -> Numbers:
     """What a state reports, by name; clips multiply, but for those that algorithms have in them."""
-    said: Numbers = {}
+    reported: Numbers = {}
     told = reports(state)
     algorithms = {each.path for each in told if each.name == "lr"}
     for name, path, _, number in told:
@@ -326,10 +326,10 @@ def _said(state: OptState) -> Numbers:
         if name == "clip_ratio" and path in algorithms:
             name = OWN_CLIP
         if name in ("clip_ratio", OWN_CLIP):
-            said[name] = said[name] * x if name in said else x
+            reported[name] = reported[name] * x if name in reported else x
         else:
-            said.setdefault(name, x)
-    return said
+            reported.setdefault(name, x)
+    return reported
 
 
 def _checked_norms(micro_norms: ArrayLike, real: Any) -> Array:

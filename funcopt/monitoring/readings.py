@@ -23,7 +23,7 @@ Numbers = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Event:
+class HealthEvent:
     """Something that happened at a step; `layer` is None where it concerns all of them."""
 
     step: int
@@ -48,14 +48,14 @@ class Surged:
 
 
 @dataclass(frozen=True, repr=False)
-class Over:
+class Series:
     """Numbers of whole steps; a number that is not known is NaN."""
 
     step: np.ndarray
     scalars: Numbers
 
     def __repr__(self) -> str:
-        return f"<Over {len(self.step)} steps: {', '.join(self.scalars)}>"
+        return f"<Series {len(self.step)} steps: {', '.join(self.scalars)}>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,11 +79,11 @@ class Readings:
     mean: Numbers
     above: np.ndarray
     broken: np.ndarray
-    run: Over
+    run: Series
     grad: np.ndarray
     ratio: np.ndarray
-    last: Over
-    events: tuple[Event, ...]
+    last: Series
+    events: tuple[HealthEvent, ...]
     events_seen: int
     resolution: np.ndarray
     shrinks: np.ndarray
@@ -151,10 +151,10 @@ def read(state: MonitorState, params: Params) -> Readings:
         mean={name: x[order] for name, x in mean.items()},
         above=np.asarray(seen.above, np.float64)[order],
         broken=seen.broken[order],
-        run=Over(seen.run.step[run], _scalars(seen.run.scalars[run])),
+        run=Series(seen.run.step[run], _scalars(seen.run.scalars[run])),
         grad=_log10(seen.run.grad[run][:, order], exponents(seen.mean.dtype)),
         ratio=_log10(seen.run.ratio[run][:, order], exponents(seen.mean.dtype)),
-        last=Over(last, _scalars(seen.last[last % LAST_STEPS])),
+        last=Series(last, _scalars(seen.last[last % LAST_STEPS])),
         events=_events(seen.events, layers),
         events_seen=int(seen.events.seen),
         resolution=resolution[order],
@@ -249,10 +249,10 @@ def _log10(log2: np.ndarray, most: float) -> np.ndarray:
     return np.where(x >= most, np.inf, plain)
 
 
-def _events(events: Any, layers: list[str]) -> tuple[Event, ...]:
+def _events(events: Any, layers: list[str]) -> tuple[HealthEvent, ...]:
     step, kind, row = events.what.T
     return tuple(
-        Event(
+        HealthEvent(
             int(step[i]),
             KINDS[int(kind[i])],
             layers[int(row[i])] if row[i] >= 0 else None,

@@ -10,7 +10,7 @@ from .readings import Readings, find, read
 from .recorder import SCALARS
 from .statistics import COLUMNS
 from .thresholds import Thresholds
-from .verdict import Verdict
+from .verdict import HealthVerdict
 from .verdicts import verdicts
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ class Health:
 
     readings: Readings
     thresholds: Thresholds
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[HealthVerdict, ...]
 
     @property
-    def alarms(self) -> tuple[Verdict, ...]:
+    def alarms(self) -> tuple[HealthVerdict, ...]:
         return tuple(verdict for verdict in self.verdicts if verdict.severity == "alarm")
 
     @property

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.arguments import number_at
-from ..core.feedback import spoken
+from ..core.feedback import bind_feedback
 from ..core.leaves import Absent, is_kept
 from ..core.lift import Lifted, LiftedState
 from ..core.paths import path_name, path_names
@@ -17,10 +17,10 @@ from ..core.tree_lift import LiftedTree, TreeState
 from ..math.moments import bias_correction
 from ..storage.kept import Coded, decoded
 from .inside import algorithms
-from .statistics import Moment, numbers_of
+from .statistics import SecondMoment, numbers_of
 
 
-def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Moment | None]:
+def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[SecondMoment | None]:
     """For each parameter what its step was divided by, None where that is not known.
 
     Args:
@@ -30,7 +30,7 @@ def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[Moment 
     """
     bodies = list(algorithms(tx))
     old, new = (list(_states(state, bodies)) for state in (before, after))
-    found: dict[str, Moment] = {}
+    found: dict[str, SecondMoment] = {}
     if len(bodies) == len(old) == len(new):
         for body, a, b in zip(bodies, old, new, strict=True):
             if _is_of(body, a) and _is_of(body, b):
@@ -56,9 +56,9 @@ def _states(node: Any, bodies: list[Any]) -> Iterator[Any]:
             yield from _states(child, bodies)
 
 
-def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
+def _of_one(body: Any, before: Any, after: Any) -> dict[str, SecondMoment]:
     if isinstance(body, LiftedTree):
-        rule = _now(spoken(body.rule, before.feedback), before.count)
+        rule = _at_step(bind_feedback(body.rule, before.feedback), before.count)
         divisor = rule.divides_by(before.numbers)
         if divisor is None or not isinstance(before.slots, rule.slots):
             return {}
@@ -67,7 +67,9 @@ def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
         return dict(zip(a, moments, strict=True))
     if not isinstance(body, Lifted):
         numbers = {name: x for name, x in vars(body).items() if name not in body.static}
-        record = type(body)(**vars(body) | _now(spoken(numbers, before.feedback), before.count))
+        record = type(body)(
+            **vars(body) | _at_step(bind_feedback(numbers, before.feedback), before.count)
+        )
         divisor = record.divides_by(before)
         trees = divisor.squares(before), divisor.squares(after)
         names = path_names(trees[0])
@@ -76,10 +78,10 @@ def _of_one(body: Any, before: Any, after: Any) -> dict[str, Moment]:
         return dict(zip(names, _moments(divisor, a, b, before.count), strict=True))
     if tuple(each.slots for each in body.rules) != tuple(map(type, before.slots)):
         return {}
-    _, rules = spoken((body.learning_rate, body.rules), before.feedback)
-    found: dict[str, Moment] = {}
+    _, rules = bind_feedback((body.learning_rate, body.rules), before.feedback)
+    found: dict[str, SecondMoment] = {}
     for rule, old, new in zip(rules, before.slots, after.slots, strict=True):
-        divisor = _now(rule, before.count).divides_by()
+        divisor = _at_step(rule, before.count).divides_by()
         if divisor is not None:
             a, b = _by_parameter(old), _by_parameter(new)
             moments = _moments(divisor, [*a.values()], [*b.values()], before.count)
@@ -102,7 +104,7 @@ def _wide(kept: Any) -> Array | None:
     return None if isinstance(kept, Absent) else kept
 
 
-def _now(numbers: Any, step: Array) -> Any:
+def _at_step(numbers: Any, step: Array) -> Any:
     """Numbers instead of schedules."""
 
     def at(x: Any) -> Any:
@@ -111,7 +113,9 @@ def _now(numbers: Any, step: Array) -> Any:
     return jax.tree.map(at, numbers, is_leaf=callable)
 
 
-def _moments(divisor: Divisor, old: list[Any], new: list[Any], count: Array) -> Iterator[Moment]:
+def _moments(
+    divisor: Divisor, old: list[Any], new: list[Any], count: Array
+) -> Iterator[SecondMoment]:
     """Of each parameter, whose slots are in `old` and `new`."""
     t = count + 1
     updates = divisor.updates or (lambda t: t)
@@ -143,7 +147,7 @@ def _moments(divisor: Divisor, old: list[Any], new: list[Any], count: Array) -> 
         divided = squares
         if divisor.divided is not None:
             divided = divisor.divided(a, before), divisor.divided(b, now)
-        yield Moment(*squares, *divided, numbers)
+        yield SecondMoment(*squares, *divided, numbers)
 
 
 def _number(x: Any) -> Array:

@@ -20,7 +20,7 @@ from .surges import Surges
 VERSION = 4
 
 
-class Memory(NamedTuple):
+class MonitorTables(NamedTuple):
     """What was seen: tables with a row for each leaf, or for each layer of a stacked one.
 
     `latest` and `mean` have the columns `funcopt.monitoring.statistics.COLUMNS`; `means`
@@ -70,7 +70,7 @@ class Kept(NamedTuple):
     floats: Float[Array, " floats"]
     halves: Float[Array, "edges+2*history rows"]
 
-    def memory(self) -> Memory:
+    def memory(self) -> MonitorTables:
         *_, halves, rows = self.halves.shape
         history, events = (halves - len(EDGES)) // 2, FIRST_EVENTS + LAST_EVENTS
         table, scalars = (rows, len(COLUMNS)), len(SCALARS)
@@ -85,7 +85,7 @@ class Kept(NamedTuple):
             (history, scalars), table, table,
         )  # fmt: skip
         above, norms = self.halves[..., : len(EDGES), :], self.halves[..., len(EDGES) :, :]
-        return Memory(
+        return MonitorTables(
             version=version,
             every=every,
             axes=axes,
@@ -136,7 +136,7 @@ class MonitorState(NamedTuple):
     baseline: Baseline | tuple[()]
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> MonitorTables:
         return self.kept.memory()
 
     def metrics(self) -> dict[str, Array]:

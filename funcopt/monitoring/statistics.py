@@ -77,7 +77,7 @@ LINE = 16
 """Numbers in a line of memory."""
 
 
-class Moment(NamedTuple):
+class SecondMoment(NamedTuple):
     """A second moment before and after the step, and what is needed to read it.
 
     `mean_old` and `mean_new` are the running mean of squares, `old` and `new` what is divided by,
@@ -188,7 +188,7 @@ class Sample(NamedTuple):
     update: Float[Array, "rows length"]
     param: Float[Array, "rows length"]
     seen: Float[Array, " rows"]
-    moment: Moment | None
+    moment: SecondMoment | None
 
 
 # Leaves of the same shape share a trace, as in `lift`.
@@ -197,7 +197,7 @@ def sample(
     grad: Array,
     update: Array,
     param: Array,
-    moment: Moment | None,
+    moment: SecondMoment | None,
     *,
     axis: int | None,
     limit: int,
@@ -219,7 +219,7 @@ def sample(
         rounding = 2 * float(jnp.finfo(moment.mean_new.dtype).eps)
         numbers = jnp.append(moment.numbers.astype(dtype), jnp.asarray(rounding, dtype))
         numbers = jnp.broadcast_to(numbers, (len(g), *numbers.shape))
-        moment = Moment(means[0], means[1], means[2], means[3], numbers)
+        moment = SecondMoment(means[0], means[1], means[2], means[3], numbers)
     return Sample(
         *(filled(x.astype(dtype)) for x in map(jnp.abs, (g, u, p))),
         seen=jnp.full(len(g), g.shape[1], dtype),
@@ -339,7 +339,7 @@ def _is_lost(update: Array, param: Array, precision: tuple[int, int]) -> Array:
 
 
 def _beside_moment(
-    moment: Moment, raw: Array, came: Array
+    moment: SecondMoment, raw: Array, came: Array
 ) -> tuple[dict[Any, Array], dict[str, Array], Array]:
     """Flags to count and terms to sum of gradients beside the second moment; SPAM's score.
 

@@ -1,7 +1,7 @@
 """What a monitor makes of one step: arrays in, arrays out.
 
-Everything that it needs to know of the transformation is in a static `Plan`, so that outside of
-`jit` it is one program, `alone`, that is compiled once.
+Everything that it needs to know of the transformation is in a static `MonitorPlan`, so that outside
+of `jit` it is one program, `alone`, that is compiled once.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .measurement import measured, norms_of_rows
 from .placement import local_axes, varying
 from .recorder import SCALARS, add_mean, add_record, scalars
 from .state import Kept
-from .statistics import Moment, absent, tidy
+from .statistics import SecondMoment, absent, tidy
 from .surges import add_surge, is_news, surge_ratio
 
 MEAN_DECAY = 0.8
@@ -33,7 +33,7 @@ Numbers = dict[str, Array]
 
 
 @dataclass(frozen=True)
-class Plan:
+class MonitorPlan:
     """The static side of a monitor's step."""
 
     window: int
@@ -63,7 +63,7 @@ class Came(NamedTuple):
     due: Array
 
 
-class Step(NamedTuple):
+class JudgedStep(NamedTuple):
     """What is known of a step before leaves are measured."""
 
     judged: Judgement
@@ -75,20 +75,20 @@ class Done(NamedTuple):
     """What a step was like: its updates, leaf by leaf, what it divided by, and what inner says."""
 
     updates: list[Array]
-    moments: list[Moment | None]
-    said: Numbers
+    moments: list[SecondMoment | None]
+    reported: Numbers
 
 
-def judged_step(came: Came, baseline: Baseline, numbers: dict[str, Any]) -> Step:
+def judged_step(came: Came, baseline: Baseline, numbers: dict[str, Any]) -> JudgedStep:
     told = jnp.where(came.loss <= absent(came.loss.dtype), 0, came.loss)
     fine = came.finite & jnp.isfinite(told)
     judged = judge(baseline, jnp.where(fine, came.norm, jnp.nan), **numbers)
     ill = Ailment(came.finite, judged.outlier, came.norm, told)
-    return Step(judged, ill, fine & ~ill.spike)
+    return JudgedStep(judged, ill, fine & ~ill.spike)
 
 
 def with_measurement(
-    plan: Plan, came: Came, kept: Kept, count: Array, step: Step, done: Done
+    plan: MonitorPlan, came: Came, kept: Kept, count: Array, step: JudgedStep, done: Done
 ) -> Kept:
     """What is kept, with the measurements of this step."""
     rows, memory = plan.rows(came.params), kept.memory()
@@ -100,7 +100,7 @@ def with_measurement(
         plan.sample, plan.axis_name,
     )  # fmt: skip
     latest = tidy(latest)
-    good = step.calm & ~_refused(done.said)
+    good = step.calm & ~_skipped(done.reported)
     mean = add_mean(memory.mean, latest, memory.means, MEAN_DECAY)
     number = count // plan.window
     return memory._replace(
@@ -110,11 +110,11 @@ def with_measurement(
         means=counted(memory.means, good),
         above=above.astype(memory.above.dtype),
         shrinks=_shrinks(rows, done.moments),
-        run=add_record(memory.run, number, count, latest, _row(came, step, done.said)),
+        run=add_record(memory.run, number, count, latest, _row(came, step, done.reported)),
     ).kept()
 
 
-def _shrinks(rows: Rows, moments: list[Moment | None]) -> Array:
+def _shrinks(rows: Rows, moments: list[SecondMoment | None]) -> Array:
     """Whether what the rows are divided by can shrink."""
     known = {id(x.numbers): x.numbers[-1] for x in moments if x is not None}
     place = {key: i for i, key in enumerate(known, start=1)}
@@ -124,17 +124,17 @@ def _shrinks(rows: Rows, moments: list[Moment | None]) -> Array:
 
 
 def with_step(
-    plan: Plan,
+    plan: MonitorPlan,
     came: Came,
     kept: Kept,
     count: Array,
-    step: Step,
+    step: JudgedStep,
     baseline: Baseline,
-    said: Numbers,
+    reported: Numbers,
     micro: Array | None,
 ) -> Kept:
     """What is kept after a step, measured or not."""
-    axes = local_axes(plan.axis_name, came, kept, said)
+    axes = local_axes(plan.axis_name, came, kept, reported)
 
     def choose(new: Any, old: Any) -> Any:
         return jnp.where(came.counts, new, old)
@@ -142,15 +142,15 @@ def with_step(
     if micro is not None:
         memory = kept.memory()
         noise = _noise(memory.noise, came.norm, micro)
-        said = said | {"noise_scale": noise_scale(noise)}
+        reported = reported | {"noise_scale": noise_scale(noise)}
         kept = memory._replace(noise=jax.tree.map(choose, noise, memory.noise)).kept()
 
-    refused = _refused(said)
+    skipped = _skipped(reported)
     passed = came.norm
     for clip in ("clip_ratio", OWN_CLIP):
-        passed = passed * said[clip].astype(passed.dtype) if clip in said else passed
-    ratio = surge_ratio(passed, baseline, came.finite & ~refused)
-    ill = ~step.calm | refused
+        passed = passed * reported[clip].astype(passed.dtype) if clip in reported else passed
+    ratio = surge_ratio(passed, baseline, came.finite & ~skipped)
+    ill = ~step.calm | skipped
     news = came.counts & (ill | is_news(ratio, kept.surges.opened, count))
     kept = jax.lax.cond(
         news,
@@ -158,12 +158,18 @@ def with_step(
         lambda kept: varying(kept, axes),
         kept,
     )
-    row = choose(_row(came, step, said), kept.step(count))
+    row = choose(_row(came, step, reported), kept.step(count))
     return varying(kept.with_step(count, row), axes)
 
 
 def _logged(
-    plan: Plan, came: Came, kept: Kept, count: Array, step: Step, ill: Array, ratio: Array
+    plan: MonitorPlan,
+    came: Came,
+    kept: Kept,
+    count: Array,
+    step: JudgedStep,
+    ill: Array,
+    ratio: Array,
 ) -> Kept:
     """What is kept, with what was strange about this step, or wrong if it is `ill`."""
     rows, memory = plan.rows(came.params), kept.memory()
@@ -182,7 +188,7 @@ def _logged(
 
 @partial(jax.jit, static_argnames="plan")
 def alone(
-    plan: Plan,
+    plan: MonitorPlan,
     came: Came,
     kept: Kept,
     count: Array,
@@ -196,16 +202,16 @@ def alone(
     kept = jax.lax.cond(
         came.due, lambda: with_measurement(plan, came, kept, count, step, done), lambda: kept
     )
-    kept = with_step(plan, came, kept, count, step, baseline, done.said, micro)
+    kept = with_step(plan, came, kept, count, step, baseline, done.reported, micro)
     return kept, step.judged.baseline
 
 
-def _refused(said: dict[str, Array]) -> Array:
-    return said["skipped"] > 0 if "skipped" in said else jnp.zeros([], bool)
+def _skipped(reported: dict[str, Array]) -> Array:
+    return reported["skipped"] > 0 if "skipped" in reported else jnp.zeros([], bool)
 
 
-def _row(came: Came, step: Step, said: Numbers) -> Array:
-    found = {name: said[name] for name in SCALARS if name in said}
+def _row(came: Came, step: JudgedStep, reported: Numbers) -> Array:
+    found = {name: reported[name] for name in SCALARS if name in reported}
     found |= {"value": came.loss, "grad_norm": came.norm, "z": step.judged.z}
     return scalars(found, came.loss.dtype)
 

@@ -27,7 +27,7 @@ def inline(svg: str, label: str) -> str:
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     own = "s" + hashlib.sha256(svg.encode()).hexdigest()[:4] + "-"
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{own}", svg)
-    said = html.escape(label, quote=True)
-    opening = f'<svg role="img" aria-label="{said}"'
+    escaped = html.escape(label, quote=True)
+    opening = f'<svg role="img" aria-label="{escaped}"'
     svg = svg.replace("<svg", opening, 1)
     return svg.replace(">", f"><title>{html.escape(label)}</title>", 1)

@@ -6,10 +6,10 @@ import numpy as np
 
 from .readings import Readings
 from .thresholds import Thresholds
-from .verdict import Verdict, in_words, names_of
+from .verdict import HealthVerdict, in_words, names_of
 
 
-def vanishing(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def vanishing(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     norms = seen.mean["grad_norm"]
     with np.errstate(divide="ignore"):
         logs_of_all = np.log(norms / np.sqrt(seen.sizes))
@@ -29,7 +29,7 @@ def vanishing(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         "residual connections, or another activation"
     )
     if vanished.any():
-        yield Verdict(
+        yield HealthVerdict(
             "VANISHING", "alarm", names_of(seen, vanished), shrinks, limits.depth_factor,
             f"from the last layer to the first, gradients shrink {in_words(shrinks)} times", advice,
             _first_of(seen, lambda logs: _steepest(seen, logs, limits, 1) > limits.depth_factor),
@@ -37,7 +37,7 @@ def vanishing(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     else:
         yield from _vanished_at_once(seen, limits, norms, advice)
     if exploded.any():
-        yield Verdict(
+        yield HealthVerdict(
             "EXPLODING", "alarm", names_of(seen, exploded), grows, limits.depth_factor,
             f"from the last layer to the first, gradients grow {in_words(grows)} times", advice,
             _first_of(seen, lambda logs: _steepest(seen, logs, limits, -1) > limits.depth_factor),
@@ -70,7 +70,7 @@ def _first_of(seen: Readings, holds: Callable[[np.ndarray], bool]) -> int | None
     return since
 
 
-def _vanished_everywhere(seen: Readings, norms: np.ndarray, advice: str) -> Iterator[Verdict]:
+def _vanished_everywhere(seen: Readings, norms: np.ndarray, advice: str) -> Iterator[HealthVerdict]:
     """No matrix gets a gradient that its weights are precise enough for, and none ever did."""
     weights, updates = seen.mean["param_norm"], seen.mean["update_norm"]
     matrices = (seen.ndims >= 2) & (weights > 0) & (norms > 0)
@@ -82,20 +82,20 @@ def _vanished_everywhere(seen: Readings, norms: np.ndarray, advice: str) -> Iter
     unseen = (largest < seen.resolution[matrices]) & (moved < seen.resolution[matrices] / 2)
     if unseen.all():
         most = float(largest.max())
-        yield Verdict(
+        yield HealthVerdict(
             "VANISHING", "alarm", names_of(seen, matrices), most, float(seen.resolution.max()),
             f"every gradient is at least {in_words(1 / most)} times smaller than its weights, "
             "whose type tells no such steps apart", advice, 0,
         )  # fmt: skip
 
 
-def _vanished_at_once(seen, limits: Thresholds, norms, advice: str) -> Iterator[Verdict]:
+def _vanished_at_once(seen, limits: Thresholds, norms, advice: str) -> Iterator[HealthVerdict]:
     matrices, largest = seen.ndims >= 2, np.nanmax(norms, initial=0)
     tiny = (norms > 0) & (norms < limits.vanished_ratio * largest) & (norms < limits.vanished_norm)
     tiny &= matrices
     if tiny.sum() >= max(2, limits.share * matrices.sum()):
         least = float((norms[tiny] / largest).min())
-        yield Verdict(
+        yield HealthVerdict(
             "VANISHING", "alarm", names_of(seen, tiny), least, limits.vanished_ratio,
             f"gradients are {in_words(1 / least)} times smaller than the largest layer's", advice,
         )  # fmt: skip
@@ -103,13 +103,13 @@ def _vanished_at_once(seen, limits: Thresholds, norms, advice: str) -> Iterator[
     yield from _vanished_everywhere(seen, norms, advice)
 
 
-def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterator[Verdict]:
+def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterator[HealthVerdict]:
     weights = seen.mean["param_norm"]
     matrices = (seen.ndims >= 2) & (weights > 0)
     times = np.where(matrices, norms / np.where(matrices, weights, 1), 0)
     large = times > limits.weight_factor
     if large.any() and large.sum() >= limits.share * matrices.sum():
-        yield Verdict(
+        yield HealthVerdict(
             "EXPLODING", "alarm", names_of(seen, large), float(times.max()), limits.weight_factor,
             f"gradients are up to {in_words(times.max())} times as large as the weights",
             f"{advice}; a smaller scale of the loss",
@@ -119,7 +119,7 @@ def _larger_than_weights(seen, limits: Thresholds, norms, advice: str) -> Iterat
     run = run[np.isfinite(run) & (run > 0)]
     if len(run) >= 5 and run[-1] > limits.growth * np.median(run):
         times = float(run[-1] / np.median(run))
-        yield Verdict(
+        yield HealthVerdict(
             "EXPLODING", "alarm", (), times, limits.growth,
             f"the gradient norm is {in_words(times)} times its median over the run",
             "a smaller rate, a longer warm-up, clip_by_global_norm(1.0)",
@@ -132,7 +132,7 @@ NOTEWORTHY = 0.4
 """A loss that is a smaller share of the first one may rise by much and is still small."""
 
 
-def _surged(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def _surged(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     """Single steps that dwarf the others, which no mean over measurements shows."""
     told = seen.surges
     first = seen.run.scalars["value"][:1]
@@ -151,7 +151,7 @@ def _surged(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
             f"; after step {told.rose} the loss went from {told.low:.3g} to {told.high:.3g} "
             "within 20 steps"
         )
-    yield Verdict(
+    yield HealthVerdict(
         "EXPLODING", "alarm" if rose else "warning", (), told.ratio,
         limits.surge if rose else limits.surge_alone, text,
         "clip_by_global_norm(...) near the usual norm, or a smaller rate: one such step undoes "

@@ -9,7 +9,7 @@ from .readings import Readings
 
 
 @dataclass(frozen=True)
-class Verdict:
+class HealthVerdict:
     """One thing that is wrong.
 
     `value` is the number that crossed `threshold`, of the worst layer; `layers` are those that are

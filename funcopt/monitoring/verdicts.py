@@ -8,12 +8,12 @@ import numpy as np
 from .readings import Readings
 from .thresholds import RELAXED, Thresholds
 from .vanishing import vanishing
-from .verdict import Verdict, in_words, names_of
+from .verdict import HealthVerdict, in_words, names_of
 
 
 def verdicts(
-    seen: Readings, limits: Thresholds, before: tuple[Verdict, ...] | None = None
-) -> tuple[Verdict, ...]:
+    seen: Readings, limits: Thresholds, before: tuple[HealthVerdict, ...] | None = None
+) -> tuple[HealthVerdict, ...]:
     """All that is to be said, the gravest first, where `before` was said last, if anything was."""
     found = _found(seen, limits)
     if before is not None:
@@ -37,17 +37,17 @@ def verdicts(
 EXPLAINS = {"EXPLODING": ("SATURATED", "DYING"), "VANISHING": ("LOST UPDATES",)}
 
 
-def _found(seen: Readings, limits: Thresholds) -> list[Verdict]:
+def _found(seen: Readings, limits: Thresholds) -> list[HealthVerdict]:
     return [verdict for rule in RULES for verdict in rule(seen, limits)]
 
 
-def _since(verdict: Verdict, told: Verdict | None, steps: int) -> Verdict:
+def _since(verdict: HealthVerdict, told: HealthVerdict | None, steps: int) -> HealthVerdict:
     """With the step from which on it was told, if that was earlier than it shows by itself."""
     first = steps if told is None or told.since is None else told.since
     return replace(verdict, since=first if verdict.since is None else min(first, verdict.since))
 
 
-def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     del limits  # one is too many
     broken = [e for e in seen.events if e.kind in ("nonfinite", "overflow", "loss")]
     if broken:
@@ -59,7 +59,7 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         }[first.kind]
         where = f", first in {first.layer}" if first.layer else ""
         worst = int(seen.broken.max(initial=0))
-        yield Verdict(
+        yield HealthVerdict(
             "NONFINITE", "alarm", names_of(seen, seen.broken > 0), max(worst, 1), 0,
             f"at step {first.step} {what}{where}; {len(broken)} such steps are in the log",
             "wrap the optimizer in guard(...) so that such steps change nothing; then look at that "
@@ -68,7 +68,7 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         )  # fmt: skip
     sick = np.isposinf(seen.latest["update_norm"]) | np.isposinf(seen.latest["param_norm"])
     if sick.any():
-        yield Verdict(
+        yield HealthVerdict(
             "NONFINITE STATE", "alarm", names_of(seen, sick), float(sick.sum()), 0,
             "updates or parameters are not finite",
             "a non-finite gradient got into them: go back to a checkpoint before it, and "
@@ -79,7 +79,7 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     rate, skipped = seen.now("lr"), seen.now("skipped")
     enough = len(seen.ratio) >= 3
     if enough and still.any() and still[moving].all() and rate != 0 and not skipped > 0:
-        yield Verdict(
+        yield HealthVerdict(
             "STUCK", "alarm", (), 0.0, 0.0,
             "gradients come, but every update is exactly zero",
             "is a clip's threshold 0, or the optimizer's state broken? optax.MultiSteps hides the "
@@ -87,14 +87,14 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         )  # fmt: skip
 
 
-def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def _dead(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     if seen.records < min(limits.records, seen.possible_records):
         return
     zero, negligible = seen.mean["zero"], seen.mean["negligible"]
     sparse = seen.matching(limits.sparse)
     dead = (zero >= limits.dead) & (~sparse | (seen.mean["grad_norm"] == 0))
     if dead.any():
-        yield Verdict(
+        yield HealthVerdict(
             "DEAD", "alarm", names_of(seen, dead), float(zero[dead].max()), limits.dead,
             f"every gradient was exactly zero in the last {seen.records} measurements",
             "ReLU units that never fire (smaller rate, warm-up, leaky ReLU, other initial biases), "
@@ -108,7 +108,7 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     )
     if flat.any():
         share = float((zero + negligible)[flat].max())
-        yield Verdict(
+        yield HealthVerdict(
             "SATURATED", "alarm", names_of(seen, flat), share, limits.saturated,
             f"{share:.0%} of gradients are below a thousandth of their root mean square, so few "
             "elements learn",
@@ -118,14 +118,14 @@ def _dead(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     dying = (zero >= limits.dying) & ~dead & ~flat & ~sparse
     if dying.any():
         share = float(zero[dying].max())
-        yield Verdict(
+        yield HealthVerdict(
             "DYING", "warning", names_of(seen, dying), share, limits.dying,
             f"{share:.0%} of gradients are exactly zero",
             "normal where inputs are sparse (tell Thresholds(sparse=...)); else as for DEAD",
         )  # fmt: skip
 
 
-def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     lag, rms, eps = seen.latest["v_lag"], seen.mean["rms"], seen.mean["eps_dominated"]
     if seen.steps >= limits.settled:
         calms = _falling(seen.last.scalars["lr"])
@@ -134,7 +134,7 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         stale &= (seen.shrinks > 0) & (not calms)
         if stale.any():
             least = float(np.nanmin(lag[stale]))
-            yield Verdict(
+            yield HealthVerdict(
                 "STALE SECOND MOMENT", "warning", names_of(seen, stale), least, limits.v_lag,
                 "gradients grow again, but their squares are still "
                 f"{in_words(np.exp(-least))} times below the second moment, which goes on "
@@ -145,7 +145,7 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
         behind = (rms > limits.rms) & (seen.shrinks > 0) & (not calms)
         if behind.any():
             most = float(np.nanmax(rms))
-            yield Verdict(
+            yield HealthVerdict(
                 "STALE SECOND MOMENT", "warning", names_of(seen, behind), most, limits.rms,
                 f"gradients outgrow the second moment (RMS_t {most:.1f})",
                 "a spike of the loss may follow: a smaller b2 (0.95), or clip updates by their RMS",
@@ -153,7 +153,7 @@ def _second_moment(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     dominated = eps > limits.eps_dominated
     if dominated.any() and seen.records >= min(limits.records, seen.possible_records):
         most = float(np.nanmax(eps))
-        yield Verdict(
+        yield HealthVerdict(
             "EPS-DOMINATED", "alarm", names_of(seen, dominated), most, limits.eps_dominated,
             f"for {most:.0%} of elements the root of the second moment is below eps",
             "a smaller eps (1e-12), or a larger scale of the loss: the optimizer is no longer "
@@ -191,7 +191,7 @@ def _grown_slowly(grad: np.ndarray, times: float) -> np.ndarray:
         return medians[-1] - medians.min(axis=0) >= np.log10(times) / 2
 
 
-def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def _lost(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     """Also told of wide parameters: there of steps that are too small, unless a minimum is."""
     half = seen.resolution > 1e-4
     once = np.nanmax(np.where(np.isfinite(seen.grad), seen.grad, -np.inf), axis=0, initial=-np.inf)
@@ -210,7 +210,7 @@ def _lost(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
                 "steps are too small to change a weight: a larger rate, or a larger scale of the "
                 "loss where gradients are tiny"
             )
-        yield Verdict(
+        yield HealthVerdict(
             "LOST UPDATES", "alarm", names_of(seen, lost), most, limits.lost,
             f"{most:.0%} of updates are rounded away when they are added to {kind}", advice,
         )  # fmt: skip
@@ -220,12 +220,12 @@ ARRIVED = 1e-3
 """Gradients that are so small a share of what they were are those of a minimum."""
 
 
-def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
+def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     clip = seen.last.scalars["clip_ratio"]
     clip = clip[np.isfinite(clip)]
     if len(clip) >= limits.clipped_steps and np.mean(clip < 1) > limits.clipped:
         share = float(np.mean(clip < 1))
-        yield Verdict(
+        yield HealthVerdict(
             "CLIPPING TOO OFTEN", "warning", (), share, limits.clipped,
             f"{share:.0%} of the last {len(clip)} steps were clipped, to {np.median(clip):.2g} "
             "times their length in the median",
@@ -235,7 +235,7 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     skipped = seen.last.scalars["skipped"]
     skipped = skipped[np.isfinite(skipped)]
     if len(skipped) and np.mean(skipped) > limits.refused:
-        yield Verdict(
+        yield HealthVerdict(
             "STEPS REFUSED", "warning", (), float(np.mean(skipped)), limits.refused,
             f"{np.mean(skipped):.0%} of the last {len(skipped)} steps were refused",
             "see the events for why; a guard that refuses much hides a rate that is too large or "
@@ -245,7 +245,7 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     if spikes and len(spikes) > limits.spikes * max(seen.steps, 1):
         last = spikes[-1]
         place = f", in {last.layer}" if last.layer else ""
-        yield Verdict(
+        yield HealthVerdict(
             "SPIKES", "warning", (), len(spikes) / seen.steps, limits.spikes,
             f"{len(spikes)} spikes of the gradient norm, the last at step {last.step} "
             f"(norm {last.value:.2g}{place})",
@@ -258,7 +258,7 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[Verdict]:
     large = (ratio > limits.ratio) & (seen.ndims >= 2)
     if large.any() and seen.steps >= limits.settled:
         most = float(np.nanmax(np.where(large, ratio, np.nan)))
-        yield Verdict(
+        yield HealthVerdict(
             "STEPS TOO LARGE", "warning", names_of(seen, large), most, limits.ratio,
             f"one step changes the weights by up to {most:.0%} of their norm (usual: 0.1%)",
             "a smaller rate, or a longer warm-up",

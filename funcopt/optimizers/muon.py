@@ -143,8 +143,6 @@ def muon(
 ):
     """Muon: orthogonalized momentum for hidden matrices, AdamW for all other parameters.
 
-    Both have one count of steps and one learning rate.
-
     Args:
         learning_rate: of the matrices, at least 0, or a schedule. 0.02 is a usual one; with
             `adjust="match_rms_adamw"`, one that suits AdamW.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from ..core.arguments import number_at
-from ..core.feedback import spoken
+from ..core.feedback import bind_feedback
 from ..core.lift import Lifted
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
@@ -48,7 +48,7 @@ def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
         static = getattr(body, "static", ())
         numbers = {name: x for name, x in vars(body).items() if name not in static}
     own = jax.tree.leaves(numbers, is_leaf=callable)
-    there = jax.tree.leaves(spoken(numbers, state.feedback), is_leaf=callable)
+    there = jax.tree.leaves(bind_feedback(numbers, state.feedback), is_leaf=callable)
     for x, number in zip(own, there, strict=True):
         if x is rate and (callable(x) or isinstance(x, jax.Array)):
             yield jnp.isfinite(number_at("learning_rate", number, state.count))

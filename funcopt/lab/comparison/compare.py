@@ -17,7 +17,7 @@ from ..training.candidates import SCHEDULES, Given, candidates
 from ..training.grid import parse_rates, parse_seeds
 from ..training.progress import Event, Watcher
 from ..training.sweep import bench, sweep
-from .comparison import Comparison, Plan
+from .comparison import Comparison, ComparisonPlan
 
 LRS = "1e-4:1:17"  # quarter decades
 DEMO = (
@@ -82,13 +82,13 @@ def plan(
     seeds: int | Sequence[int] = 3,
     steps: int = 300,
     schedule: str | None = None,
-) -> Plan:
+) -> ComparisonPlan:
     """Check everything that `compare` is asked to do, without doing it. Arguments as there."""
     if steps < 1:
         raise ValueError(f"steps: {steps} given, expected at least 1.")
     name = schedule or "constant"
     look_up("schedule", name, SCHEDULES)
-    return Plan(
+    return ComparisonPlan(
         task=ready(task),
         candidates=tuple(candidates(optimizers)),
         rates=parse_rates(lrs),
@@ -98,7 +98,9 @@ def plan(
     )
 
 
-def execute(plan: Plan, *, points: int = 50, progress: Watcher | None = None) -> Comparison:
+def execute(
+    plan: ComparisonPlan, *, points: int = 50, progress: Watcher | None = None
+) -> Comparison:
     """Do what `plan` says. Arguments and interrupts as in `compare`."""
     began = time.perf_counter()
     sweeps, setup, total = [], 0.0, len(plan.candidates)
@@ -148,7 +150,7 @@ def demo(
 
 def demo_plan(
     *, seeds: int | Sequence[int] = 3, steps: int | None = None, quick: bool = False
-) -> Plan:
+) -> ComparisonPlan:
     """What `demo` does."""
     length = (100 if quick else 300) if steps is None else steps
     return plan(DEMO, lrs="1e-4:1:9" if quick else LRS, seeds=seeds, steps=length)

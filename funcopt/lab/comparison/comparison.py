@@ -34,7 +34,7 @@ COLUMNS = [
 
 @told
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ComparisonPlan:
     """What a comparison is asked to do, checked: see `funcopt.lab.compare`."""
 
     task: Task
@@ -90,7 +90,7 @@ class Comparison:
     interrupted some are missing and the last one may have fewer steps.
     """
 
-    plan: Plan
+    plan: ComparisonPlan
     sweeps: tuple[Sweep, ...]
     setup_seconds: float
     wall_seconds: float

@@ -26,7 +26,7 @@ from ..drawing.told import told
 from ..names import look_up
 
 
-class Memory(NamedTuple):
+class LossMemory(NamedTuple):
     """What is remembered of the losses so far."""
 
     before: jax.Array  # the loss two steps ago, and the one after it
@@ -39,15 +39,15 @@ class Memory(NamedTuple):
     stopped: jax.Array
 
 
-def nothing() -> Memory:
+def nothing() -> LossMemory:
     """The memory before the first loss."""
     zero, far = jnp.zeros((), jnp.float32), jnp.asarray(jnp.inf, jnp.float32)
-    return Memory(far, far, jnp.int32(0), zero, zero, zero, far, jnp.asarray(False))
+    return LossMemory(far, far, jnp.int32(0), zero, zero, zero, far, jnp.asarray(False))
 
 
 def track(
-    memory: Memory, loss: jax.Array, smooth: Any, stop_factor: Any
-) -> tuple[Memory, jax.Array]:
+    memory: LossMemory, loss: jax.Array, smooth: Any, stop_factor: Any
+) -> tuple[LossMemory, jax.Array]:
     """Take in one loss: the new memory, and the smoothed loss (NaN where there is none)."""
     loss = jnp.where(jnp.isfinite(loss), loss, jnp.inf).astype(jnp.float32)
     level = jnp.sort(jnp.stack([memory.before, memory.last, loss]))[1]
@@ -61,7 +61,7 @@ def track(
     average = jnp.where(counts, smooth * memory.average + (1 - smooth) * level, memory.average)
     weight = jnp.where(counts, smooth * memory.weight + (1 - smooth), memory.weight)
     smoothed = jnp.where(counts, average / jnp.where(weight > 0, weight, 1.0), jnp.nan)
-    return Memory(
+    return LossMemory(
         before=memory.last,
         last=loss,
         seen=memory.seen + 1,

@@ -76,7 +76,7 @@ def prepared(
     steps: int | None = None,
     lrs: str | None = None,
     quick: bool = False,
-) -> "Plan":
+) -> "RescuePlan":
     """Check everything that `rescue` is asked to do, without doing it. Arguments as there.
 
     >>> prepared("cliff").description()
@@ -89,12 +89,12 @@ def prepared(
     if length < 1:
         raise ValueError(f"steps: {length} given, expected at least 1.")
     chosen = tuple(treatments(case, base, rates))
-    return Plan(case, chosen, base, rates, parse_seeds(seeds), length, quick)
+    return RescuePlan(case, chosen, base, rates, parse_seeds(seeds), length, quick)
 
 
 @told
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RescuePlan:
     """What a rescue is asked to do, checked. Calling it does it."""
 
     case: Case
@@ -331,7 +331,7 @@ def path(treatment: Treatment, seed: int, rate: float, steps: int) -> np.ndarray
 
 
 def by_depth(
-    case: Case, plan: Plan, done: list[Runs], progress: Report = unheard
+    case: Case, plan: RescuePlan, done: list[Runs], progress: Report = unheard
 ) -> tuple[Depths, ...]:
     """Some of the treatments at every depth; each chooses its rate anew at each of them."""
     found: dict[str, list[Runs]] = {name: [] for name in BY_DEPTH}

@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from ..comparison.compare import demo_plan, execute, plan
-from ..comparison.comparison import Comparison, Plan
+from ..comparison.comparison import Comparison, ComparisonPlan
 from ..drawing.words import finite, plural
 from ..overview.catalogue import catalogue
 from ..overview.show import show
@@ -213,7 +213,7 @@ def picture(
     return written(options, name or stem, draw)
 
 
-def experiment(options: Output, name: str, make_plan: Callable[[], Plan]) -> int:
+def experiment(options: Output, name: str, make_plan: Callable[[], ComparisonPlan]) -> int:
     """Check, train, print the ranking, write the files."""
     try:
         chosen = make_plan()
