@@ -447,7 +447,7 @@ def rescue_row(run: dict, optimizer: str) -> list[str]:
         "never" if run["median_step"] is None else f"{run['median_step']:,.0f}",
         *("diverged" if x is None else f"{x:.2g}" for x in (loss["median"], loss["high"])),
         percent(run["accuracy"]),
-        *(percent(run[key]) if run[key] else "" for key in ("clipped", "refused")),
+        *(percent(run[key]) if run[key] else "" for key in ("clipped", "skipped")),
     ]
 
 

@@ -329,7 +329,7 @@ def scaled_at(steps: tuple[int, ...], factor: float, length: int = 150) -> Any:
 
 
 def test_what_happens_to_whole_steps():
-    """Clipped too often, refused, spikes, not finite: one network, one program each."""
+    """Clipped too often, skipped, spikes, not finite: one network, one program each."""
     params = network(3, 16, 2**0.5)
     clip = funcopt.chain(funcopt.clip_by_global_norm(1e-3), funcopt.sgd(0.01))
     assert only(trained(funcopt.monitor(clip), relu, params, 150), "CLIPPING TOO OFTEN").value == 1
@@ -345,8 +345,8 @@ def test_what_happens_to_whole_steps():
     assert "0/bias" in verdict.evidence
 
     often = tuple(range(22, 150, 5))
-    refused = trained(guarded, relu, params, 150, fault=scaled_at(often, np.inf))
-    assert names(refused) == {"NONFINITE", "STEPS REFUSED"}
+    skipped = trained(guarded, relu, params, 150, fault=scaled_at(often, np.inf))
+    assert names(skipped) == {"NONFINITE", "STEPS SKIPPED"}
 
     broken = trained(funcopt.monitor(funcopt.adam(1e-3)), relu, params, 150,
                      fault=scaled_at((50,), np.nan))  # fmt: skip
@@ -451,7 +451,7 @@ def test_the_text_fits_a_terminal(which, request):
 
 def test_the_head_has_the_numbers_of_the_last_step(eventful):
     head = str(eventful).split("layer ")[0]
-    for word in ("loss", "lr 0.001", "|grad|", "clipped", "2 refused"):
+    for word in ("loss", "lr 0.001", "|grad|", "clipped", "2 skipped"):
         assert word in head
 
 

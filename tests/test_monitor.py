@@ -781,6 +781,6 @@ def test_a_measurement_sums_no_squares_again():
 def test_constants_that_a_state_stands_on():
     """They are in saved states: who changes them counts `version` up."""
     assert int(funcopt.monitor(funcopt.sgd(0.1)).init(START).memory.version) == 4
-    assert KINDS == ("none", "nonfinite", "overflow", "loss", "spike", "refused")
+    assert KINDS == ("none", "nonfinite", "overflow", "loss", "spike", "skipped")
     assert (absent("float32"), largest("float32")) == (-3e38, 3e38)
     assert len(COLUMNS) == 11

@@ -14,7 +14,7 @@ from .statistics import absent, tidy
 
 FIRST_EVENTS, LAST_EVENTS = 16, 16
 
-KINDS = ("none", "nonfinite", "overflow", "loss", "spike", "refused")
+KINDS = ("none", "nonfinite", "overflow", "loss", "spike", "skipped")
 """What an event may be."""
 
 
@@ -53,8 +53,8 @@ class LoggedEvent(NamedTuple):
 
 
 def refusal(norm: Float[Array, ""]) -> LoggedEvent:
-    """A step that inner refused, of which nothing else is known."""
-    return LoggedEvent(jnp.int32(KINDS.index("refused")), jnp.int32(-1), norm)
+    """A step that was skipped inside, of which nothing else is known."""
+    return LoggedEvent(jnp.int32(KINDS.index("skipped")), jnp.int32(-1), norm)
 
 
 def add_event(events: Events, step: Array, event: LoggedEvent) -> Events:

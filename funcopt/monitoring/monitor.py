@@ -360,7 +360,7 @@ def monitor(
     Args:
         inner: the optimizer, funcopt's or optax's.
         every: leaves are measured on every so many steps, from the first. Non-finite gradients,
-            spikes and refused steps are noticed on all of them. Around a guard, a spike is what
+            spikes and skipped steps are noticed on all of them. Around a guard, a spike is what
             the guard takes for one.
         history: how many measurements are kept, over the whole run: when they are full every
             second one is dropped, and only every second one is kept from there on. At least 2.

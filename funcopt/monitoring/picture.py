@@ -114,7 +114,7 @@ def _norm_and_events(ax: Axes, health: "Health") -> None:
         if clipped.any():
             ax.plot(over.step[clipped], np.full(clipped.sum(), 0.04), "|", color=ORANGE, ms=7,
                     transform=ax.get_xaxis_transform())  # fmt: skip
-    kinds = {"spike": ("^", ORANGE), "refused": ("v", "#666666")}
+    kinds = {"spike": ("^", ORANGE), "skipped": ("v", "#666666")}
     named = set()
     for event in seen.events:
         marker, colour = kinds.get(event.kind, ("x", RED))

@@ -198,7 +198,7 @@ def _numbers(seen: Readings) -> list[str]:
     if np.isfinite(clip).any():
         words.append(f"{_percent(float(np.mean(clip < 1)))} clipped")
     if np.nansum(skipped) > 0:
-        words.append(f"{np.nansum(skipped):.0f} refused")
+        words.append(f"{np.nansum(skipped):.0f} skipped")
     if seen.now("noise_scale") > 0:
         words.append(f"noise scale {seen.now('noise_scale'):.2g} micro-batches")
     return [f" {'   '.join(words)}"] if words else []

@@ -42,7 +42,7 @@ class Thresholds:
         lost: share of updates that rounding loses, in any precision.
         clipped: share of the last steps that are clipped.
         clipped_steps: how many steps that takes.
-        refused: share of the last steps that are refused.
+        skipped: share of the last steps that are skipped.
         spikes: share of all steps that are spikes (published: OLMo's spike score).
         ratio: update norm over parameter norm, of which about 1e-3 is usual (published: Karpathy's
             lectures).
@@ -72,7 +72,7 @@ class Thresholds:
     lost: float = 0.5
     clipped: float = 0.5
     clipped_steps: int = 100
-    refused: float = 0.1
+    skipped: float = 0.1
     spikes: float = 1e-3
     ratio: float = 0.1
 
@@ -92,7 +92,7 @@ RELAXED = {
     "eps_dominated": 0.8,
     "lost": 0.8,
     "clipped": 0.8,
-    "refused": 0.5,
+    "skipped": 0.5,
     "spikes": 0.5,
     "ratio": 0.8,
 }

@@ -234,10 +234,10 @@ def _whole_run(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
         )  # fmt: skip
     skipped = seen.last.scalars["skipped"]
     skipped = skipped[np.isfinite(skipped)]
-    if len(skipped) and np.mean(skipped) > limits.refused:
+    if len(skipped) and np.mean(skipped) > limits.skipped:
         yield HealthVerdict(
-            "STEPS REFUSED", "warning", (), float(np.mean(skipped)), limits.refused,
-            f"{np.mean(skipped):.0%} of the last {len(skipped)} steps were refused",
+            "STEPS SKIPPED", "warning", (), float(np.mean(skipped)), limits.skipped,
+            f"{np.mean(skipped):.0%} of the last {len(skipped)} steps were skipped",
             "see the events for why; a guard that refuses much hides a rate that is too large or "
             "data that is broken",
         )  # fmt: skip

@@ -179,7 +179,7 @@ def training(task: Task, make: Make, steps: int) -> Callable[..., Any]:
     """`train(seeds, rates) -> (curves, final)`, a program of one run for each seed and rate.
 
     The curves are the loss before each step, the norm of its gradient, whether it was shortened,
-    and whether it was refused.
+    and whether it was skipped.
     """
 
     verdict: Any = task.evaluate
@@ -196,8 +196,8 @@ def training(task: Task, make: Make, steps: int) -> Callable[..., Any]:
             params, state = funcopt.step(tx, grads, state, params, value=loss)
             told = {each.name: each.number for each in reports(state)}
             clipped = told.get("clip_ratio", jnp.ones(())) < 1
-            refused = told.get("skipped", jnp.zeros(())) > 0
-            return (params, state), (loss, norm, clipped, refused)
+            skipped = told.get("skipped", jnp.zeros(())) > 0
+            return (params, state), (loss, norm, clipped, skipped)
 
         carry, curves = jax.lax.scan(step, (params, tx.init(params)), jnp.arange(steps))
         return curves, verdict(carry[0])
@@ -243,7 +243,7 @@ def at(
 ) -> Runs:
     """Train with one rate and judge."""
     began = time.perf_counter()
-    (losses, norms, clipped, refused), final = run(program, seeds, np.full(len(seeds), rate))
+    (losses, norms, clipped, skipped), final = run(program, seeds, np.full(len(seeds), rate))
     window = width(losses.shape[1])
     outcome: Outcome = case.judge(losses, window)
     return Runs(
@@ -256,7 +256,7 @@ def at(
         losses=losses,
         norms=norms,
         clipped=clipped,
-        refused=refused,
+        skipped=skipped,
         seconds=time.perf_counter() - began,
     )
 

@@ -29,7 +29,7 @@ class Runs:
 
     `final` is the mean loss of the last twentieth of the steps, infinite where one was not finite;
     `step` is infinite where what it counts to did not happen. `losses`, `norms`, `clipped` and
-    `refused` are `[seed, step]`. `rates` are those it chose from, `choosing_losses` the median
+    `skipped` are `[seed, step]`. `rates` are those it chose from, `choosing_losses` the median
     final loss of each.
     """
 
@@ -42,7 +42,7 @@ class Runs:
     losses: np.ndarray
     norms: np.ndarray
     clipped: np.ndarray
-    refused: np.ndarray
+    skipped: np.ndarray
     seconds: float
     rates: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
     choosing_losses: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
@@ -89,7 +89,7 @@ class Runs:
             "accuracy": float(np.median(self.accuracy)),
             "accuracies": self.accuracy.astype(float).tolist(),
             "clipped": float(self.clipped.mean()),
-            "refused": float(self.refused.mean()),
+            "skipped": float(self.skipped.mean()),
             "largest_loss": float(np.nan_to_num(self.losses, nan=np.inf).max()),
             "rates": self.rates.tolist(),
             "choosing_losses": self.choosing_losses.tolist(),
@@ -233,11 +233,11 @@ class Rescue:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["treatment", "learning_rate", "seed", "solved", "step", "final_loss",
-                             "accuracy", "clipped", "refused"])  # fmt: skip
+                             "accuracy", "clipped", "skipped"])  # fmt: skip
             for run in self.runs:
                 for i, seed in enumerate(self.seeds.tolist()):
                     numbers = (run.final[i], run.accuracy[i], run.clipped[i].mean(),
-                               run.refused[i].mean())  # fmt: skip
+                               run.skipped[i].mean())  # fmt: skip
                     step = f"{run.step[i]:.0f}" if np.isfinite(run.step[i]) else ""
                     solved = "yes" if run.solved[i] else "no"
                     writer.writerow([run.name, f"{run.rate:.8g}", seed, solved, step,

@@ -47,7 +47,7 @@ def rescue_row(run: "Runs", scored: bool) -> list[str]:
         f"{step:.0f}" if math.isfinite(step) else "never",
         *(f"{loss:.2g}" if math.isfinite(loss) else "diverged" for loss in losses),
         *accuracy,
-        *(percentage(flags) for flags in (run.clipped, run.refused)),
+        *(percentage(flags) for flags in (run.clipped, run.skipped)),
     ]
 
 
