@@ -28,6 +28,7 @@ from .leaves import Absent, gradients_beside, in_full, is_kept, parameters
 from .one_leaf import ChainPlan, Sight, on_leaf, slots_of
 from .paths import Mask, checked_mask, path_codes, selected
 from .record import record
+from .refusals import no_parameters
 from .report import reported, together
 from .rule import Clock, Rule
 from .steps import is_whole
@@ -296,10 +297,7 @@ class Lifted:
     def _check_params(self, params: Params | None) -> None:
         needy = [type(each).__name__ for each in self.rules if each.needs_params]
         if params is None and needy:
-            raise ValueError(
-                f"{', '.join(needy)} needs the parameters: call "
-                "`tx.update(grads, state, params)`, not `tx.update(grads, state)`."
-            )
+            raise no_parameters(", ".join(needy))
 
     def _own(self, state: Any) -> LiftedState:
         """The state, if it is of this transformation, which may be anything if nothing is kept.

@@ -10,7 +10,6 @@ inside of `shard_map` the types of what it learns say so from the start, so that
 it.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
@@ -33,6 +32,7 @@ from .arguments import check_fields, number_at
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .paths import selected
+from .refusals import called, foreign_state, no_parameters
 from .report import common, reported
 from .rule import Clock
 from .transformation import INTERNAL, reports
@@ -86,7 +86,7 @@ class LiftedTree:
     @property
     def name(self) -> str:
         """As users call it: the rule's class in small letters, `clip_by_global_norm`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self.rule).__name__).lower()
+        return called(type(self.rule))
 
     @property
     def axis_name(self) -> AxisNames:
@@ -140,10 +140,7 @@ class LiftedTree:
         **extra_args: Any,
     ) -> tuple[Updates, TreeState]:
         if params is None and self.rule.needs_params:
-            raise ValueError(
-                f"{self.name} needs the parameters: call `tx.update(grads, state, params)`, not "
-                "`tx.update(grads, state)`."
-            )
+            raise no_parameters(self.name)
         state = self._own(state)
         trees = {name: tree for name, tree in state.slots._asdict().items() if tree is not None}
         beside = gradients_beside(
@@ -221,11 +218,7 @@ class LiftedTree:
                 if not isinstance(state, TreeState)
                 else " and ".join(kind.__name__ for kind in kinds)
             )
-            raise ValueError(
-                f"{self.name} got a {got} as its state, expected {_of_kinds(rule)}: "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
+            raise foreign_state(self.name, got, _of_kinds(rule))
 
         def least(name: str) -> Any:
             given = (self.kept or {}).get(name)
@@ -274,7 +267,7 @@ class LiftedTree:
 
 def _of_kinds(rule: Any) -> str:
     kinds = [kind.__name__ for kind in (rule.numbers, rule.slots) if kind._fields]
-    return f"a TreeState of {' and '.join(kinds) or 'nothing'}"
+    return f"TreeState of {' and '.join(kinds) or 'nothing'}"
 
 
 def _own(x: Array, array: Array) -> Array:

@@ -12,7 +12,7 @@ from ..core.lift import Lifted
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
 from ..safety.accumulate import AccumulateState, _Accumulate
-from ..safety.guard import _Guard
+from ..safety.guard import Guard
 
 
 def members(tx: GradientTransformation) -> list[Any]:
@@ -85,7 +85,7 @@ def _rounds(node: Any) -> Iterator[AccumulateState]:
             yield from _rounds(child)
 
 
-def judge_of(tx: Any) -> _Guard | None:
+def judge_of(tx: Any) -> Guard | None:
     """The guard that `tx` is, if it judges the gradients of one device as they come."""
     body = tx.body() if isinstance(tx, GradientTransformation) else None
-    return body if isinstance(body, _Guard) and body.axis_name is None else None
+    return body if isinstance(body, Guard) and body.axis_name is None else None

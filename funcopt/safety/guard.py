@@ -8,22 +8,23 @@ needs.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
+from ..core.answers import Skipped
 from ..core.arguments import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
-from ..core.leaves import gradients_beside, in_full, parameters
+from ..core.leaves import gradients_beside
 from ..core.transformation import apply_updates, gated, reports, transformation, where_open
+from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
-from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts, square_sums, total
-from .agreement import everywhere, varying_state, whole_norm
+from ..math.varying import AxisNames
+from .agreement import everywhere, whole_norm
 from .baseline import Baseline, judge, no_baseline
 from .loss_scale import refuse_loss_scale
 from .rates import rates_are_finite
@@ -44,6 +45,9 @@ class GuardState(NamedTuple):
     spikes: Int[Array, ""]
     rebased: Int[Array, ""]
 
+    def skips(self) -> Skipped:
+        return Skipped(self.skipped, self.nonfinite + self.spikes)
+
     def metrics(self) -> dict[str, Array]:
         below = {each.name for each in reports(self.inner)}
         norm = {} if "grad_norm" in below else {"grad_norm": self.grad_norm}
@@ -58,26 +62,22 @@ class GuardState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Guard:
-    inner: optax.GradientTransformationExtraArgs
-    spike: Any
+class Guard(Wrapper[GuardState]):
+    spike: ArrayLike
     patience: int
-    decay: Any
+    decay: ArrayLike
     check_value: bool
     check_updates: bool
-    axis_name: Any
+    axis_name: AxisNames
 
-    takes: ClassVar = {"facts"}
+    state = GuardState
 
-    def init(self, params: Params) -> GuardState:
-        arrays, _ = parameters(params)
-        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
-        inner = self.inner.init(params)
-        refuse_loss_scale("guard", inner)
-        none, zero = jnp.zeros([], jnp.int32), jnp.zeros([], real)
-        state = GuardState(
-            inner=inner,
-            baseline=no_baseline(real),
+    def first(self, start: Beginning) -> GuardState:
+        refuse_loss_scale(self.name, start.inner)
+        none, zero = jnp.zeros([], jnp.int32), jnp.zeros([], start.real)
+        return GuardState(
+            inner=start.inner,
+            baseline=no_baseline(start.real),
             grad_norm=zero,
             z=jnp.zeros_like(zero),
             skipped=jnp.zeros([], bool),
@@ -85,33 +85,17 @@ class _Guard:
             spikes=jnp.zeros_like(none),
             rebased=jnp.zeros_like(none),
         )
-        return varying_state(state, arrays, self.axis_name)
 
-    def update(
-        self,
-        updates: Updates,
-        state: GuardState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        gate: Array | None = None,
-        facts: Facts | None = None,
-        **extra_args: Any,
+    def step(
+        self, updates: Updates, state: GuardState, inside: Inside
     ) -> tuple[Updates, GuardState]:
-        if not isinstance(state, GuardState):
-            raise ValueError(
-                f"guard got a {type(state).__name__} as its state, expected a GuardState: "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
-        state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         leaves, _ = gradients_beside(updates, None, ())
         grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
-        sums = square_sums(grads, facts)
+        facts, sums = inside.facts, square_sums(grads, inside.facts)
         # Squares that overflow would overflow in every second moment too.
         finite = everywhere(
             jnp.isfinite(total(sums))
-            & self._value_is_finite(value)
+            & self._value_is_finite(inside.value)
             & rates_are_finite(self.inner, state.inner),
             self.axis_name,
         )
@@ -126,20 +110,15 @@ class _Guard:
             decay=self.decay,
         )
         taken = finite & ~judged.outlier
-        counts = taken if gate is None else taken & gate
-
-        given = {} if value is None else {"value": value}
-        new_updates, inner = self.inner.update(
-            updates, state.inner, params, gate=counts, facts=facts, **given, **extra_args
-        )
+        new_updates, inner = inside.run(updates, state.inner, gate=taken, facts=facts)
         if self.check_updates:
-            finite &= everywhere(_land_finite(new_updates, params), self.axis_name)
+            finite &= everywhere(_land_finite(new_updates, inside.params), self.axis_name)
             taken &= finite
             inner = jax.tree.map(lambda a, b: jnp.where(taken, a, b), inner, state.inner)
             new_updates = where_open(taken, new_updates)
 
         kept_norm = norm.astype(state.grad_norm.dtype)
-        new = GuardState(
+        return new_updates, GuardState(
             inner=inner,
             baseline=judged.baseline,
             grad_norm=jnp.where(jnp.isfinite(kept_norm), kept_norm, state.grad_norm),
@@ -149,7 +128,6 @@ class _Guard:
             spikes=counted(state.spikes, finite & judged.outlier),
             rebased=counted(state.rebased, judged.rebased),
         )
-        return new_updates, new if gate is None else _kept(gate, new, state)
 
     def _value_is_finite(self, value: ArrayLike | None) -> Bool[Array, ""]:
         if value is None or not self.check_value:
@@ -167,13 +145,6 @@ def _land_finite(updates: Updates, params: Params | None) -> Bool[Array, ""]:
             landed = jnp.asarray(apply_updates(param, update))
             fine.append((jnp.isfinite(landed) | ~jnp.isfinite(param)).all())
     return jnp.stack(fine).all()
-
-
-def _kept(gate: Bool[Array, ""], new: GuardState, old: GuardState) -> GuardState:
-    """`new`, or `old` where the gate is closed; what is inside has seen the gate itself."""
-    fields = new._asdict() | {"inner": ()}
-    kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), fields, old._asdict() | {"inner": ()})
-    return GuardState(**kept | {"inner": new.inner})
 
 
 @transformation
@@ -231,7 +202,7 @@ def guard(
     >>> int(funcopt.metrics(state)["skipped_nonfinite"])
     1
     """
-    return _Guard(gated(inner), spike, patience, decay, check_value, check_updates, axis_name)
+    return Guard(gated(inner), spike, patience, decay, check_value, check_updates, axis_name)
 
 
 @transformation
@@ -260,4 +231,4 @@ def skip_nonfinite(
     [0.5]
     """
     never = float("inf")
-    return _Guard(gated(inner), never, 1, 0.99, check_value, check_updates, axis_name)
+    return Guard(gated(inner), never, 1, 0.99, check_value, check_updates, axis_name)

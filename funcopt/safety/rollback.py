@@ -1,7 +1,7 @@
 """Going back: after several bad steps in a row, return to where training was healthy.
 
     bad step:                       a loss, gradient or rate that is not finite, or one that a
-                                    guard inside has skipped
+                                    wrapper inside has skipped
     before the first step, and after `every` good ones and no bad one after them:
                                     the parameters and the inner state become the snapshot
     `patience` bad steps in a row:  parameters and inner state become the snapshot again, unless
@@ -20,7 +20,7 @@ sees updates that would make one.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,16 +28,17 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 from optax import OptState, Params, Updates
 
+from ..core.answers import Skips, answering
 from ..core.arguments import AxisName, Base, Flag, Steps
-from ..core.leaves import gradients_beside, parameters
+from ..core.leaves import gradients_beside
 from ..core.paper import Paper
-from ..core.transformation import gated, transformation
+from ..core.transformation import Tree, gated, transformation
+from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
 from ..math.global_norm import square_sum
-from ..math.varying import varying_like
-from .agreement import everywhere, varying_state
-from .guard import GuardState
+from ..math.varying import AxisNames, varying_like
+from .agreement import everywhere
 from .loss_scale import refuse_loss_scale
 from .rates import rates_are_finite
 
@@ -54,7 +55,7 @@ class RollbackState(NamedTuple):
 
     inner: OptState
     snapshot_params: Params
-    snapshot_inner: tuple
+    snapshot_inner: OptState
     age: Int[Array, ""]
     bad: Int[Array, ""]
     landing: Int[Array, ""]
@@ -65,57 +66,38 @@ class RollbackState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Rollback:
-    inner: Any
+class Rollback(Wrapper[RollbackState]):
     every: int
     patience: int
     check_value: bool
-    axis_name: Any
+    axis_name: AxisNames
 
-    def init(self, params: Params) -> RollbackState:
-        arrays, structure = parameters(params)
+    state = RollbackState
+    keeps = ("snapshot_params", "snapshot_inner")
+    needs_params = True
+
+    def first(self, start: Beginning) -> RollbackState:
+        refuse_loss_scale(self.name, start.inner)
         kept = [
             jnp.array(x, jnp.result_type(p), copy=True)
-            for x, p in zip(arrays, jax.tree.leaves(params), strict=True)
+            for x, p in zip(start.arrays, jax.tree.leaves(start.params), strict=True)
         ]
-        inner = self.inner.init(params)
-        refuse_loss_scale("rollback", inner)
-        copy = jax.tree.map(lambda x: jnp.array(x, copy=True), _nameless(inner))
-        state = RollbackState(
-            inner=inner,
-            snapshot_params=jax.tree.unflatten(structure, kept),
-            snapshot_inner=copy,
+        return RollbackState(
+            inner=start.inner,
+            snapshot_params=start.as_tree(kept),
+            snapshot_inner=jax.tree.map(lambda x: jnp.array(x, copy=True), _nameless(start.inner)),
             age=jnp.full([], -1, jnp.int32),
             bad=jnp.zeros([], jnp.int32),
             landing=jnp.zeros([], jnp.int32),
             rollbacks=jnp.zeros([], jnp.int32),
         )
-        return varying_state(state, arrays, self.axis_name)
 
-    def update(
-        self,
-        updates: Updates,
-        state: RollbackState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        gate: Array | None = None,
-        **extra_args: Any,
+    def step(
+        self, updates: Updates, state: RollbackState, inside: Inside
     ) -> tuple[Updates, RollbackState]:
-        if not isinstance(state, RollbackState):
-            raise ValueError(
-                f"rollback got a {type(state).__name__} as its state, expected a RollbackState: "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
-        if params is None:
-            raise ValueError(
-                "rollback needs the parameters: call `tx.update(grads, state, params)`, not "
-                "`tx.update(grads, state)`."
-            )
         old_snapshot = _snapshot(state)
         leaves, structure = gradients_beside(
-            updates, params, [state.snapshot_params], names=["snapshot_params"]
+            updates, inside.params, [state.snapshot_params], names=["snapshot_params"]
         )
         here = [jnp.asarray(leaf.param) for leaf in leaves]
         there = [cast(leaf.slots[0], x.dtype) for leaf, x in zip(leaves, here, strict=True)]
@@ -125,39 +107,31 @@ class _Rollback:
         back = returning | missed
         # The first one is of what is there then: the state inside may be that of an earlier run.
         save = ((state.age < 0) | ((state.age >= self.every) & (state.bad == 0))) & ~back
-        if gate is not None:
-            returning, missed, back, save = (x & gate for x in (returning, missed, back, save))
+        save_here, go_back = inside.counts(save), inside.counts(back)
 
-        there = _chosen(save, here, there)
-        inside = jax.tree.structure(state.inner)
-        snapshot = _chosen(save, _nameless(state.inner), old_snapshot)
-        saved = jax.tree.unflatten(inside, jax.tree.leaves(snapshot))
-        before = _chosen(back, saved, state.inner)
-        finite = self._finite([leaf.grad for leaf in leaves], value, before)
-        counts = finite & ~back if gate is None else finite & ~back & gate
-        given = {} if value is None else {"value": value}
-        new_updates, inner = self.inner.update(
-            updates, before, params, gate=counts, **given, **extra_args
-        )
+        there = _chosen(save_here, here, there)
+        snapshot = _chosen(save_here, _nameless(state.inner), old_snapshot)
+        saved = jax.tree.unflatten(jax.tree.structure(state.inner), jax.tree.leaves(snapshot))
+        before = _chosen(go_back, saved, state.inner)
+        finite = self._finite([leaf.grad for leaf in leaves], inside.value, before)
+        new_updates, inner = inside.run(updates, before, gate=finite & ~back)
         displacements = [
-            jnp.where(back, _way(a, b).astype(u.dtype), u)
+            jnp.where(go_back, _way(a, b).astype(u.dtype), u)
             for a, b, u in zip(here, there, jax.tree.leaves(new_updates), strict=True)
         ]
 
         bad = ~finite | _has_skipped(before, inner)
         # A guard that waits for micro-batches to be put together has not said yet.
         good = ~bad & ~_skips(inner)
-        new = {
-            "age": counted(jnp.where(save | back, 0, state.age), ~bad & ~back),
-            "bad": jnp.where(back | good, 0, counted(state.bad, bad)),
-            "landing": jnp.where(returning, MOST_LANDINGS, jnp.where(missed, state.landing - 1, 0)),
-            "rollbacks": counted(state.rollbacks, returning),
-        }
-        if gate is not None:
-            new = {name: jnp.where(gate, x, getattr(state, name)) for name, x in new.items()}
-        kept = jax.tree.unflatten(jax.tree.structure(state.snapshot_params), there)
-        state = RollbackState(inner, kept, snapshot, **new)
-        return jax.tree.unflatten(structure, displacements), state
+        return structure.unflatten(displacements), RollbackState(
+            inner=inner,
+            snapshot_params=jax.tree.structure(state.snapshot_params).unflatten(there),
+            snapshot_inner=snapshot,
+            age=counted(jnp.where(save | back, 0, state.age), ~bad & ~back),
+            bad=jnp.where(back | good, 0, counted(state.bad, bad)),
+            landing=jnp.where(returning, MOST_LANDINGS, jnp.where(missed, state.landing - 1, 0)),
+            rollbacks=counted(state.rollbacks, returning),
+        )
 
     def _finite(
         self, grads: list[Array], value: ArrayLike | None, inner: OptState
@@ -169,12 +143,12 @@ class _Rollback:
         return everywhere(finite, self.axis_name)
 
 
-def _nameless(state: Any) -> Any:
+def _nameless(state: OptState) -> OptState:
     """The same tree of states with tuples for NamedTuples."""
     return tuple(map(_nameless, state)) if isinstance(state, tuple) else state
 
 
-def _chosen(flag: Bool[Array, ""], this: Any, other: Any) -> Any:
+def _chosen(flag: Bool[Array, ""], this: Tree, other: Tree) -> Tree:
     return jax.tree.map(lambda a, b: _either(flag, a, b), this, other)
 
 
@@ -207,7 +181,7 @@ def _land_nowhere(here: list[Array], there: list[Array]) -> Bool[Array, ""]:
     return varying_like(jnp.zeros([], bool), *here, *there)
 
 
-def _snapshot(state: RollbackState) -> Any:
+def _snapshot(state: RollbackState) -> OptState:
     """The snapshot of the inner state, in the types that the inner state has by now."""
     inner = _nameless(state.inner)
     columns = list(map(jax.tree.leaves, (inner, state.snapshot_inner)))
@@ -222,25 +196,19 @@ def _snapshot(state: RollbackState) -> Any:
     return jax.tree.map(lambda a, b: cast(b, jnp.result_type(a)), inner, state.snapshot_inner)
 
 
-def _guards(node: Any) -> list[GuardState]:
-    """The states of all guards in a state, those in guards too."""
-    inside = [x for x in jax.tree.leaves(node, is_leaf=lambda x: x is not node) if x is not node]
-    own = [node] if isinstance(node, GuardState) else []
-    return sum(map(_guards, inside), own)
-
-
 def _has_skipped(before: OptState, inner: OptState) -> Bool[Array, ""]:
-    """Whether a guard inside has skipped this step."""
+    """Whether something inside has skipped this step."""
     counts = [
-        (new.nonfinite != old.nonfinite).any() | (new.spikes != old.spikes).any()
-        for old, new in zip(_guards(before), _guards(inner), strict=True)
+        (new.skips().total != old.skips().total).any()
+        for old, new in zip(answering(before, Skips), answering(inner, Skips), strict=True)
     ]
     return jnp.stack([jnp.zeros([], bool), *counts]).any()
 
 
 def _skips(inner: OptState) -> Bool[Array, ""]:
-    """Whether a guard inside has skipped the last step that it looked at."""
-    return jnp.stack([jnp.zeros([], bool), *(each.skipped.any() for each in _guards(inner))]).any()
+    """Whether something inside has skipped the last step that it looked at."""
+    last = [each.skips().last.any() for each in answering(inner, Skips)]
+    return jnp.stack([jnp.zeros([], bool), *last]).any()
 
 
 PALM = Paper(
@@ -297,4 +265,4 @@ def rollback(
 
     Source: https://arxiv.org/abs/2204.02311, section 5.1.
     """
-    return _Rollback(gated(inner), every, patience, check_value, axis_name)
+    return Rollback(gated(inner), every, patience, check_value, axis_name)

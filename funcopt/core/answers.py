@@ -1,0 +1,50 @@
+"""What states of wrappers answer to a wrapper around them, each by a method of its own."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import jax
+from jaxtyping import Array, Bool, Float, Int
+from optax import OptState, Params
+
+
+class Skipped(NamedTuple):
+    """Whether the `last` step that was looked at was skipped, and how many were so far."""
+
+    last: Bool[Array, ""]
+    total: Int[Array, ""]
+
+
+@runtime_checkable
+class Skips(Protocol):
+    """The state of what may skip a step, such as a guard's."""
+
+    def skips(self) -> Skipped: ...
+
+
+@runtime_checkable
+class Scales(Protocol):
+    """The state of what wants the loss multiplied by a scale."""
+
+    def current_scale(self) -> Float[Array, ""]: ...
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """The state of what puts several updates together: a tree with an array for each parameter of
+    which gradients may wait for a step.
+    """
+
+    def waiting(self) -> Params: ...
+
+
+A = TypeVar("A")
+
+
+def answering(state: OptState, kind: type[A]) -> Iterator[A]:
+    """The states in `state`, itself and those inside of others too, that can answer so."""
+    if hasattr(type(state), "_fields") and isinstance(state, kind):
+        yield state
+    for below in jax.tree.leaves(state, is_leaf=lambda x: x is not state):
+        if below is not state:
+            yield from answering(below, kind)

@@ -1,0 +1,27 @@
+"""What every transformation says to a state of another one, and where parameters are missing."""
+
+import re
+
+
+def called(kind: type) -> str:
+    """What users call that of which `kind` is the class.
+
+    >>> called(type("ClipByGlobalNorm", (), {}))
+    'clip_by_global_norm'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def foreign_state(name: str, got: str, expected: str) -> ValueError:
+    article = "an" if expected[0] in "AEIOU" else "a"
+    return ValueError(
+        f"{name} got a {got} as its state, expected {article} {expected}: `tx.init(params)` makes "
+        "one, and the order of arguments is `tx.update(grads, state, params)`."
+    )
+
+
+def no_parameters(name: str) -> ValueError:
+    return ValueError(
+        f"{name} needs the parameters: call `tx.update(grads, state, params)`, not "
+        "`tx.update(grads, state)`."
+    )
