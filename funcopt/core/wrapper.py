@@ -99,7 +99,7 @@ class Wrapper(Generic[S]):
     state: ClassVar[type]
     keeps: ClassVar[tuple[str, ...]] = ()
     needs_params: ClassVar[bool] = False
-    takes_facts: ClassVar[bool] = True
+    takes: ClassVar[frozenset[str]] = frozenset({"facts"})
 
     @property
     def name(self) -> str:
