@@ -48,10 +48,10 @@ from .core.transformation import transformation as transformation
 from .core.with_rate import with_rate as with_rate
 from .math.global_norm import global_norm as global_norm
 from .monitoring.angular_velocity import angular_velocity as angular_velocity
-from .monitoring.initial import diagnose_init as diagnose_init
+from .monitoring.diagnose_init import diagnose_init as diagnose_init
+from .monitoring.health import Health as Health
+from .monitoring.health import health as health
 from .monitoring.monitor import monitor as monitor
-from .monitoring.report import Health as Health
-from .monitoring.report import health as health
 from .monitoring.thresholds import Thresholds as Thresholds
 from .optimizers.adabelief import adabelief as adabelief
 from .optimizers.adabelief import scale_by_belief as scale_by_belief

@@ -8,7 +8,7 @@ import pytest
 
 from funcopt.lab import Sweep
 from funcopt.lab.comparison.verdict import decades_within, judge, middle, steps_to
-from funcopt.lab.training.sweep import diverged
+from funcopt.lab.training.train import diverged
 
 RATES = np.array([0.01, 0.1, 1.0])
 

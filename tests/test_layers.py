@@ -258,7 +258,7 @@ def test_only_the_lifts_know_trees_and_rules():
 DRAW = {
     "__main__.py": {"funcopt_cli"},
     "monitoring/picture.py": {"matplotlib"},
-    "monitoring/report.py": {"matplotlib", "rich"},
+    "monitoring/health.py": {"matplotlib", "rich"},
     "monitoring/svg.py": {"matplotlib"},
 }
 

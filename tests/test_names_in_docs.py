@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import fnmatch
 import functools
 import importlib
 import inspect
@@ -55,6 +56,7 @@ FOREIGN = {
         "capturable",
         "differentiable",
         "decoupled_weight_decay",
+        "store_delta",
         "error_if_nonfinite",
     ),
     *("LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ConstantLR", "LinearLR"),
@@ -100,6 +102,14 @@ def words_of_the_package() -> frozenset[str]:
 
 
 @functools.cache
+def frozen_cases() -> frozenset[str]:
+    """The names of the frozen trajectories."""
+    files = [json.loads(path.read_text()) for path in (ROOT / "tests" / "golden").glob("*.json")]
+    cases = (case for file in files for case in file.get("cases", ()))
+    return frozenset(case["name"] for case in cases if "name" in case)
+
+
+@functools.cache
 def words_of_the_tests() -> frozenset[str]:
     texts = (path.read_text() for path in (ROOT / "tests").glob("*.py"))
     return frozenset(word for text in texts for word in re.findall(r"def (test_\w+)", text))
@@ -140,7 +150,7 @@ def faults(span: str, own: set[str]) -> Iterator[str]:
     """What is wrong with a span of code, `own` being the words that the page itself defines."""
     if span.startswith(("funcopt ", "--")):
         yield from command_faults(span)
-    elif (ROOT / span).is_file():
+    elif (ROOT / span).is_file() or fnmatch.filter(frozen_cases(), span):
         return
     elif "/" in span and not re.search(r"[\s(]", span):
         yield from path_faults(span, own)
@@ -280,6 +290,7 @@ def test_names_in_backticks_exist(page):
         "funcopt no_such_command",
         "--no-such-option",
         "test_no_such_test",
+        "adamw-no-such-case-*",
     ],
 )
 def test_names_that_do_not_exist_are_found(span):

@@ -1,6 +1,6 @@
 """The NumPy references against optax in float64, where the two mean the same thing.
 
-Where they do not, the last tests check the reason that reference/DIFFERENCES.md gives.
+Where they do not, the last tests check the reason that docs/differences.md gives.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from .search.sweep import Swept as Swept
 from .search.sweep import sweep as sweep
 from .training.progress import Event as Event
 from .training.progress import Stage as Stage
-from .training.sweep import Sweep as Sweep
+from .training.train import Sweep as Sweep
 
 __all__ = [
     "TASKS",

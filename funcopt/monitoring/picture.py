@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
-    from .report import Health
+    from .health import Health
 
 STYLE: dict[Any, Any] = {
     "axes.spines.top": False,

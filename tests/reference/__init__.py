@@ -3,7 +3,7 @@
 Every step has the same shape, `step(p, g, slots, t, lr, **hyper) -> (new_p, slots)`, for ONE array:
 `slots` is a dict of arrays (pass `{}` or None on the first call), `t` is 1 on the first update and
 `lr` is the number in force at that update. Complex arrays use |g|^2 and |g| where the paper has g^2
-and |g|. Where implementations of one name differ, DIFFERENCES.md in this folder says how. Below the
+and |g|. Where implementations of one name differ, docs/differences.md says how. Below the
 reference stand its `ROWS`: the configurations of funcopt's algorithm that are held to it.
 """
 

@@ -16,7 +16,7 @@ from ..problems.task import Task
 from ..training.candidates import SCHEDULES, Given, candidates
 from ..training.grid import parse_rates, parse_seeds
 from ..training.progress import Event, Watcher
-from ..training.sweep import bench, sweep
+from ..training.train import bench, train_grid
 from .comparison import Comparison, ComparisonPlan
 
 LRS = "1e-4:1:17"  # quarter decades
@@ -116,7 +116,7 @@ def execute(
 
             report(None)
             shape = SCHEDULES[plan.schedule]
-            done, complete = sweep(candidate, shared, shape, points=points, report=report)
+            done, complete = train_grid(candidate, shared, shape, points=points, report=report)
             sweeps.append(done)
             if not complete:
                 break

@@ -16,7 +16,7 @@ from ..drawing.told import told
 from ..drawing.words import digits, finite, plural
 from ..problems.tasks import TASKS, Task
 from ..training.candidates import Candidate
-from ..training.sweep import Sweep
+from ..training.train import Sweep
 from .verdict import Verdict, best_index, cap, judge, steps_to, valley
 
 COLUMNS = [

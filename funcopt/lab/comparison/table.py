@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ..drawing.sheet import Sheet
 from ..drawing.words import BLOCKS, digits
-from ..training.sweep import Sweep
+from ..training.train import Sweep
 from .verdict import Spread, Verdict, best_index, valley
 
 if TYPE_CHECKING:

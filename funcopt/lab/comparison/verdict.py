@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..drawing.told import told
-from ..training.sweep import Sweep
+from ..training.train import Sweep
 
 
 @dataclass(frozen=True)

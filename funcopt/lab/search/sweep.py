@@ -32,7 +32,7 @@ from ..training.candidates import (
 from ..training.candidates import name as name_of
 from ..training.grid import parse_seeds
 from ..training.progress import Event, Watcher
-from ..training.sweep import Sweep, bench, prepare, train
+from ..training.train import Sweep, bench, prepare, train
 
 Values = str | Sequence[float]
 POINTS = 50  # how often progress is told

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .sweep import Sweep
+from .train import Sweep
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def prepare(candidate: Candidate, shared: Bench, shape: Callable[[Any, int], Any
     return Prepared(candidate, make, init, compiled, time.perf_counter() - began)
 
 
-def sweep(
+def train_grid(
     candidate: Candidate,
     shared: Bench,
     shape: Callable[[Any, int], Any],
