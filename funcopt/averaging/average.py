@@ -23,8 +23,7 @@ from optax import Params
 from ..core.arguments import (
     Base,
     Flag,
-    Hyperparameter,
-    Number,
+    Numeric,
     Offset,
     OptionalDecayRate,
     Steps,
@@ -38,7 +37,7 @@ from ..math.columns import Column
 from ..storage import Storage, check_slots, part
 from .mixed import mixed
 
-Gamma = Annotated[Number, Within(0, math.inf, "[)", schedule=False, optional=True)]
+Gamma = Annotated[Numeric | None, Within(0, math.inf, "[)", schedule=False, optional=True)]
 
 
 class AverageNumbers(NamedTuple):
@@ -63,7 +62,7 @@ def _taken_in(x: Array, mean: Array, weight: Array) -> Array:
 
 @tree_rule(slots=AverageSlots, numbers=AverageNumbers, observes=True)
 class Average(TreeRule):
-    decay: Hyperparameter
+    decay: OptionalDecayRate
     gamma: Gamma
     start_step: Offset
     every: Steps
@@ -90,7 +89,9 @@ class Average(TreeRule):
     def _weights(self, n: Array, total: Array) -> tuple[Array, Array]:
         """The weight of the n-th point, and that of all until then, of which `total` is before."""
         if self.gamma is not None:
-            return (self.gamma + 1) / (self.gamma + n), total
+            gamma = jnp.asarray(self.gamma, n.dtype)
+            return (gamma + 1) / (gamma + n), total
+        assert self.decay is not None
         decay = jnp.asarray(self.decay, n.dtype)
         fresh = jnp.asarray(1 - self.decay, n.dtype)
         if self.warmup:

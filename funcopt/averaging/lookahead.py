@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from optax import Params
 
-from ..core.arguments import Base, Number, Steps, Within
+from ..core.arguments import Base, Hyperparameter, Steps, Within
 from ..core.paper import NEURIPS, Paper
 from ..core.transformation import gated, transformation
 from ..core.tree_lift import LiftedTree
@@ -22,7 +22,7 @@ from ..math.columns import Column, minus
 from ..storage import Storage
 from .mixed import mixed
 
-SlowStep = Annotated[Number, Within(0, 1)]
+SlowStep = Annotated[Hyperparameter, Within(0, 1)]
 
 
 class LookaheadSlots(NamedTuple):

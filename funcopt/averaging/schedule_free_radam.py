@@ -20,8 +20,8 @@ from jaxtyping import Array
 from ..core.arguments import (
     Constant,
     DType,
-    Hyperparameter,
     NonNegative,
+    Numeric,
     OpenDecayRate,
     OptionalSteps,
     Positive,
@@ -72,7 +72,7 @@ def schedule_free_radam(
     learning_rate: Rate = 0.0025,
     warmup_steps: OptionalSteps = None,
     b1: OpenDecayRate = 0.9,
-    b2: Annotated[Hyperparameter, Within(0.6, 1, "()", schedule=False)] = 0.999,
+    b2: Annotated[Numeric, Within(0.6, 1, "()", schedule=False)] = 0.999,
     eps: Positive = 1e-8,
     weight_decay: NonNegative = 0.0,
     weight_lr_power: NonNegative = 2.0,

@@ -16,8 +16,8 @@ import math
 from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
-from optax import ScalarOrSchedule
 
 from ..core.arguments import AxisName, ClosedDecayRate, Hyperparameter, Within
 from ..core.paper import Paper
@@ -36,7 +36,7 @@ NO_THRESHOLD = 2.0**128 - 2.0**104  # the largest number of 32 bits
 # A norm may lie in the bin beside its own by rounding, and beyond the ends: that far, no farther.
 LOW, HIGH = 1 - 1e-4, math.exp(WIDTH) + 1e-4
 
-Percentile = Annotated[ScalarOrSchedule, Within(0, 100)]
+Percentile = Annotated[Hyperparameter, Within(0, 100)]
 
 
 class PercentileNumbers(NamedTuple):
@@ -103,7 +103,7 @@ def percentile(
     first: Float[Array, ""],
     weights: Float[Array, " bins"],
     places: Float[Array, " bins"],
-    q: Hyperparameter,
+    q: ArrayLike,
 ) -> Float[Array, ""]:
     """The percentile, linear between the two order statistics beside it."""
     below = jnp.cumsum(weights)

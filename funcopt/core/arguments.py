@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import DTypeLike
-from optax import ScalarOrSchedule
 
 from ..math.dtypes import dtype_named
 from .hints import instead_of, instead_of_tree
+from .hyperparameter import Hyperparameter as Hyperparameter
+from .hyperparameter import Numeric as Numeric
 from .record import Static, annotations, choices, parts, static_fields
 
 
@@ -165,32 +166,27 @@ def _flag(where: str, x: Any) -> bool:
     return bool(x)
 
 
-# Rules and schedules compute with these, as the numbers that they are by then: hence Any.
-Number = Any
-Hyperparameter = Any
-"""A field of a rule that its factory has checked, and that `update` reads as a number."""
-
-Rate = Annotated[ScalarOrSchedule, Within(0, math.inf, "[)")]
+Rate = Annotated[Hyperparameter, Within(0, math.inf, "[)")]
 """A learning rate: finite and not negative, or a schedule of it."""
-DecayRate = Annotated[Number, Within(0, 1, "[)")]
+DecayRate = Annotated[Hyperparameter, Within(0, 1, "[)")]
 """A decay rate of a running mean: in [0, 1)."""
-ClosedDecayRate = Annotated[Number, Within(0, 1)]
-OpenDecayRate = Annotated[Number, Within(0, 1, "()")]
-NonNegative = Annotated[Number, Within(0, math.inf, "[)")]
-Threshold = Annotated[Number, Within(0, math.inf)]
+ClosedDecayRate = Annotated[Hyperparameter, Within(0, 1)]
+OpenDecayRate = Annotated[Hyperparameter, Within(0, 1, "()")]
+NonNegative = Annotated[Hyperparameter, Within(0, math.inf, "[)")]
+Threshold = Annotated[Hyperparameter, Within(0, math.inf)]
 """A clipping threshold: infinity means never."""
-Real = Annotated[Number, Within(-math.inf, math.inf, "()")]
-OptionalDecayRate = Annotated[ScalarOrSchedule | None, Within(0, 1, "[)", optional=True)]
-Constant = Annotated[Number, Within(-math.inf, math.inf, "()", schedule=False)]
+Real = Annotated[Hyperparameter, Within(-math.inf, math.inf, "()")]
+OptionalDecayRate = Annotated[Hyperparameter | None, Within(0, 1, "[)", optional=True)]
+Constant = Annotated[Numeric, Within(-math.inf, math.inf, "()", schedule=False)]
 """A finite number that no schedule may replace."""
-OptionalNonNegative = Annotated[ScalarOrSchedule | None, Within(0, math.inf, "[)", optional=True)]
-NonNegativeConstant = Annotated[Number, Within(0, math.inf, "[)", schedule=False)]
-Positive = Annotated[Number, Within(0, math.inf, "()", schedule=False)]
-ConstantThreshold = Annotated[Number, Within(0, math.inf, "(]", schedule=False)]
+OptionalNonNegative = Annotated[Hyperparameter | None, Within(0, math.inf, "[)", optional=True)]
+NonNegativeConstant = Annotated[Numeric, Within(0, math.inf, "[)", schedule=False)]
+Positive = Annotated[Numeric, Within(0, math.inf, "()", schedule=False)]
+ConstantThreshold = Annotated[Numeric, Within(0, math.inf, "(]", schedule=False)]
 """A threshold that no schedule may replace: infinity means never."""
-ConstantDecay = Annotated[Number, Within(0, 1, "[)", schedule=False)]
+ConstantDecay = Annotated[Numeric, Within(0, 1, "[)", schedule=False)]
 OptionalConstant = Annotated[
-    Number, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
+    Numeric | None, Within(-math.inf, math.inf, "()", schedule=False, optional=True)
 ]
 MOST_STEPS = 2**31 - 1  # where the count of updates, an int32, saturates
 
@@ -257,17 +253,17 @@ class NumberOfSteps:
         return numbers if self.between else np.minimum(x, MOST_STEPS)
 
 
-Steps = Annotated[Any, NumberOfSteps(1)]
+Steps = Annotated[Numeric, NumberOfSteps(1)]
 """How many steps: a count, at least one."""
-OptionalSteps = Annotated[Any, NumberOfSteps(1, optional=True)]
-Offset = Annotated[Any, NumberOfSteps(0)]
+OptionalSteps = Annotated[Numeric | None, NumberOfSteps(1, optional=True)]
+Offset = Annotated[Numeric, NumberOfSteps(0)]
 """How many steps, possibly none."""
-Span = Annotated[Any, NumberOfSteps(1, between=True)]
+Span = Annotated[Numeric, NumberOfSteps(1, between=True)]
 """The length of a part of a schedule, at least one step."""
-OptionalSpan = Annotated[Any, NumberOfSteps(1, between=True, optional=True)]
-Delay = Annotated[Any, NumberOfSteps(0, between=True)]
+OptionalSpan = Annotated[Numeric | None, NumberOfSteps(1, between=True, optional=True)]
+Delay = Annotated[Numeric, NumberOfSteps(0, between=True)]
 """A moment of a schedule, or the length of a part that there need not be."""
-Seed = Annotated[Any, Within(0, 2**31 - 1, schedule=False, integer=True)]
+Seed = Annotated[Numeric, Within(0, 2**31 - 1, schedule=False, integer=True)]
 """What random numbers begin with: an integer that an int32 holds."""
 DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]

@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
-from optax import Params, ScalarOrSchedule, Updates
+from optax import Params, Updates
 
 from ..math.dtypes import at_least, common_dtype
 from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_slots, first_kept
-from .arguments import check_fields, number_at
+from .arguments import Hyperparameter, check_fields, number_at
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, described, view_of
 from .leaves import Absent, gradients_beside, in_full, is_kept, parameters
@@ -109,7 +109,7 @@ class Lifted:
     """
 
     chain: tuple[Rule | MaskedRule, ...]
-    learning_rate: ScalarOrSchedule | None
+    learning_rate: Hyperparameter | None
     storage: Storage
     otherwise: tuple[Rule | MaskedRule, ...] | None = None
     layer_axis: Any = None

@@ -16,7 +16,7 @@ from typing import (
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .arguments import check_fields
+from .arguments import Numeric, check_fields
 from .record import printed, record
 from .report import NoReport, check_report
 from .signatures import readable
@@ -53,7 +53,7 @@ class Divisor(NamedTuple):
     eps_root: Any = 0.0
     corrected: bool = False
     updates: Callable[[Array], Array] | None = None
-    restarts: int | None = None
+    restarts: Numeric | None = None
     divided: Callable[[Any, Array], Array] | None = None
     forgets: bool = True
     maximum: bool = False

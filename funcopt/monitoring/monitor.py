@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 from optax import OptState, Params, Updates
 
-from ..core.arguments import AxisName, Base, Steps, Within, is_tracer
+from ..core.arguments import AxisName, Base, Numeric, Steps, Within, is_tracer
 from ..core.leaf import LayerAxis
 from ..core.leaves import gradients_beside, in_full, parameters
 from ..core.paths import path_names
@@ -55,8 +55,8 @@ from .surges import no_surges
 
 JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
 
-Elements = Annotated[Any, Within(1, 2**16 - 1, schedule=False, integer=True)]
-Records = Annotated[Any, Within(2, 10_000, schedule=False, integer=True)]
+Elements = Annotated[Numeric, Within(1, 2**16 - 1, schedule=False, integer=True)]
+Records = Annotated[Numeric, Within(2, 10_000, schedule=False, integer=True)]
 
 
 @dataclass(frozen=True)
@@ -392,4 +392,4 @@ def monitor(
     >>> print(funcopt.health(state, params).verdict)
     healthy
     """
-    return _Monitor(gated(inner), every, history, layer_axis, sample, axis_name)
+    return _Monitor(gated(inner), int(every), int(history), layer_axis, int(sample), axis_name)

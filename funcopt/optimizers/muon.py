@@ -107,7 +107,7 @@ class Muon(Rule):
         """(a, b, c) of each step."""
         told = self.ns_coeffs
         if not isinstance(told[0], tuple | list):
-            return [told] * self.ns_steps
+            return [told] * int(self.ns_steps)
         if len(told) != self.ns_steps:
             raise ValueError(
                 f"Muon: ns_coeffs has three numbers for each of {len(told)} steps, and ns_steps is "

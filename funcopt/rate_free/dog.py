@@ -12,15 +12,13 @@ that of Shamir & Zhang, 2013 (https://arxiv.org/abs/1212.1824).
 """
 
 import math
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from ..averaging.average import Gamma, within_average
 from ..core.arguments import (
     AxisName,
-    Hyperparameter,
     NonNegative,
     OptionalNonNegative,
     Positive,
@@ -44,10 +42,11 @@ from ..math.columns import Column, axpy, held, minus, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
 
-STEP_KINDS = ("distance", "learning_rate", "heuristic")
+StepKind = Literal["distance", "learning_rate", "heuristic"]
+STEP_KINDS = get_args(StepKind)
 
 
-def _init_step(where: str, x: object) -> tuple[str, ArrayLike]:
+def _init_step(where: str, x: object) -> tuple[StepKind, Positive]:
     if not isinstance(x, tuple | list) or len(x) != 2 or x[0] not in STEP_KINDS:
         raise ValueError(
             f"{where} must be a pair (kind, number) with a kind among {', '.join(STEP_KINDS)}, "
@@ -56,7 +55,7 @@ def _init_step(where: str, x: object) -> tuple[str, ArrayLike]:
     return x[0], Within(0, math.inf, "()", schedule=False)(f"{where}[1]", x[1])
 
 
-InitStep = Annotated[tuple[str, ArrayLike], _init_step]
+InitStep = Annotated[tuple[StepKind, Positive], _init_step]
 
 
 class DogSlots(NamedTuple):
@@ -74,10 +73,10 @@ class DogNumbers(NamedTuple):
 @tree_rule(slots=DogSlots, numbers=DogNumbers)
 class Dog(TreeRule):
     learning_rate: NonNegative
-    init_kind: str
+    init_kind: StepKind
     init_size: Positive
     eps: NonNegative
-    weight_decay: Hyperparameter
+    weight_decay: OptionalNonNegative
     mask: Mask
     axis_name: AxisName
 

@@ -17,7 +17,6 @@ from ..averaging.average import Gamma, within_average
 from ..core import arguments
 from ..core.arguments import (
     AxisName,
-    Hyperparameter,
     NonNegative,
     OptionalNonNegative,
     Positive,
@@ -33,7 +32,7 @@ from ..math.safe import safe_divide
 from ..storage import Storage
 
 OptionalPositive = Annotated[
-    arguments.Number, Within(0, math.inf, "()", schedule=False, optional=True)
+    arguments.Numeric | None, Within(0, math.inf, "()", schedule=False, optional=True)
 ]
 
 
@@ -55,7 +54,7 @@ class Dowg(TreeRule):
     learning_rate: NonNegative
     init_estim_sq_dist: OptionalPositive
     eps: Positive
-    weight_decay: Hyperparameter
+    weight_decay: OptionalNonNegative
     mask: Mask
     axis_name: AxisName
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
-from ..core.arguments import Hyperparameter, Within
+from ..core.arguments import Numeric, Within
 from ..core.paper import ICML, Paper
 from ..math.columns import Column, minus
 from ..math.moments import bias_correction
@@ -23,7 +23,7 @@ D_ADAPTATION = Paper(
 )
 
 
-def checked_betas(where: str, x: object) -> tuple[Hyperparameter, Hyperparameter]:
+def checked_betas(where: str, x: object) -> tuple[Numeric, Numeric]:
     if not isinstance(x, tuple | list) or len(x) != 2:
         raise TypeError(f"{where} must be a pair of decay rates, got {x!r}.")
     check = Within(0, 1, "[)", schedule=False)
@@ -40,29 +40,27 @@ def wide_storage(where: str, x: object) -> Storage:
     return storage
 
 
-Betas = Annotated[tuple[ArrayLike, ArrayLike], checked_betas]
-GrowthRate = Annotated[Hyperparameter, Within(1, math.inf, schedule=False)]
+Betas = Annotated[tuple[Numeric, Numeric], checked_betas]
+GrowthRate = Annotated[Numeric, Within(1, math.inf, schedule=False)]
 WideStorage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, wide_storage]
 
 
-def adam_correction(
-    b1: Hyperparameter, b2: Hyperparameter, t: Array, real: DTypeLike
-) -> Float[Array, ""]:
+def adam_correction(b1: ArrayLike, b2: ArrayLike, t: Array, real: DTypeLike) -> Float[Array, ""]:
     """What Adam's rate is multiplied by when its means are not corrected themselves."""
     return jnp.sqrt(bias_correction(b2, t, real)) / bias_correction(b1, t, real)
 
 
-def grown(d: Array, growth_rate: Hyperparameter) -> Float[Array, ""]:
+def grown(d: Array, growth_rate: ArrayLike) -> Float[Array, ""]:
     """The most that d may be after this step; finite, so that it has a derivative."""
     return d * jnp.minimum(growth_rate, 1e18)
 
 
-def raised(d: Array, d_hat: Array, growth_rate: Hyperparameter) -> Float[Array, ""]:
+def raised(d: Array, d_hat: Array, growth_rate: ArrayLike) -> Float[Array, ""]:
     """d, raised to its new estimate as far as `growth_rate` allows."""
     return jnp.maximum(d, jnp.minimum(d_hat, grown(d, growth_rate)))
 
 
-def towards(x: Column, x0: Column, s: Column, momentum: Hyperparameter) -> Column:
+def towards(x: Column, x0: Column, s: Column, momentum: Array) -> Column:
     """The step from x to momentum x + (1 − momentum) (x_0 − s).
 
     Of x_0 − x, both near each other, little is rounded away.

@@ -105,7 +105,7 @@ class Mechanic(TreeRule):
         r = jnp.maximum(betas * was.r + won * was.s, 0)
         m = jnp.maximum(betas * was.m, jnp.abs(h) + (self.eps if clipped else 0))
         v = betas**2 * was.v + h**2
-        s = (self.s_init / n * m + r) / (safe_sqrt(v) + self.eps)
+        s = (r + self.s_init / n * m) / (safe_sqrt(v) + self.eps)
         total = jnp.sum(s)
         slots = step.renew(slots, delta=minus(slots.delta, u))
         # x_0 − x first: what is near each other loses no digits.

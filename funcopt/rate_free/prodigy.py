@@ -21,7 +21,6 @@ from ..core.arguments import (
     AxisName,
     DecayRate,
     Flag,
-    Hyperparameter,
     NonNegative,
     OptionalDecayRate,
     Positive,
@@ -71,7 +70,7 @@ class Prodigy(TreeRule):
     learning_rate: NonNegative
     b1: DecayRate
     b2: DecayRate
-    beta3: Hyperparameter
+    beta3: OptionalDecayRate
     eps: Positive
     estim_lr0: Positive
     estim_lr_coef: Positive

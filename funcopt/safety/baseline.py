@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..core.arguments import Numeric
 from ..math.counts import counted
 from ..math.dtypes import cast
 
@@ -48,7 +49,7 @@ def no_baseline(dtype: Any = jnp.float32) -> Baseline:
 
 
 def judge(
-    old: Baseline, x: Float[Array, ""], *, threshold: Any, patience: int, decay: Any
+    old: Baseline, x: Float[Array, ""], *, threshold: Any, patience: Numeric, decay: Any
 ) -> Judgement:
     """Whether `x` is an outlier, and the baseline with it.
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..core.answers import Skipped
-from ..core.arguments import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Steps
+from ..core.arguments import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Numeric, Steps
 from ..core.leaves import gradients_beside
 from ..core.transformation import apply_updates, gated, reports, transformation, where_open
 from ..core.wrapper import Beginning, Inside, Wrapper
@@ -64,7 +64,7 @@ class GuardState(NamedTuple):
 @dataclass(frozen=True)
 class Guard(Wrapper[GuardState]):
     spike: ArrayLike
-    patience: int
+    patience: Numeric
     decay: ArrayLike
     check_value: bool
     check_updates: bool

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
-from ..core.arguments import AxisName, Base, OptionalSteps, Positive, Steps
+from ..core.arguments import AxisName, Base, Numeric, OptionalSteps, Positive, Steps
 from ..core.leaves import gradients_beside, in_full, parameters
 from ..core.paper import ICLR, Paper
 from ..core.transformation import gated, transformation
@@ -46,8 +46,8 @@ class _LossScale:
     init_scale: Any
     growth_factor: Any
     backoff_factor: Any
-    growth_interval: int | None
-    hysteresis: int
+    growth_interval: Numeric | None
+    hysteresis: Numeric
     min_scale: Any
     max_scale: Any
     axis_name: Any

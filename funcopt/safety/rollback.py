@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Int
 from optax import OptState, Params, Updates
 
 from ..core.answers import Skips, answering
-from ..core.arguments import AxisName, Base, Flag, Steps
+from ..core.arguments import AxisName, Base, Flag, Numeric, Steps
 from ..core.leaves import gradients_beside
 from ..core.paper import Paper
 from ..core.transformation import Tree, gated, transformation
@@ -67,8 +67,8 @@ class RollbackState(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollback(Wrapper[RollbackState]):
-    every: int
-    patience: int
+    every: Numeric
+    patience: Numeric
     check_value: bool
     axis_name: AxisNames
 

@@ -1,12 +1,12 @@
 """A cooldown that a plateau triggers."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from ...core.arguments import Choice, NonNegativeConstant, Offset, Span, Steps
+from ...core.arguments import Choice, NonNegativeConstant, Numeric, Offset, Span, Steps
 from ...core.schedule import Listening, schedule
 from ...core.steps import elapsed, share
 from .factors import Mode, number
@@ -24,8 +24,8 @@ class CooldownState(NamedTuple):
 @dataclass(frozen=True)
 class _Cooldown(Listening):
     plateau: Plateau
-    steps: int
-    end_scale: Any
+    steps: Numeric
+    end_scale: Numeric
     shape: str
 
     def init(self) -> CooldownState:

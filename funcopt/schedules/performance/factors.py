@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal, get_args
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ...core.arguments import MOST_STEPS, Choice, Number, Within
+from ...core.arguments import MOST_STEPS, Choice, Numeric, Within
 
 ModeName = Literal["min", "max"]
 Mode = Annotated[ModeName, Choice(get_args(ModeName))]
-Factor = Annotated[Number, Within(0, 1, "()", schedule=False)]
-Growth = Annotated[Number, Within(1, math.inf, "[)", schedule=False)]
+Factor = Annotated[Numeric, Within(0, 1, "()", schedule=False)]
+Growth = Annotated[Numeric, Within(1, math.inf, "[)", schedule=False)]
 
 
 def number(x: Any, dtype: Any = float) -> Array:

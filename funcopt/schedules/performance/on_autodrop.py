@@ -1,12 +1,12 @@
 """AutoDrop: drop the rate when the angular velocity of the weights saturates."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ...core.arguments import NonNegativeConstant, Positive, Steps
+from ...core.arguments import NonNegativeConstant, Numeric, Positive, Steps
 from ...core.schedule import Listening, schedule
 from ..progress.curves import above
 from .factors import Factor, lowered, none, number, one_more
@@ -22,11 +22,11 @@ class AutoDropState(NamedTuple):
 
 @dataclass(frozen=True)
 class _AutoDrop(Listening):
-    factor: Any
-    threshold: Any
-    max_threshold: Any
-    wait: int
-    min_scale: Any
+    factor: Numeric
+    threshold: Numeric
+    max_threshold: Numeric
+    wait: Numeric
+    min_scale: Numeric
 
     def init(self) -> AutoDropState:
         return AutoDropState(

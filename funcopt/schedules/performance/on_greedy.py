@@ -1,12 +1,12 @@
 """GreedyLR."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ...core.arguments import NonNegativeConstant, Offset
+from ...core.arguments import NonNegativeConstant, Numeric, Offset
 from ...core.schedule import Listening, schedule
 from .factors import Factor, none, number, one_more
 
@@ -21,11 +21,11 @@ class GreedyState(NamedTuple):
 
 @dataclass(frozen=True)
 class _Greedy(Listening):
-    factor: Any
-    patience: int
-    rtol: Any
-    min_scale: Any
-    max_scale: Any
+    factor: Numeric
+    patience: Numeric
+    rtol: Numeric
+    min_scale: Numeric
+    max_scale: Numeric
 
     def init(self) -> GreedyState:
         return GreedyState(number(1), number(0), none(), none(), number(False, bool))

@@ -1,12 +1,12 @@
 """NewBob, the rule of the speech toolkits."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ...core.arguments import NonNegativeConstant, Offset
+from ...core.arguments import NonNegativeConstant, Numeric, Offset
 from ...core.schedule import Listening, schedule
 from .factors import Factor, lowered, none, number, one_more
 
@@ -20,10 +20,10 @@ class NewBobState(NamedTuple):
 
 @dataclass(frozen=True)
 class _NewBob(Listening):
-    factor: Any
-    threshold: Any
-    patience: int
-    min_scale: Any
+    factor: Numeric
+    threshold: Numeric
+    patience: Numeric
+    min_scale: Numeric
 
     def init(self) -> NewBobState:
         return NewBobState(number(1), number(0), none(), number(False, bool))

@@ -1,13 +1,13 @@
 """Reduce on plateau."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ...core.arguments import NonNegativeConstant, Offset, Steps
+from ...core.arguments import NonNegativeConstant, Numeric, Offset, Steps
 from ...core.schedule import Listening, schedule
 from .factors import Factor, Mode, lowered, none, number, one_more
 
@@ -30,14 +30,14 @@ class RisingPlateauState(PlateauState):
 
 @dataclass(frozen=True)
 class Plateau(Listening):
-    factor: Any
-    patience: int
+    factor: Numeric
+    patience: Numeric
     mode: str
-    rtol: Any
-    atol: Any
-    cooldown: int
-    min_scale: Any
-    window: int
+    rtol: Numeric
+    atol: Numeric
+    cooldown: Numeric
+    min_scale: Numeric
+    window: Numeric
 
     def init(self) -> PlateauState:
         kind = PlateauState if self.mode == "min" else RisingPlateauState

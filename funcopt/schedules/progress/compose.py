@@ -14,6 +14,7 @@ from ...core.arguments import (
     Constant,
     Delay,
     NumberOfSteps,
+    Numeric,
     Positive,
     Span,
     function_of_the_step,
@@ -80,7 +81,7 @@ class _Joined(Listening):
 @schedule
 def join_schedules(
     schedules: Annotated[Sequence[Callable], _schedules],
-    boundaries: Annotated[Sequence[float], _increasing],
+    boundaries: Annotated[Sequence[Numeric] | np.ndarray | jax.Array, _increasing],
 ):
     """Schedules one after the other, each of which counts its own steps from 0.
 
