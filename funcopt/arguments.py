@@ -12,10 +12,12 @@ from .core.arguments import DecayRate as DecayRate
 from .core.arguments import Delay as Delay
 from .core.arguments import DType as DType
 from .core.arguments import Flag as Flag
+from .core.arguments import Hyperparameter as Hyperparameter
 from .core.arguments import Moment as Moment
 from .core.arguments import NonNegative as NonNegative
 from .core.arguments import NonNegativeConstant as NonNegativeConstant
 from .core.arguments import NumberOfSteps as NumberOfSteps
+from .core.arguments import Numeric as Numeric
 from .core.arguments import Offset as Offset
 from .core.arguments import OpenDecayRate as OpenDecayRate
 from .core.arguments import OptionalConstant as OptionalConstant

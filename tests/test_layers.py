@@ -218,6 +218,7 @@ VALUES_MAY_IMPORT = (
     "funcopt.core.arguments",
     "funcopt.core.feedback",
     "funcopt.core.hints",
+    "funcopt.core.hyperparameter",
     "funcopt.core.record",
     "funcopt.core.schedule",
     "funcopt.core.signatures",

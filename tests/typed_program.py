@@ -57,6 +57,13 @@ def made() -> list[funcopt.GradientTransformation]:
         funcopt.rmsprop(0.1, momentum=[0.9]),  # error
         funcopt.adamw(1e-3, mask=3),  # error
         funcopt.dog(weight_decay="none"),  # error
+        funcopt.dog(init_step=("far", 1e-4)),  # error
+        funcopt.prodigy(betas=("x", 0.9)),  # error
+        funcopt.clip_by_norm("big"),  # error
+        funcopt.adam(funcopt.adam),  # error
+        funcopt.sgd(funcopt.linear_schedule(1.0, 0.0, 10) * "half"),  # error
+        funcopt.with_rate(funcopt.sgd(0.1), "fast"),  # error
+        funcopt.optimizer(funcopt.rules.Adam(b1="x"), learning_rate=0.1),  # error
     ]
     masked = [
         funcopt.adamw(1e-3, mask="kernel$"),
@@ -75,6 +82,29 @@ def made() -> list[funcopt.GradientTransformation]:
         *masked,
         funcopt.adam(rate).replace(b1=0.95),
         funcopt.with_rate(mistyped[0], 0.1),
+    ]
+
+
+@funcopt.rule(acts_on="element")
+class Damp(funcopt.Rule):
+    factor: funcopt.arguments.DecayRate = 0.5
+    power: funcopt.arguments.Positive = 1
+
+    def update(self, grad: jax.Array, slots, param: jax.Array, clock: funcopt.Clock):
+        half: jax.Array = self.factor
+        damped: jax.Array = grad * half**self.power + (1 - self.factor)
+        self.factor(clock.t)  # error
+        return damped, slots
+
+
+def damped() -> list[Damp]:
+    return [
+        Damp(),
+        Damp(lambda step: 0.5),
+        Damp(jnp.array(0.5), 2),
+        Damp(factor="half"),  # error
+        Damp(power=lambda step: 2.0),  # error
+        Damp(None),  # error
     ]
 
 

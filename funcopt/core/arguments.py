@@ -166,7 +166,7 @@ def _flag(where: str, x: Any) -> bool:
     return bool(x)
 
 
-Rate = Annotated[Hyperparameter, Within(0, math.inf, "[)")]
+Rate = Annotated[Hyperparameter, Within(0, math.inf, "[)"), "a learning rate"]
 """A learning rate: finite and not negative, or a schedule of it."""
 DecayRate = Annotated[Hyperparameter, Within(0, 1, "[)")]
 """A decay rate of a running mean: in [0, 1)."""

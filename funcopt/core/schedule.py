@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from .arguments import Delay, Within, function_of_the_step, is_number
+from .arguments import Delay, Hyperparameter, Numeric, Within, function_of_the_step, is_number
 from .steps import as_steps, reached, real, since
 from .value import Call, Configured, build, register, value_factory
 
@@ -98,19 +98,19 @@ class Schedule(Configured):
         number = body.at(step, state) if isinstance(body, Listening) else body(step)
         return real(number)
 
-    def __mul__(self, other: Any) -> "Schedule":
+    def __mul__(self, other: Hyperparameter) -> "Schedule":
         return product(self, other)
 
-    def __rmul__(self, other: Any) -> "Schedule":
+    def __rmul__(self, other: Hyperparameter) -> "Schedule":
         return product(other, self)
 
-    def __add__(self, other: Any) -> "Schedule":
+    def __add__(self, other: Hyperparameter) -> "Schedule":
         return total(self, other)
 
-    def __radd__(self, other: Any) -> "Schedule":
+    def __radd__(self, other: Hyperparameter) -> "Schedule":
         return total(other, self)
 
-    def scaled(self, factor: ArrayLike) -> "Schedule":
+    def scaled(self, factor: Hyperparameter) -> "Schedule":
         """`factor` times the schedule."""
         return self * factor
 
@@ -118,7 +118,7 @@ class Schedule(Configured):
         """The schedule begun `steps` later; until then, its first value."""
         return shifted(self, steps)
 
-    def clipped(self, low: float = -math.inf, high: float = math.inf) -> "Schedule":
+    def clipped(self, low: Numeric = -math.inf, high: Numeric = math.inf) -> "Schedule":
         """The schedule, kept between `low` and `high`."""
         return clipped(self, low, high)
 
@@ -159,7 +159,7 @@ def schedule(function: Callable[P, Callable | Listening]) -> Callable[P, Schedul
     return value_factory(Schedule, function)
 
 
-Bound = Annotated[Any, Within(-math.inf, math.inf, schedule=False)]
+Bound = Annotated[Numeric, Within(-math.inf, math.inf, schedule=False)]
 
 
 def _schedule(where: str, x: Any) -> Callable:
@@ -231,7 +231,7 @@ def _in_schedules(function: Callable[P, Callable | Listening]) -> Callable[P, Sc
 
 
 @_in_schedules
-def product(*schedules: Annotated[Any, _parts]):
+def product(*schedules: Annotated[Hyperparameter, _parts]):
     """The product of schedules and numbers: what `a * b` makes.
 
     A schedule driven by progress times one driven by performance is one schedule, which can stand
@@ -245,7 +245,7 @@ def product(*schedules: Annotated[Any, _parts]):
 
 
 @_in_schedules
-def total(*schedules: Annotated[Any, _parts]):
+def total(*schedules: Annotated[Hyperparameter, _parts]):
     """The sum of schedules and numbers: what `a + b` makes.
 
     >>> import funcopt

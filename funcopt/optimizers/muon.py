@@ -25,6 +25,7 @@ from ..core.arguments import (
     DecayRate,
     Flag,
     NonNegative,
+    Numeric,
     OptionalNonNegative,
     Rate,
     Steps,
@@ -70,12 +71,11 @@ def _coefficients(where: str, x: Any) -> Any:
     if isinstance(x, tuple | list) and x and all(map(is_triple, x)):
         return tuple(map(numbers, x))
     raise TypeError(
-        f"{where} must be three numbers (a, b, c) for every step, or such a triple for each, got "
-        f"{x!r}."
+        f"{where} must be three numbers (a, b, c), or such a triple for each step, got {x!r}."
     )
 
 
-Coefficients = Annotated[Sequence[Any], _coefficients]
+Coefficients = Annotated[Sequence[Numeric] | Sequence[Sequence[Numeric]], _coefficients]
 """Those of the polynomial a s + b s³ + c s⁵, three numbers; or three for each step."""
 
 

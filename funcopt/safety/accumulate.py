@@ -21,7 +21,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
-from ..core.arguments import AxisName, Base, Flag, NumberOfSteps, number_at
+from ..core.arguments import AxisName, Base, Flag, Hyperparameter, NumberOfSteps, number_at
 from ..core.leaves import gradients_beside, in_full, parameters
 from ..core.schedule import listens
 from ..core.transformation import gated, transformation
@@ -43,7 +43,7 @@ def _every(where: str, x: Any) -> Any:
     return NumberOfSteps(1, schedule=True)(where, x)
 
 
-Every = Annotated[Any, _every]
+Every = Annotated[Hyperparameter, _every]
 
 
 class Heard(NamedTuple):

@@ -16,6 +16,7 @@ from ...core.arguments import (
     Flag,
     Moment,
     NumberOfSteps,
+    Numeric,
     OptionalSpan,
     Positive,
     Span,
@@ -33,7 +34,7 @@ Mode = Annotated[ModeName, Choice(get_args(ModeName))]
 ShapeName = Literal["cosine", "linear"]
 Shape = Annotated[ShapeName, Choice(get_args(ShapeName))]
 
-Share = Annotated[Any, Within(0, 1, schedule=False)]
+Share = Annotated[Numeric, Within(0, 1, schedule=False)]
 """A part of the run: in [0, 1]."""
 
 
@@ -358,7 +359,7 @@ def linear_onecycle_schedule(
 @schedule
 def onecycle_schedule(
     peak_value: Constant,
-    total_steps: Annotated[Any, NumberOfSteps(2, between=True)],
+    total_steps: Annotated[Numeric, NumberOfSteps(2, between=True)],
     pct_start: Share = 0.3,
     shape: Shape = "cosine",
     three_phase: Flag = False,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 
-from ...core.arguments import Choice, Constant, NumberOfSteps, Positive, Span, Within
+from ...core.arguments import Choice, Constant, NumberOfSteps, Numeric, Positive, Span, Within
 from ...core.schedule import schedule
 from ...core.steps import cycled, reached, real
 from .curves import through
@@ -138,7 +138,7 @@ def step_decay(init_value: Constant, step_size: Span, factor: Positive = 0.1):
 @schedule
 def multistep_decay(
     init_value: Constant,
-    milestones: Annotated[Sequence[float], _milestones],
+    milestones: Annotated[Sequence[Numeric] | np.ndarray, _milestones],
     factor: Positive = 0.1,
 ):
     """Step decay at milestones: multiply by `factor` at each.

@@ -1,17 +1,17 @@
 """Decays over a known number of steps, by the shape of their curve."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from ...core.arguments import MOST_STEPS, Constant, Delay, Positive, Span, Within
+from ...core.arguments import MOST_STEPS, Constant, Delay, Numeric, Positive, Span, Within
 from ...core.schedule import schedule
 from ...core.steps import elapsed, real, remaining, share
 from .curves import above
 from .progress import line, with_exact_ends
 
-PowerOfTwo = Annotated[Any, Within(1, MOST_STEPS, schedule=False, integer=True)]
+PowerOfTwo = Annotated[Numeric, Within(1, MOST_STEPS, schedule=False, integer=True)]
 """What `chebyshev_schedule` looks at once more."""
 
 
