@@ -65,8 +65,9 @@ class ClipByEma(TreeRule):
 
 
 ADAGC = Paper(
-    "Wang, Guoxia and others",
-    "AdaGC: Improving Training Stability for Large Language Model Pretraining",
+    "Wang, Guoxia and Li, Shuai and Chen, Congliang and Zeng, Jinle and Yang, Jiabin and Yu, "
+    "Dianhai and Ma, Yanjun and Shen, Li",
+    "AdaGC: Enhancing LLM Pretraining Stability via Adaptive Gradient Clipping",
     2025,
     "https://arxiv.org/abs/2502.11034",
 )

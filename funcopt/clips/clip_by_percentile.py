@@ -127,6 +127,7 @@ AUTOCLIP = Paper(
     "AutoClip: Adaptive Gradient Clipping for Source Separation Networks",
     2020,
     "https://arxiv.org/abs/2007.14469",
+    booktitle="IEEE International Workshop on Machine Learning for Signal Processing",
 )
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Inexact
 from ..core.arguments import DecayRate, DType, NonNegative, Offset, Rate, Steps, Threshold
 from ..core.lift import masked
 from ..core.optimizer import optimizer
-from ..core.paper import Paper
+from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
@@ -72,6 +72,7 @@ SPAM = Paper(
     "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM Training",
     2025,
     "https://arxiv.org/abs/2501.06842",
+    booktitle=ICLR,
 )
 
 

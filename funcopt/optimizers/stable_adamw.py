@@ -18,7 +18,7 @@ from ..core.arguments import AxisName, DecayRate, DType, NonNegative, Rate
 from ..core.leaf import LayerAxis
 from ..core.lift import masked
 from ..core.optimizer import optimizer
-from ..core.paper import Paper
+from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.report import Largest, Mean, Smallest
 from ..core.rule import Clock, Divisor, Rule, rule
@@ -80,6 +80,7 @@ STABLE_ADAMW = Paper(
     "Stable and low-precision training for large-scale vision-language models",
     2023,
     "https://arxiv.org/abs/2304.13013",
+    booktitle=NEURIPS,
 )
 
 

@@ -10,7 +10,7 @@ For each leaf, with s = 1, or falling to eta_min along a cosine over `total_step
 
 Hats correct the bias. Every `reset_interval` steps μ and ν begin anew.
 
-Huang et al., 2025, Algorithm 1 (https://arxiv.org/abs/2502.17055). At a reset the authors'
+Huang et al., 2025, Algorithm 1 (https://arxiv.org/abs/2502.17055v2). At a reset the authors'
 program still uses the old moments, corrected as if they were new, and counts M, N and R anew
 without resetting them, so that M̂ is hundreds of times too large from then on; here moments begin
 at once and the counts of the others go on. √R is kept, whose square may be too large for a float,
@@ -103,7 +103,7 @@ STABLE_SPAM = Paper(
     "Li and Chen, Tianlong and Liu, Lu and Wen, Qingsong and Wang, Zhangyang and Liu, Shiwei",
     "Stable-SPAM: How to Train in 4-Bit More Stably than 16-Bit Adam",
     2025,
-    "https://arxiv.org/abs/2502.17055",
+    "https://arxiv.org/abs/2502.17055v2",
 )
 
 
@@ -161,7 +161,7 @@ def stable_spam(
     >>> params
     Array([ 0.9, -1.9], dtype=float32)
 
-    Source: https://arxiv.org/abs/2502.17055, Algorithm 1.
+    Source: https://arxiv.org/abs/2502.17055v2, Algorithm 1.
     """
     rule = StableSpam(
         b1, b2, eps, gamma1, gamma2, gamma3, reset_interval, total_steps, eta_min, axis_name
