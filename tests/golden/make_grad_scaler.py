@@ -1,6 +1,8 @@
 """Freezes what torch.amp.GradScaler does to the scale, the parameter and its own count.
 
-python -m tests.golden.make_grad_scaler      # from the repository root, with torch installed
+    python -m tests.golden.make_grad_scaler      # from the repository root
+
+The program is torch 2.13.0 (BSD-3-Clause).
 """
 
 import json

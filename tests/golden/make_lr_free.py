@@ -2,8 +2,10 @@
 
 The programs are packages, none of which this repository depends on:
 
-    torch 2.13.0, dog-optimizer 1.0.3, prodigyopt 1.1.2, dadaptation 3.2, schedulefree 1.4.1,
-    momo-opt 0.1.0, parameterfree 0.0.1, mechanic-pytorch 0.0.1
+    torch 2.13.0 (BSD-3-Clause)
+    dog-optimizer 1.0.3, prodigyopt 1.1.2, dadaptation 3.2 (MIT)
+    momo-opt 0.1.0, parameterfree 0.0.1 (MIT)
+    schedulefree 1.4.1, mechanic-pytorch 0.0.1 (Apache-2.0)
 
 With them, NumPy and nothing else installed, this writes lr_free.npz and lr_free.json, from the
 repository root:

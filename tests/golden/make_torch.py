@@ -1,4 +1,4 @@
-"""Freeze trajectories of torch.optim: Python 3.11, torch 2.13.0, on the CPU.
+"""Freeze trajectories of torch.optim: Python 3.11, torch 2.13.0 (BSD-3-Clause), on the CPU.
 
     python -m tests.golden.make_torch    # from the repository root: writes torch.npz, torch.json
 

@@ -1,4 +1,4 @@
-"""Freeze averages of torch.optim.swa_utils.AveragedModel: Python 3.11, torch 2.13.0, on the CPU.
+"""Freeze averages of torch.optim.swa_utils.AveragedModel: torch 2.13.0 (BSD-3-Clause), CPU.
 
     python -m tests.golden.make_torch_average    # from the repository root: torch_average.json
 

@@ -1,4 +1,4 @@
-"""Freeze the rates of torch.optim.lr_scheduler: Python 3.11, torch 2.13.0, on the CPU.
+"""Freeze the rates of torch.optim.lr_scheduler: Python 3.11, torch 2.13.0 (BSD-3-Clause), CPU.
 
     python -m tests.golden.make_torch_schedules    # from the repository root
 
