@@ -1,11 +1,11 @@
 """What states of wrappers answer to a wrapper around them, each by a method of its own."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import jax
 from jaxtyping import Array, Bool, Float, Int
-from optax import OptState, Params
+from optax import Params
 
 
 class Skipped(NamedTuple):
@@ -41,9 +41,14 @@ class Waits(Protocol):
 A = TypeVar("A")
 
 
-def answering(state: OptState, kind: type[A]) -> Iterator[A]:
-    """The states in `state`, itself and those inside of others too, that can answer so."""
-    if hasattr(type(state), "_fields") and isinstance(state, kind):
+def can_answer(state: object, kind: type[A]) -> TypeGuard[A]:
+    """Whether `state` is that of a transformation, and of this kind."""
+    return hasattr(type(state), "_fields") and isinstance(state, kind)
+
+
+def answering(state: object, kind: type[A]) -> Iterator[A]:
+    """The states of this kind in `state`: itself, and those inside of others too."""
+    if can_answer(state, kind):
         yield state
     for below in jax.tree.leaves(state, is_leaf=lambda x: x is not state):
         if below is not state:

@@ -13,6 +13,7 @@ from optax import OptState, Params, Updates
 
 from .leaves import gradients_beside
 from .paths import path_names, selected, some
+from .refusals import foreign_state
 from .transformation import gated, transformation
 
 
@@ -70,11 +71,7 @@ class _Partition:
         **extra_args: Any,
     ) -> tuple[Updates, PartitionState]:
         if not isinstance(state, PartitionState):
-            raise ValueError(
-                f"partition got a {type(state).__name__} as its state, expected a PartitionState: "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
+            raise foreign_state("partition", type(state).__name__, PartitionState.__name__)
         self._check_groups(state)
         leaves, structure = gradients_beside(updates, params, ())
         grads, beside = [leaf.grad for leaf in leaves], [leaf.param for leaf in leaves]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool
 from ..core.lift import Lifted
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
-from ..safety.accumulate import AccumulateState, _Accumulate
+from ..safety.accumulate import Accumulate, AccumulateState
 from ..safety.guard import Guard
 
 
@@ -49,7 +49,7 @@ def micro_batches(tx: Any) -> int:
     if not isinstance(tx, GradientTransformation):
         return 1
     body = tx.body()
-    own = body.every if isinstance(body, _Accumulate) else 1
+    own = body.every if isinstance(body, Accumulate) else 1
     if not isinstance(own, int):
         raise TypeError(
             f"monitor: the every of accumulate inside of it is {own!r}, but a monitor has to know "
@@ -67,11 +67,11 @@ def makes_a_step(tx: Any, state: Any, flush: Any) -> Bool[Array, ""]:
     return jnp.stack([jnp.ones([], bool), *last]).all()
 
 
-def _accumulations(tx: Any) -> Iterator[_Accumulate]:
+def _accumulations(tx: Any) -> Iterator[Accumulate]:
     if not isinstance(tx, GradientTransformation):
         return
     body = tx.body()
-    if isinstance(body, _Accumulate):
+    if isinstance(body, Accumulate):
         yield body
     for member in members(tx):
         yield from _accumulations(member)

@@ -13,28 +13,28 @@ means over w tokens does, its equations hold for the weighted means as they stan
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
 
 from ..core.arguments import AxisName, Base, Flag, Hyperparameter, NumberOfSteps, number_at
-from ..core.leaves import gradients_beside, in_full, parameters
+from ..core.leaves import gradients_beside, in_full
 from ..core.schedule import listens
 from ..core.transformation import gated, transformation
+from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
-from ..math.dtypes import common_dtype
 from ..math.global_norm import square_sum
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
-from ..math.varying import mean_across
-from .agreement import everywhere, square_sum_across, varying_state
+from ..math.varying import AxisNames, mean_across
+from .agreement import everywhere, square_sum_across
 from .loss_scale import refuse_loss_scale
 
 
-def _every(where: str, x: Any) -> Any:
+def _every(where: str, x: Hyperparameter) -> Hyperparameter:
     if listens(x):
         raise TypeError(
             f"{where} must not listen to a metric, got {x!r}. Give a schedule that is driven by "
@@ -84,6 +84,9 @@ class AccumulateState(NamedTuple):
     dropped: Int[Array, ""]
     noise: Noise
 
+    def waiting(self) -> Params:
+        return self.mean
+
     def metrics(self) -> dict[str, Array]:
         return {
             "micro_step": self.micro,
@@ -93,28 +96,27 @@ class AccumulateState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Accumulate:
-    inner: Any
-    every: Any
+class Accumulate(Wrapper[AccumulateState]):
+    every: Hyperparameter
     check_value: bool
-    axis_name: Any
+    axis_name: AxisNames
+
+    state = AccumulateState
+    keeps = ("mean",)
 
     @property
     def of_one(self) -> bool:
         """Whether each micro-batch makes a step, so that no mean has to be kept."""
-        return isinstance(self.every, int) and self.every == 1
+        return isinstance(self.every, int) and bool(self.every == 1)
 
-    def init(self, params: Params) -> AccumulateState:
-        arrays, structure = parameters(params)
-        inner = self.inner.init(params)
-        refuse_loss_scale("accumulate", inner)
-        mean = jax.tree.unflatten(structure, [jnp.zeros_like(x) for x in arrays])
-        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
+    def first(self, start: Beginning) -> AccumulateState:
+        refuse_loss_scale(self.name, start.inner)
         counts = iter([jnp.zeros([], jnp.int32) for _ in range(4)])
-        numbers = iter([jnp.zeros([], real) for _ in range(6)])
-        state = AccumulateState(
-            inner=inner,
-            mean=() if self.of_one else mean,
+        numbers = iter([jnp.zeros([], start.real) for _ in range(6)])
+        mean = () if self.of_one else start.as_tree([jnp.zeros_like(x) for x in start.arrays])
+        return AccumulateState(
+            inner=start.inner,
+            mean=mean,
             micro=next(counts),
             good=next(counts),
             weight=next(numbers),
@@ -123,30 +125,12 @@ class _Accumulate:
             squares=next(numbers),
             rounds=next(counts),
             dropped=next(counts),
-            noise=no_noise(real),
+            noise=no_noise(start.real),
         )
-        return varying_state(state, arrays, self.axis_name)
 
-    def update(
-        self,
-        updates: Updates,
-        state: AccumulateState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        metric: ArrayLike | None = None,
-        weight: ArrayLike | None = None,
-        flush: ArrayLike = False,
-        gate: Array | None = None,
-        **extra_args: Any,
+    def step(
+        self, updates: Updates, state: AccumulateState, inside: Inside
     ) -> tuple[Updates, AccumulateState]:
-        if not isinstance(state, AccumulateState):
-            raise ValueError(
-                f"accumulate got a {type(state).__name__} as its state, expected an "
-                "AccumulateState: `tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
-        state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         # Another `every` than the state was made with changes nothing of its structure.
         keeps = not _is_nothing(state.mean) or not self.of_one
         if keeps and _is_nothing(state.mean) and jax.tree.leaves(updates):
@@ -155,23 +139,23 @@ class _Accumulate:
                 f"Go on with every={self.every!r} from "
                 "`tx.init(params)._replace(inner=state.inner)`."
             )
-        leaves, structure = gradients_beside(
-            updates, params, [state.mean] if keeps else [], names=["mean"]
-        )
+        columns = [in_full(state.mean)] if keeps else []
+        leaves, structure = gradients_beside(updates, inside.params, columns, names=["mean"])
         grads = [leaf.grad for leaf in leaves]
-        real = state.weight.dtype
+        real, came = state.weight.dtype, inside.extra_args
         squares = square_sum([x for x in grads if jnp.size(x)])
         told = {
-            name: mean_across(_scalar(name, x, real), self.axis_name)
-            for name, x in (("value", value), ("metric", metric))
-            if x is not None
+            name: mean_across(_scalar(name, came[name], real), self.axis_name)
+            for name in ("value", "metric")
+            if name in came
         }
+        weight, flush = came.get("weight"), came.get("flush", False)
         ok, w = jnp.isfinite(squares), jnp.ones([], real)
         if weight is not None:
             own = _scalar("weight", weight, real)
             ok &= jnp.isfinite(own) & (own >= 0)
             w = mean_across(own, self.axis_name)
-        if self.check_value and value is not None:
+        if self.check_value and "value" in told:
             ok &= jnp.isfinite(told["value"])
         ok = everywhere(ok, self.axis_name)
         first, last = state.micro == 0, self.is_last(state, flush)
@@ -180,51 +164,38 @@ class _Accumulate:
         total = jnp.where(first, 0, state.weight) + jnp.where(counts, w, 0)
         share = share_of(w, total)
 
-        def mean(old: Array, new: Any) -> Array:
+        def mean(old: Array, new: Array) -> Array:
             return running_mean(old, new, counts, first, share)
 
         means = [mean(leaf.slots[0], leaf.grad) for leaf in leaves] if keeps else grads
-        if gate is not None and keeps:
-            means = [
-                jnp.where(gate, x, leaf.slots[0]) for x, leaf in zip(means, leaves, strict=True)
-            ]
+        if inside.gate is not None and keeps:
+            rows = zip(means, leaves, strict=True)
+            means = [jnp.where(inside.gate, x, leaf.slots[0]) for x, leaf in rows]
         mean_squares = mean(state.squares, square_sum_across(grads, self.axis_name))
-        weights = {"value": jnp.where(counts, w, 0), "metric": jnp.ones([], real)}
-        heard = {name: getattr(state, name) for name in weights}
+        value, metric = state.value, state.metric
         if keeps:
-            heard = {
-                name: x.after(told.get(name), weights[name], first) for name, x in heard.items()
+            value = value.after(told.get("value"), jnp.where(counts, w, 0), first)
+            metric = metric.after(told.get("metric"), jnp.ones([], real), first)
+            told = {
+                name: x.told() for name, x in (("value", value), ("metric", metric)) if name in told
             }
 
-        emit = last & (good > 0) if gate is None else last & (good > 0) & gate
-        given: dict[str, Any] = {
-            name: heard[name].told() if keeps else x for name, x in told.items()
-        }
-        if flush is not False:
-            given["flush"] = flush
-        new_updates, inner = self.inner.update(
-            jax.tree.unflatten(structure, means),
-            state.inner,
-            params,
-            gate=emit,
-            **given,
-            **extra_args,
+        emit = last & (good > 0)
+        mean_grads = structure.unflatten(means)
+        new_updates, inner = inside.run(mean_grads, state.inner, gate=emit, weight=None, **told)
+        return new_updates, AccumulateState(
+            inner=inner,
+            mean=mean_grads if keeps else state.mean,
+            micro=jnp.where(last, 0, state.micro + 1),
+            good=good,
+            weight=total,
+            value=value,
+            metric=metric,
+            squares=mean_squares,
+            rounds=counted(state.rounds, emit),
+            dropped=counted(state.dropped, ~ok),
+            noise=self._noise(state.noise, means, mean_squares, good, emit),
         )
-        new = {
-            "micro": jnp.where(last, 0, state.micro + 1),
-            "good": good,
-            "weight": total,
-            **heard,
-            "squares": mean_squares,
-            "rounds": counted(state.rounds, emit),
-            "dropped": counted(state.dropped, ~ok),
-            "noise": self._noise(state.noise, means, mean_squares, good, emit),
-        }
-        old = {name: getattr(state, name) for name in new}
-        if gate is not None:
-            new = jax.tree.map(lambda a, b: jnp.where(gate, a, b), new, old)
-        kept = jax.tree.unflatten(structure, means) if keeps else state.mean
-        return new_updates, AccumulateState(inner=inner, mean=kept, **new)
 
     def is_last(self, state: AccumulateState, flush: ArrayLike) -> Bool[Array, ""]:
         """Whether this micro-batch makes a step: more than `every` may have come before it, under
@@ -255,7 +226,7 @@ def _is_nothing(mean: Params) -> bool:
     return isinstance(mean, tuple) and not mean
 
 
-def _scalar(name: str, x: ArrayLike, real: Any) -> Float[Array, ""]:
+def _scalar(name: str, x: ArrayLike, real: DTypeLike) -> Float[Array, ""]:
     if jnp.ndim(x):
         raise ValueError(
             f"accumulate: {name} must be a scalar, got an array of shape {jnp.shape(x)}."
@@ -270,7 +241,7 @@ def share_of(weight: Array, total: Array) -> Array:
 
 # Leaves of the same shape share a trace, as in `lift`.
 @jax.jit
-def running_mean(old: Array, new: Any, ok: Array, first: Array, share: Array) -> Array:
+def running_mean(old: Array, new: ArrayLike, ok: Array, first: Array, share: Array) -> Array:
     """The running mean after `new`, in the dtype in which it is kept."""
     before = jnp.where(first, jnp.zeros_like(old), old)
     displacement = jnp.asarray(new).astype(old.dtype) - before
@@ -323,4 +294,4 @@ def accumulate(inner: Base, every: Every, *, check_value: Flag = True, axis_name
     >>> params
     Array([-4.5], dtype=float32)
     """
-    return _Accumulate(gated(inner), every, check_value, axis_name)
+    return Accumulate(gated(inner), every, check_value, axis_name)

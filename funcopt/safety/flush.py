@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ..core.answers import Waits, answering, can_answer
 from ..core.paths import path_names
 from ..core.transformation import State, Tree, apply_updates
-from .accumulate import AccumulateState
 
 
 def flush(
@@ -39,7 +39,7 @@ def flush(
     >>> params
     Array([-2.], dtype=float32)
     """
-    waiting = {name for each in _accumulators(state) for name in path_names(each.mean)}
+    waiting = {name for each in answering(state, Waits) for name in path_names(each.waiting())}
     if not waiting:
         return params, state
 
@@ -50,8 +50,8 @@ def flush(
     updates = jax.tree.map(lambda u: u if next(names) in waiting else None, updates)
     # A wrapper around, such as a momentum or a monitor, has not seen a micro-batch.
     state = jax.tree.map(
-        lambda old, new: new if isinstance(new, AccumulateState) else old,
-        state, new, is_leaf=lambda x: isinstance(x, AccumulateState),
+        lambda old, new: new if can_answer(new, Waits) else old,
+        state, new, is_leaf=lambda x: can_answer(x, Waits),
     )  # fmt: skip
     return apply_updates(params, updates), state
 
@@ -60,12 +60,3 @@ def _moves(x: Any) -> bool:
     return isinstance(x, float | complex) or (
         hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
     )
-
-
-def _accumulators(node: Any):
-    if isinstance(node, AccumulateState):
-        yield node
-        return
-    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
-        if child is not node:
-            yield from _accumulators(child)

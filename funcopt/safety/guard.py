@@ -63,9 +63,9 @@ class GuardState(NamedTuple):
 
 @dataclass(frozen=True)
 class Guard(Wrapper[GuardState]):
-    spike: ArrayLike
+    spike: Numeric
     patience: Numeric
-    decay: ArrayLike
+    decay: Numeric
     check_value: bool
     check_updates: bool
     axis_name: AxisNames

@@ -9,22 +9,25 @@ PyTorch's GradScaler. `hysteresis` is how many overflows it takes to lower the s
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
-from optax import OptState, Params, Updates
+from optax import OptState, Updates
 
+from ..core.answers import Scales, answering
 from ..core.arguments import AxisName, Base, Numeric, OptionalSteps, Positive, Steps
-from ..core.leaves import gradients_beside, in_full, parameters
+from ..core.leaves import gradients_beside
 from ..core.paper import ICLR, Paper
 from ..core.transformation import gated, transformation
+from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
 from ..math.global_norm import square_sum
-from .agreement import everywhere, varying_state
+from ..math.varying import AxisNames
+from .agreement import everywhere
 
 
 class LossScaleState(NamedTuple):
@@ -36,68 +39,46 @@ class LossScaleState(NamedTuple):
     tolerated: Int[Array, ""]
     overflows: Int[Array, ""]
 
+    def current_scale(self) -> Float[Array, ""]:
+        return self.scale
+
     def metrics(self) -> dict[str, Array]:
         return {"loss_scale": self.scale, "overflows": self.overflows}
 
 
 @dataclass(frozen=True)
-class _LossScale:
-    inner: Any
-    init_scale: Any
-    growth_factor: Any
-    backoff_factor: Any
+class LossScale(Wrapper[LossScaleState]):
+    init_scale: Numeric
+    growth_factor: Numeric
+    backoff_factor: Numeric
     growth_interval: Numeric | None
     hysteresis: Numeric
-    min_scale: Any
-    max_scale: Any
-    axis_name: Any
+    min_scale: Numeric
+    max_scale: Numeric
+    axis_name: AxisNames
 
-    def init(self, params: Params) -> LossScaleState:
+    state = LossScaleState
+
+    def first(self, start: Beginning) -> LossScaleState:
         counts = jnp.int32(0), jnp.int32(self.hysteresis), jnp.int32(0)
-        arrays, _ = parameters(params)
-        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
-        scale = jnp.array(self.init_scale, real)
-        state = LossScaleState(self.inner.init(params), scale, *counts)
-        return varying_state(state, arrays, self.axis_name)
+        return LossScaleState(start.inner, jnp.array(self.init_scale, start.real), *counts)
 
-    def update(
-        self,
-        updates: Updates,
-        state: LossScaleState,
-        params: Params | None = None,
-        *,
-        gate: Array | None = None,
-        **extra_args: Any,
+    def step(
+        self, updates: Updates, state: LossScaleState, inside: Inside
     ) -> tuple[Updates, LossScaleState]:
-        if not isinstance(state, LossScaleState):
-            raise ValueError(
-                f"loss_scale got a {type(state).__name__} as its state, expected a LossScaleState: "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
-        state = in_full(state._replace(inner=()))._replace(inner=state.inner)
         leaves, structure = gradients_beside(updates, None, ())
         grads = [_unscaled(leaf.grad, state.scale) for leaf in leaves]
         # Squares that overflow would overflow in every second moment too.
         squares = square_sum([x for x in grads if jnp.size(x)])
         finite = everywhere(jnp.isfinite(squares), self.axis_name)
-
-        taken = finite if gate is None else finite & gate
-        new_updates, inner = self.inner.update(
-            jax.tree.unflatten(structure, grads), state.inner, params, gate=taken, **extra_args
-        )
-        new_updates = jax.tree.map(
-            lambda u, leaf: u if params is not None else u.astype(jnp.result_type(leaf)),
-            new_updates,
-            updates,
-        )
+        new_updates, inner = inside.run(structure.unflatten(grads), state.inner, gate=finite)
+        if inside.params is None:
+            new_updates = jax.tree.map(
+                lambda u, leaf: u.astype(jnp.result_type(leaf)), new_updates, updates
+            )
         scale, good, tolerated = self._adjusted(state, finite)
         overflows = counted(state.overflows, ~finite)
-        new = [scale, good, tolerated, overflows]
-        if gate is not None:
-            old = (state.scale, state.good_steps, state.tolerated, state.overflows)
-            new = [jnp.where(gate, a, b) for a, b in zip(new, old, strict=True)]
-        return new_updates, LossScaleState(inner, *new)
+        return new_updates, LossScaleState(inner, scale, good, tolerated, overflows)
 
     def _adjusted(self, state: LossScaleState, finite: Array) -> tuple[Array, Array, Array]:
         if self.growth_interval is None:
@@ -127,24 +108,16 @@ def _unscaled(grad: Array, scale: Float[Array, ""]) -> Array:
     return jnp.asarray(grad).astype(wide) / scale.astype(jnp.finfo(wide).dtype)
 
 
-def _scales(node: Any):
-    if isinstance(node, LossScaleState):
-        yield node.scale
-    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
-        if child is not node:
-            yield from _scales(child)
-
-
 def refuse_loss_scale(outer: str, inner: OptState) -> None:
     """Raise if a loss scale lies inside of `outer`, which would hide overflows from it."""
-    if any(True for _ in _scales(inner)):
+    if any(True for _ in answering(inner, Scales)):
         raise ValueError(
             f"{outer}: a loss_scale inside of it would never see an overflow, and never lower its "
             f"scale. Put loss_scale outside: loss_scale({outer}(...))."
         )
 
 
-def current_loss_scale(state: Any) -> Float[Array, ""]:
+def current_loss_scale(state: object) -> Float[Array, ""]:
     """The loss scale in force, by which the next loss is to be multiplied.
 
     Raises:
@@ -155,7 +128,7 @@ def current_loss_scale(state: Any) -> Float[Array, ""]:
     >>> funcopt.current_loss_scale(tx.init({"w": 1.0}))
     Array(65536., dtype=float32)
     """
-    found = list(_scales(state))
+    found = [each.current_scale() for each in answering(state, Scales)]
     if len(found) != 1:
         raise ValueError(
             f"The state holds {len(found) or 'no'} loss scale{'s' * (len(found) != 1)}; "
@@ -164,7 +137,7 @@ def current_loss_scale(state: Any) -> Float[Array, ""]:
     return found[0]
 
 
-def scale_loss(loss: ArrayLike, state: Any) -> Float[Array, ""]:
+def scale_loss(loss: ArrayLike, state: object) -> Float[Array, ""]:
     """The loss to differentiate, in float32 or wider: `loss` times the current scale.
 
     >>> import funcopt
@@ -238,7 +211,7 @@ def loss_scale(
     ):
         if isinstance(x, float | int) and not fine:
             raise ValueError(f"loss_scale: {name} must be on its side of 1, got {x!r}.")
-    return _LossScale(
+    return LossScale(
         gated(inner), init_scale, growth_factor, backoff_factor, growth_interval, hysteresis,
         min_scale, max_scale, axis_name,
     )  # fmt: skip
