@@ -34,9 +34,20 @@ def code(words: Iterable[str]) -> str:
 
 
 def parameters(function) -> dict[str, str]:
-    """Argument names and their defaults as they print; arguments without one print as nothing."""
+    """Argument names and their defaults as they print; arguments without one print as nothing.
+
+    Types and functions print as their names, without an address.
+    """
+
+    def told(default) -> str:
+        return (
+            ""
+            if default is inspect.Parameter.empty
+            else repr(getattr(default, "__name__", default))
+        )
+
     return {
-        name: "" if parameter.default is parameter.empty else repr(parameter.default)
+        name: told(parameter.default)
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is not parameter.VAR_POSITIONAL
     }

@@ -40,6 +40,8 @@ from .core.tree_rule import TreeRule as TreeRule
 from .core.tree_rule import tree_rule as tree_rule
 from .optimizers.adabelief import Adabelief as Adabelief
 from .optimizers.adadelta import Adadelta as Adadelta
+from .optimizers.adafactor import FactoredRms as FactoredRms
+from .optimizers.adafactor import RelativeStep as RelativeStep
 from .optimizers.adagrad import Adagrad as Adagrad
 from .optimizers.adam import Adam as Adam
 from .optimizers.adamax import Adamax as Adamax
@@ -80,6 +82,7 @@ __all__ = [
     "Divisor",
     "Exact",
     "ExactColumn",
+    "FactoredRms",
     "Largest",
     "Lion",
     "Mean",
@@ -91,6 +94,7 @@ __all__ = [
     "NoSlots",
     "Norm",
     "Number",
+    "RelativeStep",
     "Reported",
     "ReportedAs",
     "Rms",

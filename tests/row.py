@@ -61,6 +61,7 @@ class Row:
         optax_kwargs: its arguments; None for those of `kwargs`.
         optax_differs: why there is none, or when the two part.
         optax_rounds: the float32 deviation that optax's own rounding causes, or None.
+        optax_float64: the deviation in float64, where optax computes something in float32.
         float32, float64: tolerances over 50 steps, relative to the largest parameter.
         way_float32, way_float64: the same for the sum of updates, relative to the largest.
         slots_float32: the same for slots, relative to the largest that an element has been.
@@ -92,6 +93,7 @@ class Row:
     optax_kwargs: Mapping[str, Any] | None = None
     optax_differs: str = ""
     optax_rounds: float | None = None
+    optax_float64: float = 1e-12
     float32: float = 8e-7
     float64: float = 1e-13
     way_float32: float = 1e-6
@@ -144,7 +146,7 @@ class Row:
     @property
     def halved(self) -> tuple[str, ...]:
         """The slots that may be kept in half precision: directions, no sums and no magnitudes."""
-        return tuple(name for name in self.slots if name in ("mu", "trace", "last_direction"))
+        return tuple(name for name in self.slots if name in HALVED)
 
     @property
     def accepts(self) -> set[str]:
@@ -215,6 +217,7 @@ def block(name: str, algorithm: Callable[..., Any], kwargs: Any = (), **columns:
 
 
 MOMENTS = ("mu", "nu")
+HALVED = ("mu", "trace", "ema", "last_direction")
 BETAS = {"b1": (0.9, 0.6), "b2": (0.999, 0.95)}
 ADAM = {**BETAS, "eps": (1e-8, 1e-3), "eps_root": (0.0, 1e-4)}
 DECAY = {"weight_decay": (0.0, 0.2)}

@@ -283,7 +283,8 @@ def test_an_optimizer_is_shown_with_its_source(name):
     assert found.mathematics
     assert "https://" in found.mathematics or found.paper is not None
     assert ("@" in text) is (found.paper is not None)
-    assert found.memory["float32"] == 4 * len(found.slots)
+    factored = {"adafactor": 4 * (512 + 1024) / (512 * 1024)}
+    assert found.memory["float32"] == factored.get(name, 4 * len(found.slots))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -40,6 +40,11 @@ def muon(**changes: Any) -> Any:
     return funcopt.muon(0.1, layer_axis={"blocks": 0}, **changes)
 
 
+def adafactor(**changes: Any) -> Any:
+    told = {"min_dim_size_to_factor": 2, "layer_axis": {"blocks": 0}, **changes}
+    return funcopt.adafactor(0.1, **told)
+
+
 def updates(tx: Any, grads: list[Any] = GRADS, params: Any = PARAMS) -> list[Any]:
     state, found = tx.init(params), []
     for g in grads:
@@ -138,6 +143,98 @@ def test_newton_schulz_leads_to_the_orthogonal_factor(shape, kind):
     assert_close(found, left @ right, 1e-12)
 
 
+# -- factors --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "least", "row", "col"),
+    [
+        ((4, 3), 3, (4, 1), (1, 3)),
+        ((4, 3), 4, None, None),
+        ((3, 4), 1, (3, 1), (1, 4)),
+        ((5, 2, 4), 4, (5, 2, 1), (1, 2, 4)),
+        ((2, 5, 4), 4, (2, 5, 1), (2, 1, 4)),
+        ((3, 3, 3), 3, (3, 3, 1), (3, 1, 3)),
+        ((5, 1), 1, (5, 1), (1, 1)),
+        ((7,), 1, None, None),
+        ((), 1, None, None),
+        ((0, 4, 4), 4, (0, 4, 1), (0, 1, 4)),
+    ],
+)
+def test_the_two_longest_axes_are_factored(shape, least, row, col):
+    tx, params = funcopt.adafactor(min_dim_size_to_factor=least), {"w": jnp.ones(shape)}
+    state = tx.init(params)
+    v_row, v_col, v = (x["w"] for x in (state.v_row, state.v_col, state.v))
+    if row is None:
+        assert v.shape == shape
+        assert jax.tree.leaves((v_row, v_col)) == []
+    else:
+        assert (v_row.shape, v_col.shape) == (row, col)
+        assert jax.tree.leaves(v) == []
+    _, after = tx.update(params, state, params)
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+
+
+def test_a_factored_layer_does_not_see_the_others():
+    """Told of no layers, they have one bound and one scale together."""
+    for layers, alone in (({"blocks": 0}, True), (None, False)):
+        tx = adafactor(layer_axis=layers, clipping_threshold=0.1)
+        one, other = updates(tx)[-1], updates(tx, changed(1))[-1]
+        different = differs(one["blocks"]["kernel"], other["blocks"]["kernel"])
+        assert different[1].all()
+        assert different[[0, 2]].any() != alone
+
+
+def test_a_factored_moment_is_exact_where_it_is_a_product():
+    rows, cols = np.abs(normal(5, 1)), np.abs(normal(1, 4))
+    params = {"w": PARAMS["kernel"]}
+    factored, whole = (
+        funcopt.adafactor(0.1, min_dim_size_to_factor=2, factored=f) for f in (True, False)
+    )
+    grads = [{"w": size * rows * cols * np.sign(normal(5, 4))} for size in (1, 3, 0.2)]
+    for one, other in zip(*(updates(tx, grads, params) for tx in (factored, whole)), strict=True):
+        assert_close(one["w"], other["w"])
+
+
+def test_the_rate_of_the_paper():
+    tx, params = funcopt.adafactor(), jnp.ones(3)
+    state = tx.init(params)
+    for count, rate in ((0, 0.01), (9_999, 0.01), (39_999, 0.005), (999_999, 0.001)):
+        _, after = tx.update(params, state._replace(count=jnp.int32(count)), params)
+        assert float(funcopt.current_lr(after)) == pytest.approx(rate, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e30, 3e38])
+def test_a_spike_leaves_finite_factors(size):
+    params = {"w": jnp.ones((5, 4))}
+    tx = funcopt.adafactor(0.1, min_dim_size_to_factor=2)
+    for state in (tx.init(params), tx.init({"w": jnp.ones((40, 30))})):
+        params = {"w": jnp.ones((state.v_row["w"].shape[0], state.v_col["w"].shape[1]))}
+        for g in (1.0, size, 1.0):
+            params, state = funcopt.step(tx, {"w": jnp.full_like(params["w"], g)}, state, params)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves((params, state)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"min_dim_size_to_factor": 0}, ValueError, "min_dim_size_to_factor must be an integer"),
+        ({"min_dim_size_to_factor": 2.5}, ValueError, "min_dim_size_to_factor must be an integer"),
+        ({"clipping_threshold": -1.0}, ValueError, "clipping_threshold must be a number >= 0"),
+        ({"decay_rate": -0.1}, ValueError, "decay_rate must be"),
+        ({"decay_offset": -1}, ValueError, "decay_offset must be an integer from 0 on"),
+        ({"momentum": 1.0}, ValueError, "momentum must be a number in"),
+        ({"dtype_momentum": "int8"}, TypeError, "dtype_momentum must be a floating dtype"),
+        ({"factored": 1}, TypeError, "factored must be True or False"),
+        ({"mask": "kernle", "weight_decay": 0.1}, ValueError, "kernle"),
+        ({"storage": {"v_row": "bfloat16"}}, ValueError, "accumulates magnitudes"),
+    ],
+)
+def test_bad_arguments_of_adafactor(changes, error, words):
+    with pytest.raises(error, match=words):
+        updates(adafactor(**changes))
+
+
 # -- which matrices -------------------------------------------------------------------------------
 
 
@@ -204,8 +301,8 @@ def test_bad_arguments(changes, error, words):
 def test_zero_gradients_of_matrices_give_zero(dtype):
     params = jax.tree.map(lambda x: jnp.asarray(x, dtype), PARAMS)
     zero = jax.tree.map(jnp.zeros_like, params)
-    for changes in ({}, {"eps": 0.0}):
-        for u in updates(muon(**changes), [zero, zero], params):
+    for tx in (muon(), muon(eps=0.0), adafactor(), adafactor(eps=0.0, momentum=0.9)):
+        for u in updates(tx, [zero, zero], params):
             assert all(x.dtype == dtype and not np.any(x) for x in jax.tree.leaves(u))
 
 
@@ -213,6 +310,7 @@ def test_zero_gradients_of_matrices_give_zero(dtype):
 
 UNEVEN = {
     "muon": lambda: muon(),
+    "adafactor": lambda: adafactor(momentum=0.9),
 }
 others = pytest.mark.default_promotion
 

@@ -237,7 +237,7 @@ def test_a_metric_is_handed_on_and_not_judged():
 
 # -- second moments ---------------------------------------------------------------------------
 
-MOMENTS = {"nu", "e_g", "sum_of_squares"}
+MOMENTS = {"nu", "e_g", "sum_of_squares", "v"}
 CLIPS = {"clip_spikes"}
 """They keep a mean square, and divide by nothing."""
 

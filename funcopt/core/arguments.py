@@ -175,6 +175,7 @@ OpenDecayRate = Annotated[Hyperparameter, Within(0, 1, "()")]
 NonNegative = Annotated[Hyperparameter, Within(0, math.inf, "[)")]
 Threshold = Annotated[Hyperparameter, Within(0, math.inf)]
 """A clipping threshold: infinity means never."""
+OptionalThreshold = Annotated[Hyperparameter | None, Within(0, math.inf, optional=True)]
 Real = Annotated[Hyperparameter, Within(-math.inf, math.inf, "()")]
 OptionalDecayRate = Annotated[Hyperparameter | None, Within(0, 1, "[)", optional=True)]
 Constant = Annotated[Numeric, Within(-math.inf, math.inf, "()", schedule=False)]

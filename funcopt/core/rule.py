@@ -37,7 +37,7 @@ class Divisor(NamedTuple):
 
     Args:
         squares: of the slots of one parameter, the running mean (or sum) of |g|².
-        decay: of the mean; None where it is the sum of all.
+        decay: of the mean, or a function of t; None where it is the sum of all.
         eps, eps_root: what is added to the root, and inside of it.
         corrected: whether the mean is divided by its total weight, 1 − decayᵗ.
         updates: the number of gradients in the mean after t updates; None where that is t.
@@ -161,7 +161,7 @@ def rule(
         acts_on: what one output element may depend on: the same `"element"` of the inputs, the
             whole `"array"`, or the last two axes as a `"matrix"`.
         slots: the NamedTuple class of what is remembered, its fields annotated `Signed` or
-            `Accumulator` or `Exact`.
+            `Accumulator` or `Exact`, or one of these or None.
         report: the NamedTuple class of what `update` says about a step, its fields annotated by how
             those of all leaves become one: `Norm`, `Largest`, `Smallest`, `Mean`, `Total`. Their
             defaults are what they are before the first update.

@@ -60,6 +60,13 @@ def zero_learnt_from(x: Array, axis_name: AxisNames) -> Float[Array, ""]:
     return varying_along(zero, varying_axes(x) - set(named(axis_name)))
 
 
+def zeros_learnt_from(x: Array, axis_name: AxisNames) -> Array:
+    """Zeros like `x`, of the type of a mean of such arrays over all devices."""
+    axes = tuple(sorted(varying_axes(x) & set(named(axis_name))))
+    zeros = jnp.zeros_like(x)
+    return jax.lax.psum(zeros, axes) if axes else zeros
+
+
 def named(axis_name: AxisNames) -> tuple[str, ...]:
     if axis_name is None:
         return ()

@@ -136,7 +136,8 @@ class _Monitor:
 
         def done(tried: Updates, after: OptState) -> Done:
             tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
-            moments = divisors(self.inner, state.inner, after, rows.names)
+            shapes = [jnp.shape(x) for x in leaves]
+            moments = divisors(self.inner, state.inner, after, rows.names, shapes)
             return Done([jnp.asarray(x) for x in jax.tree.leaves(tried)], moments, said_of(after))
 
         def said_of(state: OptState) -> Numbers:

@@ -20,13 +20,17 @@ from .inside import algorithms
 from .statistics import SecondMoment, numbers_of
 
 
-def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[SecondMoment | None]:
+def divisors(
+    tx: Any, before: Any, after: Any, names: list[str], shapes: list[tuple[int, ...]]
+) -> list[SecondMoment | None]:
     """For each parameter what its step was divided by, None where that is not known.
+
+    Nor is it known of the factors of layers that are stacked along another axis than the first.
 
     Args:
         tx: the transformation, whose algorithms say what they divide by.
         before, after: its state, before and after the step.
-        names: the paths of the parameters.
+        names, shapes: the paths of the parameters, and their shapes.
     """
     bodies = list(algorithms(tx))
     old, new = (list(_states(state, bodies)) for state in (before, after))
@@ -35,7 +39,11 @@ def divisors(tx: Any, before: Any, after: Any, names: list[str]) -> list[SecondM
         for body, a, b in zip(bodies, old, new, strict=True):
             if _is_of(body, a) and _is_of(body, b):
                 found = {**_of_one(body, a, b), **found}
-    return [found.get(name) for name in names]
+    known = [found.get(name) for name in names]
+    return [
+        x if x is None or jnp.shape(x.new) == shape else None
+        for x, shape in zip(known, shapes, strict=True)
+    ]
 
 
 def _is_of(body: Any, state: Any) -> bool:
@@ -133,6 +141,7 @@ def _moments(
     # Of a sum the mean is looked at, and what is small beside it.
     floor = eps / jnp.sqrt(now) if divisor.decay is None else eps
     decay = 1.0 if divisor.decay is None else divisor.decay
+    decay = decay(t) if callable(decay) else decay
     share = 1.0 if divisor.decay is None or divisor.maximum else 1 - decay
     fresh = jnp.zeros([], bool)
     if divisor.restarts is not None:

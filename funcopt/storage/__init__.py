@@ -15,6 +15,7 @@ a small difference.
 
 from collections.abc import Iterable, Mapping
 from functools import cache
+from types import NoneType
 from typing import Annotated, Any, get_args, get_type_hints
 
 import jax.numpy as jnp
@@ -69,8 +70,12 @@ def part(storage: Storage, slots: type) -> Storage:
 
 @cache
 def declared(slots: type, name: str) -> str:
-    """What a slot is declared to be: "signed", "nonnegative" or "exact"."""
-    return get_args(get_type_hints(slots, include_extras=True)[name])[-1]
+    """What a slot is declared to be: "signed", "nonnegative" or "exact".
+
+    One that a parameter need not have is annotated by that or None.
+    """
+    told = get_args(get_type_hints(slots, include_extras=True)[name])
+    return get_args(told[0])[-1] if told[-1] is NoneType else told[-1]
 
 
 WHY_WIDE = {

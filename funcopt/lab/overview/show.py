@@ -195,7 +195,10 @@ def defaults(name: str, factory: Any) -> tuple[Default, ...]:
 
 
 def value(parameter: inspect.Parameter) -> str:
-    return "required" if parameter.default is parameter.empty else repr(parameter.default)
+    default = parameter.default
+    if default is parameter.empty:
+        return "required"
+    return repr(getattr(default, "__name__", default))  # a dtype by its name
 
 
 def pytorch_value(torch: dict[str, Any], key: str) -> str | None:
