@@ -58,7 +58,6 @@ from .optimizers.adabelief import scale_by_belief as scale_by_belief
 from .optimizers.adadelta import adadelta as adadelta
 from .optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
 from .optimizers.adafactor import adafactor as adafactor
-from .optimizers.adafactor import scale_by_factored_rms as scale_by_factored_rms
 from .optimizers.adagrad import adagrad as adagrad
 from .optimizers.adagrad import scale_by_rss as scale_by_rss
 from .optimizers.adam import adam as adam
@@ -78,6 +77,7 @@ from .optimizers.rmsprop import Rms as Rms
 from .optimizers.rmsprop import rmsprop as rmsprop
 from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
+from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_factored_rms
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sgd import trace as trace

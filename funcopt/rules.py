@@ -40,7 +40,6 @@ from .core.tree_rule import TreeRule as TreeRule
 from .core.tree_rule import tree_rule as tree_rule
 from .optimizers.adabelief import Adabelief as Adabelief
 from .optimizers.adadelta import Adadelta as Adadelta
-from .optimizers.adafactor import FactoredRms as FactoredRms
 from .optimizers.adafactor import RelativeStep as RelativeStep
 from .optimizers.adagrad import Adagrad as Adagrad
 from .optimizers.adam import Adam as Adam
@@ -51,6 +50,7 @@ from .optimizers.muon import Muon as Muon
 from .optimizers.nadam import Nadam as Nadam
 from .optimizers.rmsprop import CenteredRms as CenteredRms
 from .optimizers.rmsprop import Rms as Rms
+from .optimizers.scale_by_factored_rms import FactoredRms as FactoredRms
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.spam import Spam as Spam
 from .rate_free.cocob import Cocob as Cocob

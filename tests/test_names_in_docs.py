@@ -52,6 +52,7 @@ FOREIGN = {
     *("state_dict", "load_state_dict", "backward", "alpha", "dampening", "maximize", "foreach"),
     *(
         "lr_decay",
+        "beta2_decay",
         "fused",
         "capturable",
         "differentiable",
@@ -150,7 +151,7 @@ def faults(span: str, own: set[str]) -> Iterator[str]:
     """What is wrong with a span of code, `own` being the words that the page itself defines."""
     if span.startswith(("funcopt ", "--")):
         yield from command_faults(span)
-    elif (ROOT / span).is_file() or fnmatch.filter(frozen_cases(), span):
+    elif (len(span) < 256 and (ROOT / span).is_file()) or fnmatch.filter(frozen_cases(), span):
         return
     elif "/" in span and not re.search(r"[\s(]", span):
         yield from path_faults(span, own)

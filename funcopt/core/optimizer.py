@@ -29,6 +29,15 @@ class Descend(Rule):
         return lax.neg(times(clock.lr, grad)), slots
 
 
+@rule(acts_on="element")
+class Subtract(Rule):
+    """Minus the update, of which the learning rate is already a part."""
+
+    def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
+        del param, clock  # the rate was in the clock of the rules before
+        return lax.neg(grad), slots
+
+
 def _rules(where: str, x: Any) -> Any:
     """Rules for the rest, one or several; what they are is checked where they are lifted."""
     if x is None:
@@ -124,6 +133,15 @@ def optimizer(
     assert otherwise is None or isinstance(otherwise, tuple)
     rest = None if otherwise is None else (*otherwise, Descend())
     return Lifted((*rules, Descend()), learning_rate, storage, rest, layer_axis, matrices, hidden)
+
+
+def subtracted(
+    *rules: Rule | MaskedRule, learning_rate: Rate, layer_axis: LayerAxis, storage: Storage
+) -> Lifted:
+    """An optimizer whose rules multiply by the learning rate themselves, which they read in
+    `clock.lr`: for what the rate does not multiply, as a decay, or multiplies before a mean.
+    """
+    return Lifted((*rules, Subtract()), learning_rate, storage, layer_axis=layer_axis)
 
 
 @transformation

@@ -140,7 +140,7 @@ def _moments(
     eps = _number(divisor.eps) + jnp.sqrt(_number(divisor.eps_root))
     # Of a sum the mean is looked at, and what is small beside it.
     floor = eps / jnp.sqrt(now) if divisor.decay is None else eps
-    decay = 1.0 if divisor.decay is None else divisor.decay
+    decay: Any = 1.0 if divisor.decay is None else divisor.decay
     decay = decay(t) if callable(decay) else decay
     share = 1.0 if divisor.decay is None or divisor.maximum else 1 - decay
     fresh = jnp.zeros([], bool)

@@ -1,0 +1,135 @@
+"""A second moment of which only the means of rows and of columns are kept: Adafactor's direction.
+
+    w = t^−decay_rate                               the weight of this step, 1 at the first
+    v_row ← (1 − w) v_row + w mean(|g|² + eps)      of each row
+    v_col ← (1 − w) v_col + w mean(|g|² + eps)      of each column
+    u = g / √v̂       v̂ = v_row v_col / mean(v_row), or all of v where an array is small
+
+Shazeer & Stern, 2018, Algorithms 4 and 5 (https://arxiv.org/abs/1804.04235), who keep sums in place
+of means.
+"""
+
+from typing import Annotated, NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Int
+
+from ..clips.clip_by_block_rms import ADAFACTOR
+from ..core.arguments import AxisName, Flag, NonNegative, Offset, Within
+from ..core.leaf import LayerAxis
+from ..core.optimizer import lift
+from ..core.record import Static
+from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, divide_or_keep, ema, zeros_real
+from ..math.norm import squarable
+from ..math.safe import safe_divide
+from ..math.varying import mean_across, zeros_learnt_from
+from ..storage import Storage
+
+Length = Annotated[int, Within(1, 2**31 - 1, schedule=False, integer=True), Static]
+"""How many elements there are along an axis."""
+
+
+class FactoredSlots(NamedTuple):
+    """`v_row` and `v_col`, with an axis of length 1 where the mean was taken; or else `v`."""
+
+    v_row: Accumulator | None
+    v_col: Accumulator | None
+    v: Accumulator | None
+
+
+def mean_squares(slots: FactoredSlots) -> Float[Array, "*p"]:
+    """v̂ of the slots alone."""
+    v_row, v_col, v = slots
+    if v_row is None or v_col is None:
+        assert v is not None
+        return v
+    rows = tuple(axis for axis, n in enumerate(v_col.shape) if n == 1)
+    return abs_sq(_root(v_row, v_col, jnp.mean(v_row, rows, keepdims=True)))
+
+
+def _root(v_row: Float[Array, "*r"], v_col: Float[Array, "*c"], whole: Float[Array, "*w"]) -> Array:
+    """√v̂ by its factors, whose product may be too large or too small for its type."""
+    return jnp.sqrt(safe_divide(v_row, whole)) * jnp.sqrt(v_col)
+
+
+@rule(acts_on="array", slots=FactoredSlots)
+class FactoredRms(Rule):
+    min_dim_size_to_factor: Length = 128
+    decay_rate: NonNegative = 0.8
+    decay_offset: Offset = 0
+    eps: NonNegative = 1e-30
+    factored: bool = True
+    axis_name: AxisName = None
+
+    def init(self, param: Inexact[Array, "*p"]) -> FactoredSlots:
+        v, axes = zeros_real(param), self.axes(param)
+        if not axes:
+            return FactoredSlots(None, None, v)
+        v_col, v_row = (jnp.mean(v, axis, keepdims=True) for axis in axes)
+        whole = self.axis_name if axes[0] == 0 else None
+        return FactoredSlots(v_row, zeros_learnt_from(v_col, whole), None)
+
+    def update(self, grad: Inexact[Array, "*p"], slots: FactoredSlots, param, clock: Clock):
+        del param  # the second moment is of gradients only
+        squares = abs_sq(squarable(grad)) + self.eps
+        w = self.weight(clock.t, squares)
+        v_row, v_col, v = slots
+        if v_row is None or v_col is None:
+            assert v is not None
+            v = clock.choose(ema(squares, v, w), v)
+            return divide_or_keep(grad, jnp.sqrt(v)), FactoredSlots(None, None, v)
+        row, col = self.axes(grad)
+        v_row = clock.choose(ema(self.mean(squares, col), v_row, w), v_row)
+        v_col = clock.choose(ema(self.mean(squares, row), v_col, w), v_col)
+        root = _root(v_row, v_col, self.mean(v_row, row))
+        return divide_or_keep(grad, root), FactoredSlots(v_row, v_col, None)
+
+    def axes(self, x: Inexact[Array, "*p"]) -> tuple[int, ...]:
+        """Those of rows and of columns: the two longest, none where one of them is too short."""
+        longest = sorted(range(x.ndim), key=x.shape.__getitem__)[-2:]
+        short = any(x.shape[axis] < self.min_dim_size_to_factor for axis in longest)
+        return () if short or x.ndim < 2 or not self.factored else tuple(sorted(longest))
+
+    def mean(self, x: Float[Array, "*p"], axis: int) -> Float[Array, "*m"]:
+        """Divided before it is summed: what is finite need not have a finite sum."""
+        mean = jnp.sum(x / x.shape[axis], axis, keepdims=True)
+        return mean_across(mean, self.axis_name) if axis == 0 else mean
+
+    def weight(self, t: Int[Array, ""], like: Float[Array, "*p"]) -> Float[Array, ""]:
+        """That of this step in a mean; by itself, since 1 minus a decay has lost its digits."""
+        offset, rate = (jnp.asarray(x, like.dtype) for x in (self.decay_offset, self.decay_rate))
+        return jnp.maximum(t.astype(like.dtype) - offset, 1) ** -rate
+
+    def divides_by(self) -> Divisor:
+        def decay(t: Int[Array, ""]) -> Array:
+            return 1 - self.weight(t, jnp.zeros([], float))
+
+        return Divisor(mean_squares, decay, eps_root=self.eps)
+
+
+@transformation(paper=ADAFACTOR)
+def scale_by_factored_rms(
+    factored: Flag = True,
+    decay_rate: NonNegative = 0.8,
+    step_offset: Offset = 0,
+    min_dim_size_to_factor: Length = 128,
+    epsilon: NonNegative = 1e-30,
+    *,
+    layer_axis: LayerAxis = None,
+    axis_name: AxisName = None,
+    storage: Storage = None,
+):
+    """Adafactor's direction: divided by the root of a second moment that is kept by its factors.
+
+    Arguments as in `adafactor`, where `step_offset` is `decay_offset` and `epsilon` is `eps`.
+
+    >>> import funcopt
+    >>> funcopt.chain(funcopt.scale_by_factored_rms(), funcopt.descend(1e-3))
+    chain(scale_by_factored_rms(), descend(learning_rate=0.001))
+    """
+    rule = FactoredRms(
+        min_dim_size_to_factor, decay_rate, step_offset, epsilon, factored, axis_name
+    )
+    return lift(rule, layer_axis=layer_axis, storage=storage)
