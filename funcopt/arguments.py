@@ -13,6 +13,7 @@ from .core.arguments import Delay as Delay
 from .core.arguments import DType as DType
 from .core.arguments import Flag as Flag
 from .core.arguments import Hyperparameter as Hyperparameter
+from .core.arguments import Length as Length
 from .core.arguments import Moment as Moment
 from .core.arguments import NonNegative as NonNegative
 from .core.arguments import NonNegativeConstant as NonNegativeConstant
@@ -25,6 +26,7 @@ from .core.arguments import OptionalDecayRate as OptionalDecayRate
 from .core.arguments import OptionalNonNegative as OptionalNonNegative
 from .core.arguments import OptionalSpan as OptionalSpan
 from .core.arguments import OptionalSteps as OptionalSteps
+from .core.arguments import OptionalThreshold as OptionalThreshold
 from .core.arguments import Positive as Positive
 from .core.arguments import Rate as Rate
 from .core.arguments import Real as Real

@@ -266,6 +266,8 @@ Delay = Annotated[Numeric, NumberOfSteps(0, between=True)]
 """A moment of a schedule, or the length of a part that there need not be."""
 Seed = Annotated[Numeric, Within(0, 2**31 - 1, schedule=False, integer=True)]
 """What random numbers begin with: an integer that an int32 holds."""
+Length = Annotated[Numeric, Within(1, 2**31 - 1, schedule=False, integer=True), Static]
+"""How many elements there are along an axis, at least one; it belongs to the structure."""
 DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
 

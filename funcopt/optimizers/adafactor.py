@@ -21,6 +21,7 @@ from ..core.arguments import (
     AxisName,
     DType,
     Flag,
+    Length,
     NonNegative,
     Offset,
     OptionalDecayRate,
@@ -38,7 +39,7 @@ from ..math.norm import clip_ratio, norm
 from ..math.varying import norm_across, parts
 from ..storage import Storage, with_slot
 from ..transforms.add_decayed_weights import Decay
-from .scale_by_factored_rms import FactoredRms, Length
+from .scale_by_factored_rms import FactoredRms
 from .stable_adamw import RmsReport
 
 

@@ -9,16 +9,15 @@ Shazeer & Stern, 2018, Algorithms 4 and 5 (https://arxiv.org/abs/1804.04235), wh
 of means.
 """
 
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from ..clips.clip_by_block_rms import ADAFACTOR
-from ..core.arguments import AxisName, Flag, NonNegative, Offset, Within
+from ..core.arguments import AxisName, Flag, Length, NonNegative, Offset
 from ..core.leaf import LayerAxis
 from ..core.optimizer import lift
-from ..core.record import Static
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_or_keep, ema, zeros_real
@@ -26,9 +25,6 @@ from ..math.norm import squarable
 from ..math.safe import safe_divide
 from ..math.varying import mean_across, zeros_learnt_from
 from ..storage import Storage
-
-Length = Annotated[int, Within(1, 2**31 - 1, schedule=False, integer=True), Static]
-"""How many elements there are along an axis."""
 
 
 class FactoredSlots(NamedTuple):
