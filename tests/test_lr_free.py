@@ -25,6 +25,7 @@ from tests.reference.schedule_free import rectification
 STEPS = 40
 SHAPES = {"a": (3,), "b": (2, 2), "c": ()}
 SIZES = [int(np.prod(shape)) for shape in SHAPES.values()]
+ONLY_B = np.repeat([name == "b" for name in SHAPES], SIZES)
 RANDOM = np.random.default_rng(11)
 P0, TARGET = RANDOM.standard_normal((2, sum(SIZES))).astype(np.float32).astype(np.float64)
 DIAGONAL = np.geomspace(0.25, 4.0, sum(SIZES)).astype(np.float32).astype(np.float64)
@@ -210,7 +211,30 @@ ROWS = (
         0.3,
         value=True,
     ),
+    Row(
+        "momo-mask",
+        funcopt.momo(0.3, 0.8, -1.0, 0.5, True, bias_correction=True, mask="b"),
+        reference.momo,
+        {
+            "beta": 0.8,
+            "lower_bound": -1.0,
+            "weight_decay": 0.5,
+            "adapt_lower_bound": True,
+            "bias_correction": True,
+            "decays": ONLY_B,
+        },
+        0.3,
+        value=True,
+    ),
     Row("momo-adam", funcopt.momo_adam(0.1), reference.momo_adam, rate=0.1, value=True),
+    Row(
+        "momo-adam-mask",
+        funcopt.momo_adam(0.1, weight_decay=0.5, lower_bound=-1.0, mask="b"),
+        reference.momo_adam,
+        {"weight_decay": 0.5, "lower_bound": -1.0, "decays": ONLY_B},
+        0.1,
+        value=True,
+    ),
     Row(
         "momo-adam-bound",
         funcopt.momo_adam(0.1, 0.8, 0.9, 1e-4, -1.0, 0.05, True),
@@ -598,8 +622,32 @@ def test_it_works(row):
     assert above < 0.05 * float(loss(params))
 
 
-@pytest.mark.parametrize("make", [funcopt.dog, funcopt.dowg, funcopt.prodigy])
+@pytest.mark.parametrize("make", [funcopt.dog, funcopt.dowg, funcopt.prodigy, funcopt.momo])
 def test_a_mask_that_fits_nothing_is_refused_without_decay_too(make):
     tx, params = make(mask="kernle"), {"kernel": jnp.ones(2)}
     with pytest.raises(ValueError, match="'kernle' matches no parameter"):
-        tx.update(params, tx.init(params), params)
+        tx.update(params, tx.init(params), params, value=1.0)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.7])
+@pytest.mark.parametrize("bound", [-50.0, 0.5])
+@pytest.mark.parametrize("adam", [False, True])
+def test_where_a_part_decays_momo_goes_to_the_minimum_of_its_model(adam, bound, decay):
+    """max(f̄ − γ + ⟨m, x⟩, ρ f*) + ρ/2 (‖x − p‖² / α + λ ‖x_b‖²), in the norm of the step."""
+    g, f, alpha = DIAGONAL * (P0 - TARGET), 3.0, 0.4
+    f, m, rho, D = (0.1 * f, 0.1 * g, 0.1, np.abs(g) + 1e-8) if adam else (f, g, 1.0, 1.0)
+    make = funcopt.momo_adam if adam else funcopt.momo
+    tx = make(alpha, lower_bound=bound, weight_decay=decay, mask="b")
+    with jax.enable_x64(True):
+        params = tree(P0)
+        args = tree(g), tx.init(params), params
+        x = flat(funcopt.step(tx, *args, value=3.0)[0])
+
+    def model(x: np.ndarray) -> np.ndarray:
+        linear = np.maximum(f + (x - P0) @ m, rho * bound)
+        near = np.sum(D * (x - P0) ** 2, axis=-1) / alpha
+        return linear + rho / 2 * (near + decay * np.sum(D * ONLY_B * x**2, axis=-1))
+
+    for far in (1e-4, 1e-2, 1.0):
+        beside = x + far * np.random.default_rng(1).standard_normal((1000, len(x)))
+        assert np.all(model(beside) > model(x))

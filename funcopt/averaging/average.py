@@ -89,8 +89,7 @@ class Average(TreeRule):
     def _weights(self, n: Array, total: Array) -> tuple[Array, Array]:
         """The weight of the n-th point, and that of all until then, of which `total` is before."""
         if self.gamma is not None:
-            gamma = jnp.asarray(self.gamma, n.dtype)
-            return (gamma + 1) / (gamma + n), total
+            return jnp.asarray((self.gamma + 1) / (self.gamma + n)), total
         assert self.decay is not None
         decay = jnp.asarray(self.decay, n.dtype)
         fresh = jnp.asarray(1 - self.decay, n.dtype)

@@ -172,6 +172,7 @@ class LiftedTree:
                 self._loss(value, now.real),
                 lambda: now.grad_norm(facts),
                 now.renew,
+                now.selected,
                 now.decay,
                 lambda: (list(map(now.wide, ran)), ran_to),
             )
@@ -350,10 +351,13 @@ class _TreeStep:
             return facts.norm.astype(self.real)
         return global_norm([leaf.grad for leaf in self.leaves], axis_name).astype(self.real)
 
+    def selected(self, mask: Any) -> list[bool]:
+        """Whether `mask` means a parameter, for each leaf."""
+        return selected(mask, self.structure.unflatten([leaf.param for leaf in self.leaves]))
+
     def decay(self, weight_decay: Any, mask: Any) -> Column:
         """`weight_decay` times the parameters that `mask` means, zeros for the others."""
-        tree = self.structure.unflatten([leaf.param for leaf in self.leaves])
-        flags = selected(mask, tree)  # a mask that fits nothing is a mistake without decay, too
+        flags = self.selected(mask)  # a mask that fits nothing is a mistake without decay, too
         if weight_decay is None:
             return [jnp.zeros_like(x) for x in self.params]
         return [

@@ -105,6 +105,7 @@ class Step(Sums):
     value: Float[Array, ""]
     grad_norm: Callable[[], Float[Array, ""]]
     renew: Callable[..., Any]
+    selected: Callable[[Any], list[bool]]
     decay: Callable[[ArrayLike | None, Any], Column]
     run: Callable[..., tuple[Column, OptState]]
 

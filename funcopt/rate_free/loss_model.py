@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..core.paper import ICML, Paper
-from ..core.tree_rule import Number, Reported
+from ..core.tree_rule import Number, Reported, Step
 from ..math.columns import Column
 from ..math.safe import safe_divide
 
@@ -41,6 +41,8 @@ class LossModel:
     gamma: Array
     slope: Array  # ⟨m, x⟩
     square: Array  # ‖m‖²
+    weighted_slope: Array  # the same, where elements without decay count 1 + αλ times
+    weighted_square: Array
 
     def solved(self, bound: Array, initial: Array | float, adapt: bool) -> tuple[Array, Array]:
         """The rate, and the lower bound after it, which is estimated where it may `adapt`."""
@@ -53,19 +55,34 @@ class LossModel:
     def _feasible(self, bound: Array, initial: Array | float) -> Array:
         """The bound, lowered where it is above everything that the model reaches."""
         shrink = 1 + self.alpha * self.decay
-        cap = shrink * (self.loss - self.gamma) + self.slope
+        cap = shrink * (self.loss - self.gamma) + self.weighted_slope
         lowered = jnp.maximum(cap / (2 * shrink * self.rho), initial)
         return jnp.where(cap < shrink * self.rho * bound, lowered, bound)
 
     def _rate(self, bound: Array) -> Array:
         shrink = 1 + self.alpha * self.decay
-        gap = shrink * (self.loss - self.rho * bound - self.gamma) + self.slope
-        return jnp.minimum(self.alpha / self.rho, safe_divide(jnp.maximum(gap, 0), self.square))
+        gap = shrink * (self.loss - self.rho * bound - self.gamma) + self.weighted_slope
+        needed = safe_divide(jnp.maximum(gap, 0), self.weighted_square)
+        return jnp.minimum(self.alpha / self.rho, needed)
+
+
+def weighted_sums(
+    step: Step, m: Column, x: Column, squares: Column, decays: list[bool], weight: Array | float
+) -> tuple[Array, Array]:
+    """⟨m, x⟩ and the sum of `squares`, leaves that do not decay times `weight`."""
+
+    def weighted(column: Column) -> Column:
+        return [each if flag else weight * each for each, flag in zip(column, decays, strict=True)]
+
+    return step.vdot(weighted(m), x), step.abs_sum(weighted(squares))
 
 
 def proximal_step(
-    x: Column, u: Column, tau: Array, alpha: Array | float, decay: Array | float
+    x: Column, u: Column, decays: list[bool], tau: Array, alpha: Array | float, decay: Array | float
 ) -> Column:
-    """The step from x to (x − τ u) / (1 + αλ)."""
+    """The step from x to (x − τ u) / (1 + αλ) where x decays, and to x − τ u elsewhere."""
     shrink = 1 + alpha * decay
-    return [-(tau * b + alpha * decay * a) / shrink for a, b in zip(x, u, strict=True)]
+    return [
+        -(tau * b + alpha * decay * a) / shrink if flag else -tau * b
+        for a, b, flag in zip(x, u, decays, strict=True)
+    ]

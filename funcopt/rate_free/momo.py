@@ -6,6 +6,8 @@
     τ = min( α/ρ, ((1 + αλ)(f̄ − ρ f* − γ) + ⟨m, x⟩)₊ / ‖m‖² )
     x ← (x − τ m) / (1 + αλ)
 
+Where a mask leaves elements without decay, these count 1 + αλ times in ⟨m, x⟩ and ‖m‖² of τ, and
+x ← x − τ m there: the proximal step of the same model with a λ of each element's own.
 With ρ = 1 where the averages begin with the first batch (the default), and ρ = 1 − βᵗ where they
 begin with zero.
 
@@ -21,13 +23,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from ..core.arguments import AxisName, DecayRate, Flag, NonNegative, Rate, Real
+from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
-from ..math.moments import bias_correction, ema
+from ..math.moments import abs_sq, bias_correction, ema
 from ..storage import Storage
-from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step
+from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step, weighted_sums
 
 
 class MomoSlots(NamedTuple):
@@ -40,6 +43,7 @@ class Momo(TreeRule):
     beta: DecayRate
     lower_bound: Real
     weight_decay: NonNegative
+    mask: Mask
     adapt_lower_bound: bool
     bias_correction: bool
     axis_name: AxisName
@@ -61,9 +65,12 @@ class Momo(TreeRule):
         gamma = ema(was.gamma, step.vdot(g, x), beta)
         alpha, decay = self.learning_rate, self.weight_decay
         slope, square = step.vdot(m, x), step.square_norm(m)
-        model = LossModel(alpha, decay, rho, loss, gamma, slope, square)
+        decays, sums = step.selected(self.mask), (slope, square)
+        if not all(decays):
+            sums = weighted_sums(step, m, x, list(map(abs_sq, m)), decays, 1 + alpha * decay)
+        model = LossModel(alpha, decay, rho, loss, gamma, slope, square, *sums)
         tau, bound = model.solved(was.lower_bound, self.lower_bound, self.adapt_lower_bound)
-        steps = proximal_step(x, m, tau, alpha, decay)
+        steps = proximal_step(x, m, decays, tau, alpha, decay)
         return steps, slots, MomoNumbers(tau, loss, gamma, bound)
 
 
@@ -75,6 +82,7 @@ def momo(
     weight_decay: NonNegative = 0.0,
     adapt_lower_bound: Flag = False,
     *,
+    mask: Mask = None,
     bias_correction: Flag = False,
     axis_name: AxisName = None,
     storage: Storage = None,
@@ -86,6 +94,7 @@ def momo(
         beta: decay rate of the averages, in [0, 1).
         lower_bound: a lower bound of the loss; 0 suits most losses.
         weight_decay: λ of (λ/2) ‖x‖², taken as a proximal step.
+        mask: which parameters decay, as in `add_decayed_weights`.
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
         bias_correction: begin averages with zero and correct for it, instead of beginning with
             the first batch.
@@ -113,7 +122,7 @@ def momo(
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
     rule = Momo(
-        learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound, bias_correction,
+        learning_rate, beta, lower_bound, weight_decay, mask, adapt_lower_bound, bias_correction,
         axis_name,
     )  # fmt: skip
     return LiftedTree(rule, storage)

@@ -8,7 +8,8 @@
     τ = min( α/ρ, ((1 + αλ)(f̄ − ρ f* − γ) + ⟨m, x⟩)₊ / Σ |m|²/D )
     x ← (x − τ m/D) / (1 + αλ)
 
-A lower bound f* that is not known is estimated as in MoMo, with Σ |m|²/D in place of ‖m‖².
+A lower bound f* that is not known is estimated as in MoMo, with Σ |m|²/D in place of ‖m‖², and a
+mask acts as it does there.
 
 Schaipp, Ohana, Eickenberg, Defazio & Gower, 2023 (https://arxiv.org/abs/2305.07583).
 """
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from ..core.arguments import AxisName, DecayRate, Flag, NonNegative, Positive, Rate, Real
+from ..core.paths import Mask
 from ..core.rule import Divisor
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
@@ -26,7 +28,7 @@ from ..math.columns import Column
 from ..math.moments import abs_sq, bias_correction, ema
 from ..optimizers.moment_slots import mean_square
 from ..storage import Storage
-from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step
+from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step, weighted_sums
 
 
 class MomoAdamSlots(NamedTuple):
@@ -42,6 +44,7 @@ class MomoAdam(TreeRule):
     eps: Positive
     lower_bound: Real
     weight_decay: NonNegative
+    mask: Mask
     adapt_lower_bound: bool
     axis_name: AxisName
 
@@ -61,12 +64,16 @@ class MomoAdam(TreeRule):
         loss = ema(was.loss_average, step.value, b1)
         gamma = ema(was.gamma, step.vdot(g, x), b1)
         slope = step.vdot(m, x)
-        square = step.abs_sum([abs_sq(a) / b for a, b in zip(m, D, strict=True)])
+        squares = [abs_sq(a) / b for a, b in zip(m, D, strict=True)]
+        square = step.abs_sum(squares)
         alpha, decay = self.learning_rate, self.weight_decay
-        model = LossModel(alpha, decay, rho, loss, gamma, slope, square)
+        decays, sums = step.selected(self.mask), (slope, square)
+        if not all(decays):
+            sums = weighted_sums(step, m, x, squares, decays, 1 + alpha * decay)
+        model = LossModel(alpha, decay, rho, loss, gamma, slope, square, *sums)
         tau, bound = model.solved(was.lower_bound, self.lower_bound, self.adapt_lower_bound)
         u = [a / b for a, b in zip(m, D, strict=True)]
-        steps = proximal_step(x, u, tau, alpha, decay)
+        steps = proximal_step(x, u, decays, tau, alpha, decay)
         return steps, slots, MomoNumbers(tau, loss, gamma, bound)
 
     def divides_by(self, numbers: MomoNumbers) -> Divisor:
@@ -84,6 +91,7 @@ def momo_adam(
     weight_decay: NonNegative = 0.0,
     adapt_lower_bound: Flag = False,
     *,
+    mask: Mask = None,
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
@@ -96,6 +104,7 @@ def momo_adam(
         eps: above 0, added to the root.
         lower_bound: a lower bound of the loss; 0 suits most losses.
         weight_decay: λ of (λ/2) ‖x‖² in the norm of the step, taken as a proximal step.
+        mask: which parameters decay, as in `add_decayed_weights`.
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
         axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
             `global_norm`, and over which `value` is averaged. None: each device goes by what it
@@ -121,6 +130,6 @@ def momo_adam(
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
     rule = MomoAdam(
-        learning_rate, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound, axis_name
+        learning_rate, b1, b2, eps, lower_bound, weight_decay, mask, adapt_lower_bound, axis_name
     )
     return LiftedTree(rule, storage)

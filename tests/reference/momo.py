@@ -1,7 +1,7 @@
 """MoMo and MoMo-Adam, of a tree as one vector.
 
 Schaipp et al., arXiv:2305.07583. MoMo begins its averages with the first batch, or with zero and
-ρ = 1 − βᵗ (`bias_correction`); MoMo-Adam begins with zero.
+ρ = 1 − βᵗ (`bias_correction`); MoMo-Adam begins with zero. `decays` tells elements that decay.
 """
 
 from __future__ import annotations
@@ -13,23 +13,26 @@ import funcopt
 from tests.row import BETAS, DECAY, OWN_RATE, POWERS, Row
 
 
-def _step(p, direction, square, slots, rho, lr, weight_decay, lower_bound, adapt):
-    a = 1 + lr * weight_decay
-    f, gamma, dot, bound = slots["f"], slots["gamma"], np.vdot(slots["mu"], p).real, slots["bound"]
+def _step(p, direction, slots, rho, lr, weight_decay, lower_bound, adapt, decays):
+    """To the minimum of max(f + ⟨mu, x − p⟩ + ..., ρ bound) + ρ/2 (‖x − p‖²/lr + ‖x‖² λ), where λ
+    is `weight_decay` for the elements that `decays`, 1 or 0, and the norm is that of the direction.
+    """
+    mu, f, gamma, bound = slots["mu"], slots["f"], slots["gamma"], slots["bound"]
+    a = 1 + lr * weight_decay * decays
+    height = f - gamma + np.vdot(mu, p / a).real  # of the model at p / a, where it goes for τ = 0
+    if adapt and height < rho * bound:
+        bound = max(height / (2 * rho), lower_bound)
+    gap, fall = max(height - rho * bound, 0.0), np.vdot(mu, direction / a).real
+    tau = min(lr / rho, gap / fall if fall > 0 else 0.0)
     if adapt:
-        cap = a * (f - gamma) + dot
-        if cap < a * rho * bound:
-            bound = max(cap / (2 * a * rho), lower_bound)
-    gap = max(a * (f - rho * bound - gamma) + dot, 0.0)
-    tau = min(lr / rho, gap / square if square > 0 else 0.0)
-    if adapt:
-        bound = max((f + dot - gamma - tau * square / 2) / rho, lower_bound)
+        reached = f + np.vdot(mu, p).real - gamma - tau * np.vdot(mu, direction).real / 2
+        bound = max(reached / rho, lower_bound)
     return (p - tau * direction) / a, {**slots, "bound": bound}
 
 
 def momo(
     p, g, slots, t, lr, value, beta=0.9, lower_bound=0.0, weight_decay=0.0,
-    adapt_lower_bound=False, bias_correction=False,
+    adapt_lower_bound=False, bias_correction=False, decays=1,
 ):  # fmt: skip
     """One step; slots `f`, `gamma`, `mu`, `bound`."""
     dot = np.vdot(g, p).real
@@ -44,13 +47,13 @@ def momo(
         "bound": slots["bound"],
     }
     rho = 1 - beta**t if bias_correction else 1.0
-    square = np.sum(np.abs(new["mu"]) ** 2)
-    return _step(p, new["mu"], square, new, rho, lr, weight_decay, lower_bound, adapt_lower_bound)
+    decay = weight_decay, lower_bound, adapt_lower_bound, decays
+    return _step(p, new["mu"], new, rho, lr, *decay)
 
 
 def momo_adam(
     p, g, slots, t, lr, value, b1=0.9, b2=0.999, eps=1e-8, lower_bound=0.0, weight_decay=0.0,
-    adapt_lower_bound=False,
+    adapt_lower_bound=False, decays=1,
 ):  # fmt: skip
     """One step; slots `f`, `gamma`, `mu`, `nu`, `bound`."""
     zero = np.zeros_like(p)
@@ -63,9 +66,8 @@ def momo_adam(
         "bound": old["bound"],
     }
     D = np.sqrt(new["nu"] / (1 - b2**t)) + eps
-    u = new["mu"] / D
-    square = np.vdot(new["mu"], u).real
-    return _step(p, u, square, new, 1 - b1**t, lr, weight_decay, lower_bound, adapt_lower_bound)
+    decay = weight_decay, lower_bound, adapt_lower_bound, decays
+    return _step(p, new["mu"] / D, new, 1 - b1**t, lr, *decay)
 
 
 ROWS = [
