@@ -329,8 +329,16 @@ def _checks(annotated: Any) -> dict[str, Callable]:
         if marks:
             found[name] = marks[0]
         elif allowed is not None:
-            found[name] = _flag if allowed == (bool,) else OneOf(allowed)
+            found[name] = _choice(allowed)
     return found
+
+
+def _choice(allowed: tuple) -> Callable:
+    """The check of a field that chooses: that of a factory's argument, where there is such."""
+    if allowed == (bool,):
+        return _flag
+    names = all(isinstance(each, str) for each in allowed)
+    return Choice(allowed) if names else OneOf(allowed)
 
 
 signature = cache(inspect.signature)

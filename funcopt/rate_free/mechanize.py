@@ -139,8 +139,8 @@ def mechanize(
     Args:
         base_optimizer: a funcopt or optax optimizer, at rate 1 or a schedule that falls from 1.
             Not one whose steps do not depend on where it is, such as LARS or LAMB.
-        weight_decay: λ above: pulls towards 0 by shrinking the factor; it is not AdamW's. There is no
-            `mask`, since the one factor is that of all parameters.
+        weight_decay: λ above: pulls towards 0 by shrinking the factor; it is not AdamW's. It has
+            no `mask`, since the one factor is that of all parameters.
         eps: above 0, added to what divides.
         s_init: the first factor, an underestimate, above 0.
         num_betas: how many decay rates 0.9, 0.99, ... are run beside each other, 1 to 7.

@@ -1,7 +1,7 @@
 """MoMo and MoMo-Adam, of a tree as one vector.
 
 Schaipp et al., arXiv:2305.07583. MoMo begins its averages with the first batch, or with zero and
-ρ = 1 − βᵗ (`bias_correction`); MoMo-Adam begins with zero. `decays` tells elements that decay.
+ρ = 1 − βᵗ (`bias_correction`); MoMo-Adam begins with zero.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import funcopt
 from tests.row import BETAS, DECAY, OWN_RATE, POWERS, Row
 
 
-def _step(p, direction, slots, rho, lr, weight_decay, lower_bound, adapt, decays):
-    """To the minimum of max(f + ⟨mu, x − p⟩ + ..., ρ bound) + ρ/2 (‖x − p‖²/lr + ‖x‖² λ), where λ
-    is `weight_decay` for the elements that `decays`, 1 or 0, and the norm is that of the direction.
+def _step(p, direction, slots, rho, lr, weight_decay, lower_bound, adapt):
+    """To the minimum of max(f − gamma + ⟨mu, x⟩, ρ bound) + ρ/2 (‖x − p‖²/lr + ⟨λ x, x⟩).
+
+    λ is `weight_decay`, one or one for each element; the norm is that of the direction.
     """
     mu, f, gamma, bound = slots["mu"], slots["f"], slots["gamma"], slots["bound"]
-    a = 1 + lr * weight_decay * decays
+    a = 1 + lr * weight_decay
     height = f - gamma + np.vdot(mu, p / a).real  # of the model at p / a, where it goes for τ = 0
     if adapt and height < rho * bound:
         bound = max(height / (2 * rho), lower_bound)
@@ -32,7 +33,7 @@ def _step(p, direction, slots, rho, lr, weight_decay, lower_bound, adapt, decays
 
 def momo(
     p, g, slots, t, lr, value, beta=0.9, lower_bound=0.0, weight_decay=0.0,
-    adapt_lower_bound=False, bias_correction=False, decays=1,
+    adapt_lower_bound=False, bias_correction=False,
 ):  # fmt: skip
     """One step; slots `f`, `gamma`, `mu`, `bound`."""
     dot = np.vdot(g, p).real
@@ -47,13 +48,12 @@ def momo(
         "bound": slots["bound"],
     }
     rho = 1 - beta**t if bias_correction else 1.0
-    decay = weight_decay, lower_bound, adapt_lower_bound, decays
-    return _step(p, new["mu"], new, rho, lr, *decay)
+    return _step(p, new["mu"], new, rho, lr, weight_decay, lower_bound, adapt_lower_bound)
 
 
 def momo_adam(
     p, g, slots, t, lr, value, b1=0.9, b2=0.999, eps=1e-8, lower_bound=0.0, weight_decay=0.0,
-    adapt_lower_bound=False, decays=1,
+    adapt_lower_bound=False,
 ):  # fmt: skip
     """One step; slots `f`, `gamma`, `mu`, `nu`, `bound`."""
     zero = np.zeros_like(p)
@@ -66,8 +66,8 @@ def momo_adam(
         "bound": old["bound"],
     }
     D = np.sqrt(new["nu"] / (1 - b2**t)) + eps
-    decay = weight_decay, lower_bound, adapt_lower_bound, decays
-    return _step(p, new["mu"] / D, new, 1 - b1**t, lr, *decay)
+    u = new["mu"] / D
+    return _step(p, u, new, 1 - b1**t, lr, weight_decay, lower_bound, adapt_lower_bound)
 
 
 ROWS = [
