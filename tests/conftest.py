@@ -29,9 +29,12 @@ from jaxtyping import install_import_hook
 # Scripts that make the frozen data, with packages that the tests do not need.
 collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
 
-# The shapes and types in the annotations of code for one array are checked here, and only here.
+# The shapes and types in the annotations of algorithms are checked here, and only here.
+FOLDERS = ("clips", "math", "optimizers", "rate_free", "transforms")
+AVERAGES = ("average", "lookahead", "schedule_free")
 install_import_hook(
-    ["funcopt.math", "funcopt.optimizers", "funcopt.transforms", "funcopt.rate_free.cocob"],
+    [f"funcopt.{folder}" for folder in FOLDERS]
+    + [f"funcopt.averaging.{name}" for name in AVERAGES],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
