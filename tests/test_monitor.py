@@ -17,13 +17,14 @@ import pytest
 
 import funcopt
 from funcopt.math.global_norm import Facts, norm_of, square_sums
+from funcopt.monitoring.columns import COLUMNS, EDGES, absent, largest
 from funcopt.monitoring.events import FIRST_EVENTS, KINDS, LAST_EVENTS
 from funcopt.monitoring.layers import rows_of
 from funcopt.monitoring.measurement import _lengths
 from funcopt.monitoring.readings import find, read
 from funcopt.monitoring.recorder import LAST_STEPS, SCALARS, add_record, no_run
+from funcopt.monitoring.sample import stride, thinned
 from funcopt.monitoring.state import MonitorState
-from funcopt.monitoring.statistics import COLUMNS, EDGES, absent, largest, stride, thinned
 from funcopt.safety.baseline import Baseline
 from tests.catalog import ALL, Row, each
 

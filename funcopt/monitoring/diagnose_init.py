@@ -12,11 +12,11 @@ from optax import Params
 from ..core.given import keyed, one_batch, trained
 from ..core.leaves import gradients_beside
 from ..core.paths import path_names
+from .columns import COLUMNS, EDGES, NEGLIGIBLE
 from .health import Health, judged
 from .placement import gathered
 from .readings import HealthEvent, Readings, Series, in_depth, resolution_of
 from .recorder import SCALARS
-from .statistics import COLUMNS, EDGES, NEGLIGIBLE
 from .thresholds import Thresholds
 
 EXAMPLES = 16

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from ..math.counts import counted
+from .columns import absent, tidy
 from .layers import Rows
 from .recorder import log2
-from .statistics import absent, tidy
 
 FIRST_EVENTS, LAST_EVENTS = 16, 16
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..core.given import trained
+from .columns import COLUMNS
 from .readings import Readings, find, read
 from .recorder import SCALARS
-from .statistics import COLUMNS
 from .thresholds import Thresholds
 from .verdict import HealthVerdict
 from .verdicts import verdicts
@@ -89,7 +89,7 @@ class Health:
         """A flat dict of the latest numbers for a logger's `log(dict)`: only finite ones.
 
         Its keys are `grad_norm/<layer>` and so on for everything in
-        `funcopt.monitoring.statistics.COLUMNS`, `update_ratio/<layer>`, the recorded numbers of the
+        `funcopt.monitoring.columns.COLUMNS`, `update_ratio/<layer>`, the recorded numbers of the
         last step by their names, and `verdict/<name>`, 1 for an alarm and 0.5 for a warning.
         """
         seen, flat = self.readings, {}

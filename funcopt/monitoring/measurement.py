@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 from ..math.varying import axes_of, max_across, norm_across, parts
 from .layers import Rows
 from .placement import gathered
-from .statistics import Sample, SecondMoment, measure, no_rows, row_norms, sample
+from .sample import Sample, SecondMoment, sample
+from .statistics import measure, no_rows, row_norms
 
 Measured = tuple[Float[Array, "rows columns"], Float[Array, "rows edges"]]
 

@@ -31,6 +31,7 @@ from ..math.norm import norm as norm_of_array
 from ..math.varying import mean_across
 from ..safety.agreement import everywhere
 from ..safety.baseline import Baseline, no_baseline
+from .columns import COLUMNS, EDGES, absent
 from .events import no_events
 from .inside import judge_of, makes_a_step, micro_batches
 from .layers import Rows, rows_of
@@ -39,7 +40,6 @@ from .placement import beside, local_axes, varying
 from .recorder import log_dtype, no_run, no_steps
 from .second_moment import divisors
 from .state import VERSION, Kept, MonitorState, MonitorTables
-from .statistics import COLUMNS, EDGES, absent
 from .step import (
     OWN_CLIP,
     Came,

@@ -10,10 +10,10 @@ import numpy as np
 from optax import OptState, Params
 
 from ..core.paths import path_names, some
+from .columns import COLUMNS, NORMS, absent, largest
 from .events import KINDS
 from .recorder import LAST_STEPS, SCALARS, exponents
 from .state import MonitorState
-from .statistics import COLUMNS, NORMS, absent, largest
 from .surges import AFTERWARDS
 
 LEAST_AFTER = 5

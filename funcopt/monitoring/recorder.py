@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 
 from ..math.counts import counted
 from ..math.dtypes import cast
-from .statistics import NORMS, absent, largest, tidy
+from .columns import NORMS, absent, largest, tidy
 
 SCALARS = ("grad_norm", "z", "value", "lr", "clip_ratio", "skipped", "noise_scale")
 """What is recorded of a step as a whole."""

@@ -17,7 +17,7 @@ from ..core.tree_lift import LiftedTree, TreeState
 from ..math.moments import bias_correction
 from ..storage.kept import Coded, decoded
 from .inside import algorithms
-from .statistics import SecondMoment, numbers_of
+from .sample import SecondMoment, numbers_of
 
 
 def divisors(

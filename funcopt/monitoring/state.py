@@ -12,9 +12,9 @@ from optax import OptState
 from ..core.transformation import reports
 from ..math.noise_scale import Noise
 from ..safety.baseline import Baseline
+from .columns import COLUMNS, EDGES
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
 from .recorder import LAST_STEPS, SCALARS, Run
-from .statistics import COLUMNS, EDGES
 from .surges import Surges
 
 VERSION = 4
@@ -23,7 +23,7 @@ VERSION = 4
 class MonitorTables(NamedTuple):
     """What was seen: tables with a row for each leaf, or for each layer of a stacked one.
 
-    `latest` and `mean` have the columns `funcopt.monitoring.statistics.COLUMNS`; `means`
+    `latest` and `mean` have the columns `funcopt.monitoring.columns.COLUMNS`; `means`
     measurements are in the mean. `every` is how many steps there are between measurements,
     `shrinks` whether what a row is divided by can shrink, and `axes` has for each leaf the axis
     along which layers are stacked, -1 for none.

@@ -16,13 +16,14 @@ from jaxtyping import Array, Float
 from ..math.counts import counted
 from ..math.noise_scale import Noise, add_noise_terms, noise_scale
 from ..safety.baseline import Baseline, Judgement, judge
+from .columns import absent, tidy
 from .events import Ailment, add_event, diagnosed, refusal
 from .layers import Rows
 from .measurement import measured, norms_of_rows
 from .placement import local_axes, varying
 from .recorder import SCALARS, add_mean, add_record, scalars
+from .sample import SecondMoment
 from .state import Kept
-from .statistics import SecondMoment, absent, tidy
 from .surges import add_surge, is_news, surge_ratio
 
 MEAN_DECAY = 0.8

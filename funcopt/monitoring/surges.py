@@ -16,8 +16,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..math.counts import counted
 from ..safety.baseline import Baseline
+from .columns import absent, largest
 from .recorder import LAST_STEPS, SCALARS
-from .statistics import absent, largest
 
 SURGE = 10.0
 AFTERWARDS = 20

@@ -19,13 +19,11 @@ from .performance.on_newbob import on_newbob as on_newbob
 from .performance.on_plateau import on_plateau as on_plateau
 from .progress.compose import join_schedules as join_schedules
 from .progress.compose import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
-from .progress.cycles import cosine_onecycle_schedule as cosine_onecycle_schedule
-from .progress.cycles import cosine_restarts as cosine_restarts
 from .progress.cycles import cosine_wave as cosine_wave
 from .progress.cycles import cyclic_schedule as cyclic_schedule
-from .progress.cycles import linear_onecycle_schedule as linear_onecycle_schedule
-from .progress.cycles import onecycle_schedule as onecycle_schedule
-from .progress.cycles import sgdr_schedule as sgdr_schedule
+from .progress.onecycle import cosine_onecycle_schedule as cosine_onecycle_schedule
+from .progress.onecycle import linear_onecycle_schedule as linear_onecycle_schedule
+from .progress.onecycle import onecycle_schedule as onecycle_schedule
 from .progress.points import multistep_decay as multistep_decay
 from .progress.points import piecewise_interpolate_schedule as piecewise_interpolate_schedule
 from .progress.points import schedule_from_points as schedule_from_points
@@ -38,6 +36,8 @@ from .progress.progress import linear_schedule as linear_schedule
 from .progress.progress import linear_warmup as linear_warmup
 from .progress.progress import piecewise_constant_schedule as piecewise_constant_schedule
 from .progress.progress import polynomial_schedule as polynomial_schedule
+from .progress.restarts import cosine_restarts as cosine_restarts
+from .progress.restarts import sgdr_schedule as sgdr_schedule
 from .progress.shapes import chebyshev_schedule as chebyshev_schedule
 from .progress.shapes import linear_to_zero as linear_to_zero
 from .progress.shapes import rex_schedule as rex_schedule

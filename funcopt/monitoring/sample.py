@@ -1,0 +1,128 @@
+"""Which elements of a leaf are looked at: evenly spaced ones, and the second moment beside them."""
+
+import math
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+LINE = 16
+"""Numbers in a line of memory."""
+
+
+class SecondMoment(NamedTuple):
+    """A second moment before and after the step, and what is needed to read it.
+
+    `mean_old` and `mean_new` are the running mean of squares, `old` and `new` what is divided by,
+    which is the same but for AMSGrad. `numbers` are those of `numbers_of`, in order.
+    """
+
+    mean_old: Array
+    mean_new: Array
+    old: Array
+    new: Array
+    numbers: Float[Array, "*rows numbers"]
+
+
+def numbers_of(
+    decay: Any, share: Any, floor: Any, weight_old: Any, weight_new: Any, maximum: Any, forgets: Any
+) -> Float[Array, " numbers"]:
+    """What is needed to read a second moment.
+
+    Args:
+        decay, share: of v_{t−1} and of g² in v_t.
+        floor: ε.
+        weight_old, weight_new: what `old` and `new` are divided by before they are v̂.
+        maximum: whether it follows the largest of the squares.
+        forgets: whether it can shrink.
+    """
+    numbers = decay, share, floor, weight_old, weight_new, maximum, forgets
+    return jnp.stack([jnp.asarray(x, float) for x in numbers])
+
+
+def layers_first(x: Array, axis: int | None) -> Array:
+    """With the axis of stacked layers in front; one of length 1 where there is none."""
+    return x[None] if axis is None else jnp.moveaxis(x, axis, 0)
+
+
+def thinned(x: Array, limit: int) -> Array:
+    """At most `limit` elements of each layer, evenly spaced along all axes but the first.
+
+    The axis with most of them loses about every second one until there are few enough. Of the last
+    axis a 16th counts: so many neighbours share a line of memory, and cost what one of them costs.
+    """
+    halvings, kept = [0] * x.ndim, list(x.shape)
+    while math.prod(kept[1:]) > limit:
+        several = [i for i in range(1, x.ndim) if kept[i] > 1]
+        most = max(several, key=lambda i: kept[i] / (LINE if i == x.ndim - 1 else 1))
+        halvings[most] += 1
+        kept[most] = math.ceil(x.shape[most] / stride(halvings[most]))
+    return jax.lax.slice(x, [0] * x.ndim, x.shape, [stride(n) for n in halvings])
+
+
+@cache
+def stride(halvings: int) -> int:
+    """The first prime number that is not below 2ʰ, but 3 and 7.
+
+    Axes are often made of others, of 8, 28 or 32 pixels in a row and 3 colours: a stride that
+    divides one of those sees a single column of every picture, which may be empty in all of them.
+    """
+    if halvings < 2:
+        return 2**halvings
+    n = 2**halvings + 1
+    while n == 7 or any(n % i == 0 for i in range(2, math.isqrt(n) + 1)):
+        n += 1
+    return n
+
+
+class Sample(NamedTuple):
+    """Evenly spaced elements of each row, of which so many were `seen`; behind them are zeros.
+
+    Magnitudes of gradients, updates and parameters, and nothing else of them, since XLA writes all
+    of an update to memory from which two things are made; and the second moment if there is one,
+    whose numbers are there for each row.
+    """
+
+    grad: Float[Array, "rows length"]
+    update: Float[Array, "rows length"]
+    param: Float[Array, "rows length"]
+    seen: Float[Array, " rows"]
+    moment: SecondMoment | None
+
+
+# Leaves of the same shape share a trace, as in `lift`.
+@partial(jax.jit, static_argnames=("axis", "limit", "length", "dtype"))
+def sample(
+    grad: Array,
+    update: Array,
+    param: Array,
+    moment: SecondMoment | None,
+    *,
+    axis: int | None,
+    limit: int,
+    length: int,
+    dtype: Any,
+) -> Sample:
+    """At most `limit` elements of each layer of a leaf, in rows of `length`, as `dtype`."""
+
+    def of(x: Array) -> Array:
+        x = thinned(layers_first(x, axis), limit)
+        return x.reshape(len(x), -1)
+
+    def filled(x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))
+
+    g, u, p = of(grad), of(update), of(param)
+    if moment is not None:
+        means = [filled(of(x).astype(dtype)) for x in moment[:4]]
+        rounding = 2 * float(jnp.finfo(moment.mean_new.dtype).eps)
+        numbers = jnp.append(moment.numbers.astype(dtype), jnp.asarray(rounding, dtype))
+        numbers = jnp.broadcast_to(numbers, (len(g), *numbers.shape))
+        moment = SecondMoment(means[0], means[1], means[2], means[3], numbers)
+    return Sample(
+        *(filled(x.astype(dtype)) for x in map(jnp.abs, (g, u, p))),
+        seen=jnp.full(len(g), g.shape[1], dtype),
+        moment=moment,
+    )
