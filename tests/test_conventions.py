@@ -52,6 +52,7 @@ def optax_s(name: str) -> dict[str, inspect.Parameter]:
 
 
 DECAYING = [name for name in TRANSFORMATIONS if "weight_decay" in parameters_of(NAMES[name])]
+OPTAX_CALLS = {"weight_decay_mask": "mask", "weight_decay_rate": "weight_decay"}
 # Decay without a mask, and why.
 UNMASKED = {"mechanize": "it pulls on the one factor of all steps, of which there are no parts"}
 # Decay that is on by default where optax has no such algorithm, and why.
@@ -79,13 +80,13 @@ def test_decay_is_told_in_the_same_way(name):
         return
     assert told["mask"] == Mask
     assert ours["mask"].default is None
-    # It follows the decay, or names itself where optax has an argument of its own there.
-    order = list(ours)
+    order, names = list(ours), [OPTAX_CALLS.get(each, each) for each in theirs]
     after = order[order.index("weight_decay") + 1]
-    assert after == "mask" or (
-        ours["mask"].kind is inspect.Parameter.KEYWORD_ONLY
-        and list(theirs)[list(theirs).index("weight_decay") + 1] == after
-    )
+    if "mask" in names:
+        assert order.index("mask") == names.index("mask")
+    elif after != "mask":  # optax has an argument of its own there, and no mask
+        assert names[names.index("weight_decay") + 1] == after
+        assert ours["mask"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 # Slots without a storage of their own, and why.
