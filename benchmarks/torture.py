@@ -235,12 +235,11 @@ def smallest_spikes() -> dict[str, float]:
 
     def after(steps: int) -> float:
         baseline = no_baseline()
-        rule = partial(judge, threshold=6.0, patience=8, decay=0.99)
-        step = jax.jit(lambda baseline, x: rule(baseline, x))
+        step = jax.jit(lambda baseline, x: judge(baseline, x))
         for _ in range(steps):
             baseline = step(baseline, jnp.float32(1.0)).baseline
         sizes = np.exp(np.linspace(0, 7, 7001)).astype(np.float32)
-        outlier = jax.vmap(lambda x: rule(baseline, x).outlier)(sizes)
+        outlier = jax.vmap(lambda x: judge(baseline, x).outlier)(sizes)
         return float(sizes[np.argmax(outlier)])
 
     return {str(steps): after(steps) for steps in (1, 10, 30, 100, 300, 1000)}

@@ -397,7 +397,7 @@ def judged(norms: Any) -> Any:
     """Which numbers of each row are outliers, which begin a new level, and the last baselines."""
 
     def step(baseline: Any, x: Any) -> Any:
-        found = judge(baseline, x, threshold=6.0, patience=8, decay=0.99)
+        found = judge(baseline, x)
         return found.baseline, (found.outlier, found.rebased, found.z)
 
     def row(norms: Any) -> Any:

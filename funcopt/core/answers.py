@@ -1,11 +1,17 @@
-"""What states of wrappers answer to a wrapper around them, each by a method of its own."""
+"""What wrappers and their states answer to a wrapper around them, each by a method of its own.
+
+Whoever has the method takes part: a wrapper that nobody here knows is asked as ours are.
+"""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import jax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import Params
+
+from .arguments import Hyperparameter
 
 
 class Skipped(NamedTuple):
@@ -36,6 +42,18 @@ class Waits(Protocol):
     """
 
     def waiting(self) -> Params: ...
+
+
+@runtime_checkable
+class Accumulates(Protocol):
+    """A wrapper that makes one step of `every` updates; its state `Waits`."""
+
+    @property
+    def every(self) -> Hyperparameter: ...
+
+    def is_last(self, state: Any, flush: ArrayLike) -> Bool[Array, ""]:
+        """Whether the next update, after `state`, is the one that makes the step."""
+        ...
 
 
 A = TypeVar("A")

@@ -13,7 +13,7 @@ a transformation: `LiftedTree(rule, inner=)`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import jax
@@ -65,6 +65,10 @@ class Inside:
     def counts(self, flag: Bool[Array, ""]) -> Bool[Array, ""]:
         """`flag`, false where a gate around is closed."""
         return flag if self.gate is None else flag & self.gate
+
+    def open(self) -> "Inside":
+        """The same without the gate that came: for what is tried, and not taken."""
+        return replace(self, gate=None)
 
     def run(
         self,
@@ -121,7 +125,11 @@ class Wrapper(Generic[S]):
         state = self.first(Beginning(params, arrays, structure.unflatten, real, inner))
         # What every device decides for its own parameters differs between devices.
         axes = varying_axes(*arrays) - set(named(getattr(self, "axis_name", None)))
-        return jax.tree.map(lambda x: varying_along(x, axes), state) if axes else state
+        return self.varying(state, axes) if axes else state
+
+    def varying(self, state: S, axes: frozenset[str]) -> S:
+        """A first state of the types that it has after a step, which differs along `axes`."""
+        return jax.tree.map(lambda x: varying_along(x, axes), state)
 
     def update(
         self,

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool
 
+from ..core.answers import Accumulates, Waits, answering
 from ..core.lift import Lifted
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
-from ..safety.accumulate import Accumulate, AccumulateState
-from ..safety.guard import Guard
+from ..safety.baseline import Judges, SpikeLimits
 
 
 def members(tx: GradientTransformation) -> list[Any]:
@@ -44,12 +45,12 @@ def algorithms(tx: Any) -> Iterator[Any]:
             yield from algorithms(member)
 
 
-def micro_batches(tx: Any) -> int:
+def micro_batches(tx: object) -> int:
     """How many updates of `tx` make one step: more than 1 where it accumulates."""
     if not isinstance(tx, GradientTransformation):
         return 1
     body = tx.body()
-    own = body.every if isinstance(body, Accumulate) else 1
+    own = body.every if isinstance(body, Accumulates) else 1
     if not isinstance(own, int):
         raise TypeError(
             f"monitor: the every of accumulate inside of it is {own!r}, but a monitor has to know "
@@ -58,34 +59,26 @@ def micro_batches(tx: Any) -> int:
     return own * max(map(micro_batches, members(tx)), default=1)
 
 
-def makes_a_step(tx: Any, state: Any, flush: Any) -> Bool[Array, ""]:
+def makes_a_step(tx: object, state: object, flush: ArrayLike) -> Bool[Array, ""]:
     """Whether the next update is one that what accumulates passes on."""
-    rounds, states = list(_accumulations(tx)), list(_rounds(state))
+    rounds, states = list(_accumulations(tx)), list(answering(state, Waits))
     if len(rounds) != len(states):
         return jnp.ones([], bool)
     last = [body.is_last(s, flush) for body, s in zip(rounds, states, strict=True)]
     return jnp.stack([jnp.ones([], bool), *last]).all()
 
 
-def _accumulations(tx: Any) -> Iterator[Accumulate]:
+def _accumulations(tx: object) -> Iterator[Accumulates]:
     if not isinstance(tx, GradientTransformation):
         return
     body = tx.body()
-    if isinstance(body, Accumulate):
+    if isinstance(body, Accumulates):
         yield body
     for member in members(tx):
         yield from _accumulations(member)
 
 
-def _rounds(node: Any) -> Iterator[AccumulateState]:
-    if isinstance(node, AccumulateState):
-        yield node
-    for child in jax.tree.leaves(node, is_leaf=lambda x: x is not node):
-        if child is not node:
-            yield from _rounds(child)
-
-
-def judge_of(tx: Any) -> Guard | None:
-    """The guard that `tx` is, if it judges the gradients of one device as they come."""
+def limits_of(tx: object) -> SpikeLimits | None:
+    """By what `tx` judges the gradients of one device as they come, if it is what does."""
     body = tx.body() if isinstance(tx, GradientTransformation) else None
-    return body if isinstance(body, Guard) and body.axis_name is None else None
+    return body.limits() if isinstance(body, Judges) else None

@@ -8,32 +8,35 @@ memory, which costs more than all of this (`benchmarks/guarded_step.py`). Outsid
 is in memory anyway, they come after the step, in one program that is compiled once.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 from optax import OptState, Params, Updates
 
+from ..core.answers import Scales, Skips, answering
 from ..core.arguments import AxisName, Base, Numeric, Steps, Within, is_tracer
 from ..core.leaf import LayerAxis
-from ..core.leaves import gradients_beside, in_full, parameters
+from ..core.leaves import gradients_beside, in_full
 from ..core.paths import path_names
 from ..core.transformation import gated, reports, transformation
+from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts, norms_of, square_sums, total
 from ..math.noise_scale import no_noise
 from ..math.norm import norm as norm_of_array
-from ..math.varying import mean_across
+from ..math.varying import AxisNames, mean_across
 from ..safety.agreement import everywhere
-from ..safety.baseline import Baseline, no_baseline
+from ..safety.baseline import USUAL_LIMITS, Baseline, SpikeLimits, no_baseline
 from .columns import COLUMNS, EDGES, absent
 from .events import no_events
-from .inside import judge_of, makes_a_step, micro_batches
+from .inside import limits_of, makes_a_step, micro_batches
 from .layers import Rows, rows_of
 from .measurement import norms_across
 from .placement import beside, local_axes, varying
@@ -53,30 +56,30 @@ from .step import (
 )
 from .surges import no_surges
 
-JUDGEMENT: Mapping[str, Any] = {"threshold": 6.0, "patience": 8, "decay": 0.99}
-
 Elements = Annotated[Numeric, Within(1, 2**16 - 1, schedule=False, integer=True)]
 Records = Annotated[Numeric, Within(2, 10_000, schedule=False, integer=True)]
 
 
 @dataclass(frozen=True)
-class _Monitor:
-    inner: Any
+class Monitor(Wrapper[MonitorState]):
     every: int
     history: int
-    layer_axis: Any
+    layer_axis: LayerAxis
     sample: int
-    axis_name: Any
+    axis_name: AxisNames
+
+    state = MonitorState
+    keeps = ("kept", "baseline")
+    needs_params = True
 
     @property
     def window(self) -> int:
         """How many updates there are for one measurement, at most one for each step inside."""
         return max(self.every, micro_batches(self.inner))
 
-    def init(self, params: Params) -> MonitorState:
-        rows = rows_of(path_names(params), jax.tree.leaves(params), self.layer_axis)
-        arrays, _ = parameters(params)
-        real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
+    def first(self, start: Beginning) -> MonitorState:
+        names, real = path_names(start.params), start.real
+        rows = rows_of(names, jax.tree.leaves(start.params), self.layer_axis)
         latest, mean = (jnp.full((rows.total, len(COLUMNS)), absent(real), real) for _ in range(2))
         memory = MonitorTables(
             version=jnp.int32(VERSION),
@@ -94,36 +97,26 @@ class _Monitor:
             broken=jnp.zeros(rows.total, jnp.int32),
             noise=no_noise(real),
         )
-        own = memory.kept(), no_baseline(real) if judge_of(self.inner) is None else ()
-        kept, baseline = varying(beside(own, arrays), local_axes(self.axis_name, arrays))
-        return MonitorState(
-            inner=self.inner.init(params),
-            count=jnp.zeros([], jnp.int32),
-            kept=kept,
-            baseline=baseline,
-        )
+        own = memory.kept(), no_baseline(real) if limits_of(self.inner) is None else ()
+        return MonitorState(start.inner, jnp.zeros([], jnp.int32), *beside(own, start.arrays))
 
-    def update(
-        self,
-        updates: Updates,
-        state: MonitorState,
-        params: Params | None = None,
-        *,
-        value: ArrayLike | None = None,
-        gate: Array | None = None,
-        micro_norms: ArrayLike | None = None,
-        **extra_args: Any,
+    def varying(self, state: MonitorState, axes: frozenset[str]) -> MonitorState:
+        # It decides nothing, so that what is inside is on all devices what it is without it.
+        kept, baseline = varying((state.kept, state.baseline), axes)
+        return state._replace(kept=kept, baseline=baseline)
+
+    def step(
+        self, updates: Updates, state: MonitorState, inside: Inside
     ) -> tuple[Updates, MonitorState]:
-        rows, leaves, state = self._checked(updates, state, params)
+        gate, value, came_too = inside.gate, inside.value, inside.extra_args
+        rows, leaves, state = self._checked(updates, state, inside.params)
         real = state.kept.floats.dtype
         plan = MonitorPlan(self.window, tuple(rows.axes), self.sample, self.axis_name)
-        given = {"value": value, "micro_norms": micro_norms}
-        extra_args |= {name: x for name, x in given.items() if x is not None}
         counts = jnp.ones([], bool) if gate is None else gate
         # Of constants JAX makes tracers only where it records a program.
         recorded = is_tracer(jnp.ones([], bool))
 
-        due = counts & self._is_due(state, extra_args.get("flush", False))
+        due = counts & self._is_due(state, came_too.get("flush", False))
         squares = square_sums(leaves)
         leaf_norms, whole_norm = norms_of(leaves, squares, due)
         facts = Facts([s for s, x in zip(squares, leaves, strict=True) if jnp.size(x)], whole_norm)
@@ -131,62 +124,52 @@ class _Monitor:
         came = self._came(rows, grads, state, jax.lax.stop_gradient((leaf_norms, whole_norm)),
                           jnp.isfinite(total(squares)), value, counts, due)  # fmt: skip
 
-        def stepped(updates: Updates, inner: OptState, **passed: Any) -> tuple[Updates, OptState]:
-            return self.inner.update(updates, inner, params, facts=facts, **passed, **extra_args)
-
         def done(tried: Updates, after: OptState) -> Done:
             tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
             shapes = [jnp.shape(x) for x in leaves]
             moments = divisors(self.inner, state.inner, after, rows.names, shapes)
-            return Done([jnp.asarray(x) for x in jax.tree.leaves(tried)], moments, said_of(after))
+            return Done([jnp.asarray(x) for x in jax.tree.leaves(tried)], moments, told_by(after))
 
-        def said_of(state: OptState) -> Numbers:
-            return {name: mean_across(x, self.axis_name) for name, x in _said(state).items()}
+        def told_by(state: OptState) -> Numbers:
+            return {name: mean_across(x, self.axis_name) for name, x in _recorded(state).items()}
 
-        baseline, judging = self._judge(state)
+        baseline, limits = self._judging(state)
+        micro_norms = came_too.get("micro_norms")
         micro = None if micro_norms is None else _checked_norms(micro_norms, real)
         if recorded:
             axes = local_axes(self.axis_name, came, state, value)
-            step = judged_step(came, baseline, judging)
+            step = judged_step(came, baseline, limits)
             kept = jax.lax.cond(
                 due,
                 lambda: varying(
                     with_measurement(plan, came, state.kept, state.count, step,
-                              done(*stepped(updates, state.inner))), axes,
+                              done(*inside.open().run(updates, state.inner, facts=facts))), axes,
                 ),
                 lambda: varying(state.kept, axes),
             )  # fmt: skip
-            own, coming, passed = self._after(kept.is_there, state.inner, updates, gate)
-            new_updates, inner = stepped(coming, own, **passed)
-            kept = with_step(plan, came, kept, state.count, step, baseline, said_of(inner), micro)
+            own, coming, waits = self._after(kept.is_there, state.inner, updates, gate)
+            new_updates, inner = inside.run(coming, own, gate=waits, facts=facts)
+            kept = with_step(plan, came, kept, state.count, step, baseline, told_by(inner), micro)
             judged = step.judged.baseline
         else:
-            passed = {} if gate is None else {"gate": gate}
-            new_updates, inner = stepped(updates, state.inner, **passed)
+            new_updates, inner = inside.run(updates, state.inner, facts=facts)
             kept, judged = alone(
-                plan, came, state.kept, state.count, baseline, judging, done(new_updates, inner),
+                plan, came, state.kept, state.count, baseline, limits, done(new_updates, inner),
                 micro,
             )  # fmt: skip
 
-        def choose(new: Any, old: Any) -> Any:
-            return new if gate is None else jnp.where(gate, new, old)
+        if gate is not None:
+            judged = jax.tree.map(lambda a, b: jnp.where(gate, a, b), judged, baseline)
+        count = jnp.asarray(optax.safe_increment(state.count))
+        own = judged if limits_of(self.inner) is None else ()
+        return new_updates, MonitorState(inner, count, kept, own)
 
-        return new_updates, MonitorState(
-            inner=inner,
-            count=choose(jnp.asarray(optax.safe_increment(state.count)), state.count),
-            kept=kept,
-            baseline=jax.tree.map(choose, judged, state.baseline)
-            if judge_of(self.inner) is None
-            else (),
-        )
-
-    def _judge(self, state: Any) -> tuple[Baseline, dict[str, Any]]:
-        """The baseline of norms, and by which numbers it judges: the guard's, if that is inside."""
-        guard = judge_of(self.inner)
-        if guard is None:
-            return state.baseline, dict(JUDGEMENT)
-        numbers = {"threshold": guard.spike, "patience": guard.patience, "decay": guard.decay}
-        return state.inner.baseline, numbers
+    def _judging(self, state: Any) -> tuple[Baseline, SpikeLimits]:
+        """The baseline of norms, and by what it judges: the guard's, if that is inside."""
+        limits = limits_of(self.inner)
+        if limits is None:
+            return state.baseline, USUAL_LIMITS
+        return state.inner.baseline, limits
 
     def _is_due(self, state: MonitorState, flush: ArrayLike) -> Array:
         """Whether leaves are measured: once for each window, on the micro-batch that makes a step.
@@ -216,9 +199,8 @@ class _Monitor:
         if self.axis_name is not None:
             each = norms_across(each, grads, self.axis_name)
             whole = norm_of_array(each)
-        before = _said(state.inner)
-        scaled = "loss_scale" in before
-        unscale = 1 / before["loss_scale"].astype(real) if scaled else jnp.ones([], real)
+        scales = [each.current_scale() for each in answering(state.inner, Scales)]
+        unscale = 1 / scales[0].astype(real) if scales else jnp.ones([], real)
         loss = jnp.array(absent(real), real)
         if value is not None:
             loss = mean_across(jax.lax.stop_gradient(jnp.asarray(value)), self.axis_name)
@@ -236,39 +218,26 @@ class _Monitor:
 
     def _after(
         self, measured: Array, inner: OptState, updates: Updates, gate: Array | None
-    ) -> tuple[OptState, Updates, dict[str, Array]]:
+    ) -> tuple[OptState, Updates, Bool[Array, ""] | None]:
         """What the step takes, as it is, in a way that makes it wait for the measurement.
 
         Else XLA copies everything that is measured before the step writes over it. The condition is
         always true, but not known to be. Where there is a gate it waits, which costs nothing; else
         the slots do, or the gradients where there are none.
         """
-        if gate is not None:
-            return inner, updates, {"gate": gate & measured}
-        if judge_of(self.inner) is not None:
-            return inner, updates, {"gate": measured}
+        if gate is not None or limits_of(self.inner) is not None:
+            return inner, updates, measured
 
-        def wait(x: Any) -> Any:
+        def wait(x: Array) -> Array:
             return _waiting(measured, x) if jnp.ndim(x) else x
 
         if any(jnp.ndim(x) for x in jax.tree.leaves(inner)):
-            return jax.tree.map(wait, inner), updates, {}
-        return inner, jax.tree.map(wait, updates), {}
+            return jax.tree.map(wait, inner), updates, None
+        return inner, jax.tree.map(wait, updates), None
 
     def _checked(
-        self, updates: Updates, state: Any, params: Params | None
+        self, updates: Updates, state: MonitorState, params: Params | None
     ) -> tuple[Rows, list[Array], MonitorState]:
-        if not isinstance(state, MonitorState):
-            raise ValueError(
-                f"monitor got a {type(state).__name__} as its state, expected a MonitorState: "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
-            )
-        if params is None:
-            raise ValueError(
-                "monitor needs the parameters: call `tx.update(grads, state, params)`, not "
-                "`tx.update(grads, state)`."
-            )
         leaves, _ = gradients_beside(updates, params, ())
         names = path_names(updates)
         params_beside = [jax.lax.stop_gradient(jnp.asarray(leaf.param)) for leaf in leaves]
@@ -276,7 +245,7 @@ class _Monitor:
         state = _whole(state, jnp.finfo(common_dtype(jnp.float32, *params_beside)).dtype)
         own = beside((state.kept, state.baseline), params_beside)
         state = state._replace(kept=own[0], baseline=own[1])
-        if isinstance(state.baseline, Baseline) != (judge_of(self.inner) is None):
+        if isinstance(state.baseline, Baseline) != (limits_of(self.inner) is None):
             around = "around a guard" if state.baseline == () else "not around a guard"
             raise ValueError(
                 f"monitor: the state is of a monitor {around}, and this one is not so. Make one "
@@ -292,7 +261,7 @@ class _Monitor:
         return rows, [jnp.asarray(leaf.grad) for leaf in leaves], state
 
 
-def _whole(state: MonitorState, real: Any) -> MonitorState:
+def _whole(state: MonitorState, real: np.dtype) -> MonitorState:
     """The state in its own types, also where it was cast, as half-precision checkpoints are."""
     kept, least = state.kept, jnp.finfo(real).bits
     wide = jnp.issubdtype(kept.floats.dtype, jnp.floating)
@@ -317,9 +286,12 @@ def _waiting(there: Array, x: Array) -> Array:
     return jnp.where(there, x, jnp.zeros_like(x))
 
 
-def _said(state: OptState) -> Numbers:
-    """What a state reports, by name; clips multiply, but for those that algorithms have in them."""
-    reported: Numbers = {}
+def _recorded(state: OptState) -> Numbers:
+    """What is recorded of a step by name; clips multiply, but for those that algorithms have.
+
+    Whether it was skipped is not told by a name, but by what may skip it.
+    """
+    found: Numbers = {}
     told = reports(state)
     algorithms = {each.path for each in told if each.name == "lr"}
     for name, path, _, number in told:
@@ -327,13 +299,14 @@ def _said(state: OptState) -> Numbers:
         if name == "clip_ratio" and path in algorithms:
             name = OWN_CLIP
         if name in ("clip_ratio", OWN_CLIP):
-            reported[name] = reported[name] * x if name in reported else x
+            found[name] = found[name] * x if name in found else x
         else:
-            reported.setdefault(name, x)
-    return reported
+            found.setdefault(name, x)
+    last = [each.skips().last for each in answering(state, Skips)]
+    return found | ({"skipped": reduce(jnp.logical_or, last).astype(jnp.float32)} if last else {})
 
 
-def _checked_norms(micro_norms: ArrayLike, real: Any) -> Array:
+def _checked_norms(micro_norms: ArrayLike, real: np.dtype) -> Array:
     micro = jnp.asarray(micro_norms).astype(real)
     if micro.ndim != 1 or micro.size < 2:
         raise ValueError(
@@ -393,4 +366,4 @@ def monitor(
     >>> print(funcopt.health(state, params).verdict)
     healthy
     """
-    return _Monitor(gated(inner), int(every), int(history), layer_axis, int(sample), axis_name)
+    return Monitor(gated(inner), int(every), int(history), layer_axis, int(sample), axis_name)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from ..math.counts import counted
 from ..math.noise_scale import Noise, add_noise_terms, noise_scale
-from ..safety.baseline import Baseline, Judgement, judge
+from ..safety.baseline import Baseline, Judgement, SpikeLimits, judge
 from .columns import absent, tidy
 from .events import Ailment, add_event, diagnosed, refusal
 from .layers import Rows
@@ -80,10 +80,10 @@ class Done(NamedTuple):
     reported: Numbers
 
 
-def judged_step(came: Came, baseline: Baseline, numbers: dict[str, Any]) -> JudgedStep:
+def judged_step(came: Came, baseline: Baseline, limits: SpikeLimits) -> JudgedStep:
     told = jnp.where(came.loss <= absent(came.loss.dtype), 0, came.loss)
     fine = came.finite & jnp.isfinite(told)
-    judged = judge(baseline, jnp.where(fine, came.norm, jnp.nan), **numbers)
+    judged = judge(baseline, jnp.where(fine, came.norm, jnp.nan), limits)
     ill = Ailment(came.finite, judged.outlier, came.norm, told)
     return JudgedStep(judged, ill, fine & ~ill.spike)
 
@@ -194,12 +194,12 @@ def alone(
     kept: Kept,
     count: Array,
     baseline: Baseline,
-    judging: dict[str, Any],
+    limits: SpikeLimits,
     done: Done,
     micro: Array | None,
 ) -> tuple[Kept, Baseline]:
     """What is kept after a step that was made outside of `jit`, and the baseline."""
-    step = judged_step(came, baseline, judging)
+    step = judged_step(came, baseline, limits)
     kept = jax.lax.cond(
         came.due, lambda: with_measurement(plan, came, kept, count, step, done), lambda: kept
     )

@@ -11,9 +11,10 @@ are still large, outliers enter with their last value, 1 − decay: two at the s
 make a third one look usual.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..core.arguments import Numeric
@@ -34,6 +35,28 @@ class Baseline(NamedTuple):
     streak: Int[Array, ""]
 
 
+class SpikeLimits(NamedTuple):
+    """What is an outlier: so many standard deviations, and at most `patience` of them in a row;
+    `decay` is that of the baseline.
+    """
+
+    threshold: Numeric = 6.0
+    patience: Numeric = 8
+    decay: Numeric = 0.99
+
+
+USUAL_LIMITS = SpikeLimits()
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """A transformation that judges the norm of gradients; its state has the `baseline`."""
+
+    def limits(self) -> SpikeLimits | None:
+        """By what it judges; None where that is no norm of what is on one device."""
+        ...
+
+
 class Judgement(NamedTuple):
     """`z` is 0 where there is nothing to judge."""
 
@@ -43,18 +66,16 @@ class Judgement(NamedTuple):
     baseline: Baseline
 
 
-def no_baseline(dtype: Any = jnp.float32) -> Baseline:
+def no_baseline(dtype: DTypeLike = jnp.float32) -> Baseline:
     zero, none = jnp.zeros([], dtype), jnp.zeros([], jnp.int32)
     return Baseline(zero, jnp.ones([], dtype), none, jnp.zeros_like(none))
 
 
-def judge(
-    old: Baseline, x: Float[Array, ""], *, threshold: Any, patience: Numeric, decay: Any
-) -> Judgement:
+def judge(old: Baseline, x: Float[Array, ""], limits: SpikeLimits = USUAL_LIMITS) -> Judgement:
     """Whether `x` is an outlier, and the baseline with it.
 
-    What is not finite, or 0, says nothing and changes nothing. After `patience` outliers in a row
-    the next is no outlier but a new level: the baseline starts again from it.
+    What is not finite, or 0, says nothing and changes nothing. After `limits.patience` outliers in
+    a row the next is no outlier but a new level: the baseline starts again from it.
     """
     news = jnp.isfinite(x) & (x > 0)
     real = old.mean.dtype
@@ -62,15 +83,15 @@ def judge(
     sigma = jnp.maximum(jnp.sqrt(old.variance), LEAST_SIGMA)
     residual = jnp.where(old.seen > 0, y - old.mean, 0)
     z = jnp.where(news, residual / sigma, 0)
-    above = z > cast(threshold, real)
-    rebased = above & (old.streak >= patience)
+    above = z > cast(limits.threshold, real)
+    rebased = above & (old.streak >= limits.patience)
     outlier = above & ~rebased
 
     near = jnp.clip(residual, -WINSORISED_AT * sigma, WINSORISED_AT * sigma)
     number = old.seen.astype(real)
     young = jnp.where(above, 0, 1 / (number + 1))
     young_of_square = jnp.where(above, 0, 1 / (number + PRIOR_WEIGHT))
-    last = cast(1 - decay, real)
+    last = cast(1 - limits.decay, real)
     weight = jnp.maximum(last, young)
     weight_of_square = jnp.maximum(last, young_of_square)
     first = rebased | (old.seen == 0)

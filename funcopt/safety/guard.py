@@ -25,7 +25,7 @@ from ..math.counts import counted
 from ..math.global_norm import Facts, square_sums, total
 from ..math.varying import AxisNames
 from .agreement import everywhere, whole_norm
-from .baseline import Baseline, judge, no_baseline
+from .baseline import Baseline, SpikeLimits, judge, no_baseline
 from .loss_scale import refuse_loss_scale
 from .rates import rates_are_finite
 
@@ -102,13 +102,8 @@ class Guard(Wrapper[GuardState]):
         norm = whole_norm(grads, sums, self.axis_name, facts)
         if self.axis_name is None:
             facts = Facts(sums, norm)
-        judged = judge(
-            state.baseline,
-            jnp.where(finite, norm, jnp.nan),
-            threshold=self.spike,
-            patience=self.patience,
-            decay=self.decay,
-        )
+        limits = SpikeLimits(self.spike, self.patience, self.decay)
+        judged = judge(state.baseline, jnp.where(finite, norm, jnp.nan), limits)
         taken = finite & ~judged.outlier
         new_updates, inner = inside.run(updates, state.inner, gate=taken, facts=facts)
         if self.check_updates:
@@ -128,6 +123,10 @@ class Guard(Wrapper[GuardState]):
             spikes=counted(state.spikes, finite & judged.outlier),
             rebased=counted(state.rebased, judged.rebased),
         )
+
+    def limits(self) -> SpikeLimits | None:
+        alone = self.axis_name is None
+        return SpikeLimits(self.spike, self.patience, self.decay) if alone else None
 
     def _value_is_finite(self, value: ArrayLike | None) -> Bool[Array, ""]:
         if value is None or not self.check_value:
