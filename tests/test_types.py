@@ -49,4 +49,4 @@ def test_pyright_sees_what_is_wrong_and_nothing_else(tmp_path):
         passed = [lines[number - 1] for number in marked(path) if number not in said]
         assert passed == [], f"{path.name}: pyright lets these pass"
         wrong = [(lines[n - 1], said[n]) for n in said if not lines[n - 1].endswith("# error")]
-        assert wrong == [], f"{path.name}: pyright refuses these"
+        assert wrong == [], f"{path.name}: pyright refuses these (GIVEN has what is no number)"

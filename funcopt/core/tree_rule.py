@@ -98,7 +98,7 @@ class Step(Sums):
     """What `update` of a tree rule gets beside arrays: clock, loss, and sums over all leaves.
 
     `value` is the loss where the rule needs it, else zero. `grad_norm` is the norm of what came,
-    and `run` makes one update of what the rule wraps.
+    `selected` says which leaves a mask means, and `run` makes one update of what the rule wraps.
     """
 
     clock: Clock
