@@ -1,5 +1,6 @@
 """Stricter rules than users have: no silent promotion of types or ranks in funcopt's own code."""
 
+import gc
 import itertools
 import os
 import tempfile
@@ -25,6 +26,7 @@ import jax
 import pytest
 import tyro  # noqa: F401  (its import fails on what a doctest may have left in builtins._)
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadGroupScheduling
 
 # Scripts that make the frozen data, with packages that the tests do not need.
 collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
@@ -49,6 +51,32 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("xdist_group") is None:
             row = getattr(item, "callspec", None) and item.callspec.params.get("row")
             item.add_marker(pytest.mark.xdist_group(getattr(row, "name", None) or item.path.name))
+
+
+class Groups(LoadGroupScheduling):
+    """Without the groups that are done, through which it would look at the end of every test."""
+
+    def mark_test_complete(self, node, item_index, duration=0):
+        group = self._split_scope(self.registered_collections[node][item_index])
+        super().mark_test_complete(node, item_index, duration)
+        work = self.assigned_work.get(node, {})
+        if all(work.get(group, {"": False}).values()):
+            del work[group]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_finish(session):
+    """What is imported and collected stays, and is not looked through for garbage again and again.
+
+    Between tests there is little garbage in cycles, and a full collection takes seconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 MAPS = Path("/proc/self/maps")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import funcopt
 
@@ -28,6 +31,30 @@ class Case(NamedTuple):
     optax: Callable | None = None
     rounding: float = 1.0
     grows: bool = False
+
+
+def each_form(cases: Sequence[Case]) -> Any:
+    """Parametrise by case, for laws that do not depend on the numbers in the schedule's call.
+
+    The first case implies those whose calls differ from its own in numbers only. They are marked
+    `every_row`, and run by `.ci/run`.
+    """
+    found, forms = [], set()
+    for case in cases:
+        form = re.sub(r"\d[\d.]*(e[-+]?\d+)?", "0", repr(case.schedule))
+        marks = [pytest.mark.every_row] if form in forms else []
+        found.append(pytest.param(case, id=repr(case.schedule), marks=marks))
+        forms.add(form)
+    return pytest.mark.parametrize("case", found)
+
+
+COUNTS = np.array([*range(1001), *LATE])
+
+
+@cache
+def along(schedule: funcopt.Schedule) -> np.ndarray:
+    """Its values at `COUNTS`, compiled once for the laws that compare with them."""
+    return over(schedule, COUNTS)
 
 
 def over(schedule: funcopt.Schedule, steps: object) -> np.ndarray:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import funcopt
-from tests.schedule_case import EPS, LATE, Case, over
+from tests.schedule_case import COUNTS, EPS, Case, along, each_form, over
 from tests.test_schedules_more import CASES as MORE
 
 
@@ -193,10 +193,9 @@ each_case = pytest.mark.parametrize("case", CASES + MORE, ids=lambda case: repr(
 @each_case
 def test_values_are_those_of_the_definition(case):
     """At every step, relative to the largest value, within the rounding of float32."""
-    steps = np.array([*range(1001), *LATE])
-    expected = case.definition(steps.astype(np.float64))
-    off = np.abs(over(case.schedule, steps) - expected)
-    growth = np.maximum(steps / 1000, 1) if case.grows else 1
+    expected = case.definition(COUNTS.astype(np.float64))
+    off = np.abs(along(case.schedule) - expected)
+    growth = np.maximum(COUNTS / 1000, 1) if case.grows else 1
     assert np.all(off <= 4 * EPS * case.rounding * growth * np.abs(expected).max())
 
 
@@ -341,15 +340,18 @@ def test_replace_changes_one_argument():
 # -- purity ---------------------------------------------------------------------------------------
 
 
-@each_case
+@each_form(CASES + MORE)
 def test_same_numbers_in_jit_vmap_and_scan(case):
     """Compiled, XLA may contract products and sums: a few units in the last place."""
-    steps = jnp.arange(12, dtype=jnp.int32)
     one_by_one = np.array([case.schedule(step) for step in range(12)])
-    _, scanned = jax.lax.scan(lambda c, _: (c + 1, case.schedule(c)), jnp.int32(0), None, 12)
-    passed = jax.jit(lambda schedule, steps: jax.vmap(schedule)(steps))(case.schedule, steps)
     scale = np.abs(one_by_one).max()
-    for values in (jax.vmap(case.schedule)(steps), case.schedule(steps), scanned, passed):
+
+    @jax.jit
+    def together(steps):
+        _, scanned = jax.lax.scan(lambda c, _: (c + 1, case.schedule(c)), jnp.int32(0), None, 12)
+        return jax.vmap(case.schedule)(steps), case.schedule(steps), scanned
+
+    for values in together(jnp.arange(12, dtype=jnp.int32)):
         assert values.dtype == jnp.float32
         assert values.shape == (12,)
         np.testing.assert_allclose(values, one_by_one, rtol=0, atol=4 * EPS * case.rounding * scale)
@@ -360,12 +362,13 @@ def test_passed_as_an_argument_it_has_the_same_boundaries(case):
     """Shares of the run are then traced, and still mean the same whole steps."""
     steps = jnp.arange(1001, dtype=jnp.int32)
     passed = jax.jit(lambda schedule, steps: jax.vmap(schedule)(steps))(case.schedule, steps)
-    expected = over(case.schedule, steps)
+    assert passed.dtype == jnp.float32
+    expected = along(case.schedule)[:1001]
     atol = 4 * EPS * case.rounding * np.abs(expected).max()
     np.testing.assert_allclose(passed, expected, rtol=0, atol=atol)
 
 
-@each_case
+@each_form(CASES + MORE)
 def test_vmap_over_numbers(case):
     """Twice the values, where every number that scales the value is doubled."""
     batched = jax.tree.map(lambda x: jnp.stack([x, x]), jax.tree.map(jnp.asarray, case.schedule))

@@ -7,10 +7,10 @@ import pytest
 
 import funcopt
 from tests import test_schedules, test_schedules_more
+from tests.schedule_case import COUNTS
 from tests.test_feedback import LISTENERS
 
 EPS = float(np.finfo(np.float64).eps)
-STEPS = np.array([*range(1001), *test_schedules.LATE])
 CASES = [*test_schedules.CASES, *test_schedules_more.CASES]
 
 
@@ -23,11 +23,11 @@ def wide():
 @pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case.schedule))
 def test_values_are_those_of_the_definition(case):
     """The law of float32, with the rounding of float64."""
-    values = case.schedule(jnp.asarray(STEPS, jnp.int32))
+    values = case.schedule(jnp.asarray(COUNTS, jnp.int32))
     assert values.dtype == jnp.float64
-    expected = case.definition(STEPS.astype(np.float64))
+    expected = case.definition(COUNTS.astype(np.float64))
     off = np.abs(np.asarray(values) - expected)
-    in_exponent = case.rounding * np.maximum(STEPS / 1000, 1)
+    in_exponent = case.rounding * np.maximum(COUNTS / 1000, 1)
     assert np.all(off <= 8 * EPS * in_exponent * np.abs(expected).max())
 
 
