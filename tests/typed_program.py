@@ -63,6 +63,10 @@ def made() -> list[funcopt.GradientTransformation]:
         funcopt.adam(funcopt.adam),  # error
         funcopt.sgd(funcopt.linear_schedule(1.0, 0.0, 10) * "half"),  # error
         funcopt.with_rate(funcopt.sgd(0.1), "fast"),  # error
+        funcopt.chain(funcopt.clip(1.0), "adam"),  # error
+        funcopt.sgd(funcopt.schedules.product(0.1, "cosine")),  # error
+        funcopt.guard(funcopt.sgd(0.1), patience="long"),  # error
+        funcopt.accumulate(funcopt.sgd(0.1), "four"),  # error
         funcopt.optimizer(funcopt.rules.Adam(b1="x"), learning_rate=0.1),  # error
     ]
     masked = [
@@ -75,6 +79,12 @@ def made() -> list[funcopt.GradientTransformation]:
         funcopt.sgd(0.1, momentum=funcopt.linear_schedule(0.5, 0.9, 100)),
         funcopt.sgd(0.1, momentum=lambda step: 0.9),
         funcopt.sgd(0.1, momentum=jnp.array([0.5, 0.9])),
+    ]
+    steps = jnp.array(4)
+    masked += [
+        funcopt.accumulate(funcopt.sgd(0.1), steps),
+        funcopt.sgd(funcopt.schedules.total(0.1, lambda step: 0.1 / (step + 1))),
+        funcopt.sgd(0.5 * funcopt.schedules.product(0.1, funcopt.on_plateau())),
     ]
     rate = funcopt.cosine_decay_schedule(1.0, 10).replace(decay_steps=20)
     return [
