@@ -18,11 +18,14 @@ def gradient(params):
 
 @pytest.mark.default_promotion  # of optax, which multiplies numbers by flags
 @pytest.mark.parametrize("inner", [funcopt.sgd(0.1, momentum=0.9), funcopt.adam(0.1)])
-@pytest.mark.parametrize(("period", "share"), [(1, 0.5), (4, 0.3), (5, 1.0)])
-def test_it_is_optax_with_the_slow_weights_in_the_state(inner, period, share):
+@pytest.mark.parametrize(
+    ("period", "share", "reset"),
+    [(1, 0.5, False), (4, 0.3, False), (5, 1.0, False), (3, 0.3, True)],
+)
+def test_it_is_optax_with_the_slow_weights_in_the_state(inner, period, share, reset):
     with jax.enable_x64(True):
-        ours = funcopt.lookahead(inner, period, share)
-        theirs = optax.lookahead(inner, period, share)
+        ours = funcopt.lookahead(inner, period, share, reset_state=reset)
+        theirs = optax.lookahead(inner, period, share, reset_state=reset)
         params = jax.tree.map(jnp.asarray, START)
         pair = optax.LookaheadParams.init_synced(params)
         state, their_state = ours.init(params), theirs.init(pair)
@@ -42,6 +45,21 @@ def test_a_skipped_step_is_none_of_the_period():
     for grads in (good, bad, good):
         params, state = funcopt.step(tx, grads, state, params)
     np.testing.assert_allclose(params["x"], 0.9, rtol=1e-6)
+
+
+def test_a_state_is_begun_anew_where_weights_are_synchronized():
+    """Once for each synchronization that counts, and at the weights that come of it."""
+    base = funcopt.dog(1.0)
+    tx = funcopt.guard(funcopt.lookahead(base, sync_period=2, reset_state=True))
+    good, bad = {"x": jnp.ones(2)}, {"x": jnp.full(2, jnp.nan)}
+    params, state = good, tx.init(good)
+    for grads, count in ((good, 1), (bad, 1), (good, 0), (bad, 0), (good, 1)):
+        before = params
+        params, state = funcopt.step(tx, grads, state, params)
+        inner = state.inner.inner
+        assert int(inner.count) == count
+        assert jax.tree.map(jnp.shape, inner) == jax.tree.map(jnp.shape, base.init(params))
+    np.testing.assert_array_equal(inner.init_params["x"], before["x"])
 
 
 def test_a_share_of_one_is_the_optimizer_alone():

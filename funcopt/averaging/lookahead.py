@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 from optax import Params
 
-from ..core.arguments import Base, Hyperparameter, Steps, Within
+from ..core.arguments import Base, Flag, Hyperparameter, Steps, Within
 from ..core.paper import NEURIPS, Paper
 from ..core.transformation import gated, transformation
 from ..core.tree_lift import LiftedTree
@@ -37,6 +37,7 @@ class LookaheadSlots(NamedTuple):
 class Lookahead(TreeRule):
     sync_period: Steps
     slow_step_size: SlowStep
+    reset_state: bool = False
 
     def init(self, x: Column, start: Start):
         del start  # there are no numbers
@@ -48,6 +49,8 @@ class Lookahead(TreeRule):
         part = jnp.where(syncs, jnp.asarray(self.slow_step_size, step.real), 0)
         rows = list(zip(slots.slow, x, u, strict=True))
         slots = step.renew(slots, slow=[z + part * ((y - z) + d) for z, y, d in rows])
+        if self.reset_state:
+            inner = step.restart(inner, syncs, slots.slow)
         back = minus(slots.slow, x)
         steps = [jnp.where(syncs, b, d) for b, d in zip(back, u, strict=True)]
         return steps, slots, was, inner
@@ -67,6 +70,7 @@ def lookahead(
     inner: Base,
     sync_period: Steps = 6,
     slow_step_size: SlowStep = 0.5,
+    reset_state: Flag = False,
     *,
     storage: Storage = None,
 ):
@@ -76,11 +80,12 @@ def lookahead(
     slow weights. Right after a synchronization both are the same.
 
     Args:
-        inner: the optimizer that is wrapped, funcopt's or optax's. Its state stays as it is when
-            weights are synchronized.
+        inner: the optimizer that is wrapped, funcopt's or optax's.
         sync_period: after how many steps they are, at least 1.
         slow_step_size: which part of the way slow weights go to the fast ones, in [0, 1], or a
             schedule. 1 leaves the inner optimizer as it is.
+        reset_state: begin the inner optimizer's state anew, its count and so its schedules too,
+            whenever weights are synchronized; False to leave it as it is.
         storage: how slow weights are kept, see `funcopt.storage`; they are kept in full, in float32
             beside half-precision parameters.
 
@@ -89,7 +94,7 @@ def lookahead(
             called without parameters.
 
     optax's `lookahead` takes a pair of fast and slow parameters in place of the parameters; here
-    slow ones are in the state, and its argument `reset_state` is not there.
+    slow ones are in the state.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx, params = funcopt.lookahead(funcopt.sgd(0.5), sync_period=2), jnp.array([8.0])
@@ -101,4 +106,4 @@ def lookahead(
 
     Source: https://arxiv.org/abs/1907.08610, Algorithm 1.
     """
-    return LiftedTree(Lookahead(sync_period, slow_step_size), storage, gated(inner))
+    return LiftedTree(Lookahead(sync_period, slow_step_size, reset_state), storage, gated(inner))

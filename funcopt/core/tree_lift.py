@@ -175,6 +175,7 @@ class LiftedTree:
                 now.selected,
                 now.decay,
                 lambda: (list(map(now.wide, ran)), ran_to),
+                lambda old, flag, x: self._restarted(old, clock.choose(flag, False), x, now),
             )
             x = now.params if rule.needs_params else None
             steps, slots, numbers, *rest = rule.update(now.grads, now.slots, state.numbers, x, step)
@@ -191,6 +192,15 @@ class LiftedTree:
             jax.tree.map(clock.choose, feedback, state.feedback),
             inner,
         )
+
+    def _restarted(self, old: OptState, flag: Array, x: Column, now: "_TreeStep") -> OptState:
+        """The state of what is wrapped, begun anew where the flag is set."""
+        assert self.inner is not None
+
+        def one(new: Array, old: Array) -> Array:
+            return jnp.where(flag, varying_along(new, varying_axes(old)), old)
+
+        return jax.tree.map(one, self.inner.init(now.as_tree(x)), old)
 
     def _at(self, feedback: tuple, count: Array, real: Any) -> Any:
         """The rule at this step. What is a number in Python stays one, so that 1 - b2 is exact."""

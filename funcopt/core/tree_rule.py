@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, dataclass_tran
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from optax import OptState
 
 from ..math import columns
@@ -99,6 +99,8 @@ class Step(Sums):
 
     `value` is the loss where the rule needs it, else zero. `grad_norm` is the norm of what came,
     `selected` says which leaves a mask means, and `run` makes one update of what the rule wraps.
+    `restart` is given its state after that, a flag and a column: the state begun anew at these
+    parameters where the flag is set.
     """
 
     clock: Clock
@@ -108,6 +110,7 @@ class Step(Sums):
     selected: Callable[[Any], list[bool]]
     decay: Callable[[ArrayLike | None, Any], Column]
     run: Callable[..., tuple[Column, OptState]]
+    restart: Callable[[OptState, Bool[Array, ""], Column], OptState]
 
 
 class TreeRule:
