@@ -116,8 +116,8 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        for kind in (*Rule.__subclasses__(), *TreeRule.__subclasses__()):
-            ours = kind.__module__.startswith(f"{__package__}.") and kind.__name__ == name
-            if ours and getattr(sys.modules.get(kind.__module__), name, None) is kind:
-                return kind
+        for found in (*Rule.__subclasses__(), *TreeRule.__subclasses__()):
+            ours = found.__module__.startswith(f"{__package__}.") and found.__name__ == name
+            if ours and getattr(sys.modules.get(found.__module__), name, None) is found:
+                return found
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

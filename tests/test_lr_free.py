@@ -459,7 +459,7 @@ def test_value_is_needed_and_a_scalar(row):
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS[::4]])
 def test_a_foreign_state_and_missing_parameters_are_refused(row):
     params = tree(P0, np.float32)
-    with pytest.raises(ValueError, match="got a tuple as its state"):
+    with pytest.raises(ValueError, match=r"got a tuple( as its state|\. `tx\.init)"):
         row.tx.update(params, (), params, value=1.0)
 
 

@@ -59,15 +59,15 @@ class Accumulates(Protocol):
 A = TypeVar("A")
 
 
-def can_answer(state: object, kind: type[A]) -> TypeGuard[A]:
-    """Whether `state` is that of a transformation, and of this kind."""
-    return hasattr(type(state), "_fields") and isinstance(state, kind)
+def can_answer(state: object, wanted: type[A]) -> TypeGuard[A]:
+    """Whether `state` is that of a transformation, and of the class `wanted`."""
+    return hasattr(type(state), "_fields") and isinstance(state, wanted)
 
 
-def answering(state: object, kind: type[A]) -> Iterator[A]:
-    """The states of this kind in `state`: itself, and those inside of others too."""
-    if can_answer(state, kind):
+def answering(state: object, wanted: type[A]) -> Iterator[A]:
+    """The states of the class `wanted` in `state`: itself, and those inside of others too."""
+    if can_answer(state, wanted):
         yield state
     for below in jax.tree.leaves(state, is_leaf=lambda x: x is not state):
         if below is not state:
-            yield from answering(below, kind)
+            yield from answering(below, wanted)

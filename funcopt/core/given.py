@@ -53,8 +53,8 @@ def wants_key(loss: Callable[..., Any]) -> bool:
         parameters = inspect.signature(loss).parameters.values()
     except (TypeError, ValueError):  # what is not written in Python may have no signature
         return False
-    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    wanted = [each for each in parameters if each.kind in kinds and each.default is each.empty]
+    positional = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    wanted = [each for each in parameters if each.kind in positional and each.default is each.empty]
     return len(wanted) == 3
 
 

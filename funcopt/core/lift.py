@@ -192,8 +192,8 @@ class Lifted:
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
         ways, rules = self._ways(shown), _at(state.count, rules)
-        kinds = {(), *(way.left for way in ways)}
-        plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in kinds}
+        lefts = {(), *(way.left for way in ways)}
+        plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
         done = []
         for leaf, way in zip(leaves, ways, strict=True):
@@ -311,9 +311,9 @@ class Lifted:
             return state._replace(reports=self._own_reports(state))
         if found is not None and (state.lr is None) == (self.learning_rate is None):
             kept = [slots for slots in state.slots if slots._fields]
-            if list(map(type, kept)) == [kind for kind in expected if kind._fields]:
+            if list(map(type, kept)) == [each for each in expected if each._fields]:
                 fill = iter(kept)
-                slots = tuple(next(fill) if kind._fields else kind() for kind in expected)
+                slots = tuple(next(fill) if each._fields else each() for each in expected)
                 reports = self._own_reports(state)
                 return LiftedState(state.count, state.lr, slots, state.feedback, reports)
         scheduled = any(map(callable, jax.tree.leaves(self.rules, is_leaf=callable)))
@@ -330,11 +330,11 @@ class Lifted:
 
     def _own_reports(self, state: LiftedState) -> tuple:
         """The reports of a state, begun anew where they are others: no update reads them."""
-        kinds = [each for each in self.rules if each.report._fields]
-        if [type(x) for x in state.reports] == [each.report for each in kinds]:
+        reporting = [each for each in self.rules if each.report._fields]
+        if [type(x) for x in state.reports] == [each.report for each in reporting]:
             return in_full(state.reports)
         arrays = [x for slots in state.slots for x in jax.tree.leaves(slots)]
-        return tuple(_no_report(each, arrays) for each in kinds)
+        return tuple(_no_report(each, arrays) for each in reporting)
 
     def _active(self, tree: Params) -> list[tuple[Sight, ...]]:
         """For each leaf, which rules work on it: None for as it is, False for not at all."""

@@ -57,12 +57,12 @@ class ChainPlan:
         leaves, structure = jax.tree.flatten(rules)
         known = tuple(x if isinstance(x, int | float) else None for x in leaves)
         numbers = tuple(x for x in leaves if not isinstance(x, int | float))
-        kinds = tuple(each.slots for each in rules)
+        slots = tuple(each.slots for each in rules)
         kept = tuple(
-            tuple(kept_dtype(storage, kind, name, jnp.float32) for name in kind._fields)
-            for kind in kinds
+            tuple(kept_dtype(storage, each, name, jnp.float32) for name in each._fields)
+            for each in slots
         )
-        return ChainPlan(structure, known, kinds, kept), numbers
+        return ChainPlan(structure, known, slots, kept), numbers
 
     def rules(self, numbers: Sequence[Array]) -> tuple[Rule, ...]:
         fill = iter(numbers)
@@ -73,7 +73,7 @@ class ChainPlan:
     def rows(self, flat: Sequence[Any]) -> tuple:
         """A flat list of slots, grouped by rule."""
         fill = iter(flat)
-        return tuple(kind(*(next(fill) for _ in kind._fields)) for kind in self.slots)
+        return tuple(each(*(next(fill) for _ in each._fields)) for each in self.slots)
 
 
 @partial(jax.jit, static_argnames=("plan", "sights", "goes_on"))

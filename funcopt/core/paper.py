@@ -85,13 +85,13 @@ class Paper:
           url = {https://arxiv.org/abs/1212.5701},
         }
         """
-        kind, field, where = "misc", "howpublished", self.howpublished or self._arxiv
+        entry, field, where = "misc", "howpublished", self.howpublished or self._arxiv
         if self.booktitle:
-            kind, field, where = "inproceedings", "booktitle", self.booktitle
+            entry, field, where = "inproceedings", "booktitle", self.booktitle
         elif self.journal:
-            kind, field, where = "article", "journal", self.journal
+            entry, field, where = "article", "journal", self.journal
         return (
-            f"@{kind}{{{self.key},\n"
+            f"@{entry}{{{self.key},\n"
             f"  author = {{{self.author}}},\n"
             f"  title = {{{{{self.title}}}}},\n"
             f"  {field} = {{{where}}},\n"

@@ -3,13 +3,13 @@
 import re
 
 
-def called(kind: type) -> str:
-    """What users call that of which `kind` is the class.
+def called(state_class: type) -> str:
+    """What users call that of which `state_class` is the class.
 
     >>> called(type("ClipByGlobalNorm", (), {}))
     'clip_by_global_norm'
     """
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", state_class.__name__).lower()
 
 
 def foreign_state(name: str, got: str, expected: str) -> ValueError:

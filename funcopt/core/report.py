@@ -69,37 +69,37 @@ R = TypeVar("R", bound=tuple)
 
 
 @cache
-def _marks(kind: type, mark: type) -> dict[str, str]:
-    hints = get_type_hints(kind, include_extras=True)
+def _marks(report: type, mark: type) -> dict[str, str]:
+    hints = get_type_hints(report, include_extras=True)
     found = {name: [m for m in get_args(x)[1:] if isinstance(m, mark)] for name, x in hints.items()}
     return {name: str(marks[0]) for name, marks in found.items() if marks}
 
 
-def check_report(kind: type) -> None:
+def check_report(report: type) -> None:
     """Refuse a class of reports that does not say how those of all leaves become one.
 
     Raises:
         TypeError: a field is not annotated by a known reducer, or has no default.
     """
-    reducers = _marks(kind, Reducer)
-    fields: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    reducers = _marks(report, Reducer)
+    fields: tuple[str, ...] = report._fields  # type: ignore[attr-defined]
     for name in fields:
         if reducers.get(name) not in REDUCERS:
             known = "Norm, Largest, Smallest, Mean or Total"
             told = f"the reducer {reducers[name]!r}" if name in reducers else "no reducer"
-            raise TypeError(f"{kind.__name__}.{name} has {told}; annotate it with {known}.")
-        if name not in kind._field_defaults:  # type: ignore[attr-defined]
+            raise TypeError(f"{report.__name__}.{name} has {told}; annotate it with {known}.")
+        if name not in report._field_defaults:  # type: ignore[attr-defined]
             raise TypeError(
-                f"{kind.__name__}.{name} has no default, which is what it is before the first "
+                f"{report.__name__}.{name} has no default, which is what it is before the first "
                 f"update: `{name}: ... = 0.0`."
             )
 
 
 @cache
-def _names(kind: type) -> list[tuple[str, str, bool]]:
+def _names(report: type) -> list[tuple[str, str, bool]]:
     """The names of what is reported, the fields that they are of, and whether they may yield."""
     found = []
-    for field, hint in get_type_hints(kind, include_extras=True).items():
+    for field, hint in get_type_hints(report, include_extras=True).items():
         marks = get_args(hint)[1:]
         named = [m for m in marks if isinstance(m, ReportedAs)]
         if not named and any(isinstance(m, Reducer) for m in marks):
@@ -121,9 +121,9 @@ def reported(numbers: Any, inside: Container[str] = ()) -> dict[str, Array]:
 
 
 @cache
-def common(kind: type) -> frozenset[str]:
+def common(report: type) -> frozenset[str]:
     """The fields that are the same on all devices."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints = get_type_hints(report, include_extras=True)
     return frozenset(field for field, hint in hints.items() if Common in get_args(hint)[1:])
 
 
@@ -147,8 +147,8 @@ def of_leaf(report: R) -> R:
 
 def together(reports: Sequence[R]) -> R:
     """The report of all leaves, from those of each."""
-    kind = type(reports[0])
-    reducers = _marks(kind, Reducer)
+    report = type(reports[0])
+    reducers = _marks(report, Reducer)
 
     def one(name: str, parts: Sequence[tuple[Array, Array]]) -> Float[Array, ""]:
         widest = common_dtype(*(x for x, _ in parts))
@@ -159,4 +159,4 @@ def together(reports: Sequence[R]) -> R:
         return jnp.sum(numbers) / jnp.maximum(jnp.sum(counts), 1)
 
     columns = zip(*reports, strict=True)
-    return kind(*(one(*item) for item in zip(kind._fields, columns, strict=True)))  # type: ignore[attr-defined]
+    return report(*(one(*item) for item in zip(report._fields, columns, strict=True)))  # type: ignore[attr-defined]

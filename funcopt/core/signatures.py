@@ -67,7 +67,7 @@ def named(annotation: Any, aliases: Mapping[str, Any]) -> Any:
     if get_origin(annotation) is not Annotated:
         plain = annotation is inspect.Parameter.empty or isinstance(annotation, str)
         return annotation if plain else Named(words(annotation), annotation)
-    kind, check, *_ = get_args(annotation)
+    hint, check, *_ = get_args(annotation)
     if isinstance(check, Choice):
         return Named(" | ".join(map(repr, check.names)), annotation)
     for name, alias in aliases.items():
@@ -77,7 +77,7 @@ def named(annotation: Any, aliases: Mapping[str, Any]) -> Any:
         return Named("int" if check.integer else "float", annotation)
     if isinstance(check, NumberOfSteps):
         return Named("float" if check.between else "int", annotation)
-    return Named(words(kind), annotation)
+    return Named(words(hint), annotation)
 
 
 def without_modules(annotation: Any) -> str:

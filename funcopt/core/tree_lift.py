@@ -179,8 +179,8 @@ class LiftedTree:
             )
             x = now.params if rule.needs_params else None
             steps, slots, numbers, *rest = rule.update(now.grads, now.slots, state.numbers, x, step)
-            kinds = list(map(jnp.result_type, ran)) if rule.observes else now.kinds
-            steps, slots = now.as_updates(steps, kinds), now.kept_as_trees(slots)
+            dtypes = list(map(jnp.result_type, ran)) if rule.observes else now.dtypes
+            steps, slots = now.as_updates(steps, dtypes), now.kept_as_trees(slots)
             numbers = now.numbers(numbers)
             inner = rest[0] if rest else inner
         elif self.inner is not None:
@@ -219,15 +219,15 @@ class LiftedTree:
     def _own(self, state: Any) -> TreeState:
         """The state, if it is of this rule, its numbers and slots in full."""
         rule = self.rule
-        kinds = type(getattr(state, "numbers", None)), type(getattr(state, "slots", None))
-        if not isinstance(state, TreeState) or kinds != (rule.numbers, rule.slots):
+        classes = type(getattr(state, "numbers", None)), type(getattr(state, "slots", None))
+        if not isinstance(state, TreeState) or classes != (rule.numbers, rule.slots):
             counts = any(map(callable, jax.tree.leaves(rule, is_leaf=callable)))
             if rule.only_reports and not counts:
                 return self.init(())
             got = (
                 type(state).__name__
                 if not isinstance(state, TreeState)
-                else " and ".join(kind.__name__ for kind in kinds)
+                else " and ".join(each.__name__ for each in classes)
             )
             raise foreign_state(self.name, got, _of_kinds(rule))
 
@@ -277,8 +277,8 @@ class LiftedTree:
 
 
 def _of_kinds(rule: Any) -> str:
-    kinds = [kind.__name__ for kind in (rule.numbers, rule.slots) if kind._fields]
-    return f"TreeState of {' and '.join(kinds) or 'nothing'}"
+    names = [each.__name__ for each in (rule.numbers, rule.slots) if each._fields]
+    return f"TreeState of {' and '.join(names) or 'nothing'}"
 
 
 def _own(x: Array, array: Array) -> Array:
@@ -334,10 +334,10 @@ class _TreeStep:
     def grads(self) -> Column:
         """The gradients: complex only beside a complex parameter."""
 
-        def kind(leaf: Beside) -> Any:
+        def dtype(leaf: Beside) -> Any:
             return common_dtype(self.real, leaf.grad if leaf.param is None else leaf.param)
 
-        return [cast(self.wide(leaf.grad), kind(leaf)) for leaf in self.leaves]
+        return [cast(self.wide(leaf.grad), dtype(leaf)) for leaf in self.leaves]
 
     @cached_property
     def params(self) -> Column:
@@ -422,15 +422,15 @@ class _TreeStep:
         return self.structure.unflatten(column)
 
     @property
-    def kinds(self) -> list[Any]:
+    def dtypes(self) -> list[Any]:
         """The types of parameters."""
         return [
             jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
         ]
 
-    def as_updates(self, steps: Column | Scaled, kinds: list[Any]) -> Updates:
-        """Updates in the types `kinds`; with the gate closed, what changes no bit."""
+    def as_updates(self, steps: Column | Scaled, dtypes: list[Any]) -> Updates:
+        """Updates in the types `dtypes`; with the gate closed, what changes no bit."""
         numbers, arrays = steps if isinstance(steps, Scaled) else ([None] * len(steps), steps)
-        rows = zip(arrays, numbers, kinds, strict=True)
+        rows = zip(arrays, numbers, dtypes, strict=True)
         clock = replace(self.clock, gate=None) if self.goes_on else self.clock
-        return self.as_tree([_left(x, number, clock, kind) for x, number, kind in rows])
+        return self.as_tree([_left(x, number, clock, dtype) for x, number, dtype in rows])

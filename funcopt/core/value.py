@@ -187,26 +187,26 @@ def _is_leaf(x: object) -> bool:
     return is_number(x) and not isinstance(x, int | Moment)
 
 
-def _from_call(kind: type, factory: Callable, arguments: tuple) -> Any:
+def _from_call(cls: type, factory: Callable, arguments: tuple) -> Any:
     leaves, structure = jax.tree.flatten(arguments, is_leaf=_is_atom)
     leaves = [_plain(x) for x in leaves]
     numbers = tuple(x for x in leaves if _is_leaf(x))
     atoms = tuple(_Mark.NUMBER if _is_leaf(x) else x for x in leaves)
-    return kind(Call(factory, structure, atoms), numbers)
+    return cls(Call(factory, structure, atoms), numbers)
 
 
-def value_factory(kind: type, function: Callable) -> Callable:
-    """Decorate `function` so that calling it gives a checked value of `kind`."""
+def value_factory(cls: type, function: Callable) -> Callable:
+    """Decorate `function` so that calling it gives a checked value of `cls`."""
 
     @wraps(function)
     def factory(*args: Any, **kwargs: Any) -> Any:
-        value = _from_call(kind, factory, checked_arguments(function, args, kwargs))
+        value = _from_call(cls, factory, checked_arguments(function, args, kwargs))
         value.body()  # what the body refuses is refused here
         return value
 
     shown = readable(function)
     if shown.return_annotation is shown.empty:
-        shown = shown.replace(return_annotation=Named(kind.__name__, kind))
+        shown = shown.replace(return_annotation=Named(cls.__name__, cls))
     # What inspect.signature reads, which is what help() and notebooks print.
     vars(factory)["__signature__"] = shown
     return factory
@@ -219,13 +219,13 @@ def build(call: Call, numbers: tuple) -> Any:
     return call.factory.__wrapped__(*bound.args, **bound.kwargs)  # type: ignore[attr-defined]
 
 
-def register(kind: type) -> None:
+def register(cls: type) -> None:
     """Register a subclass of `Configured` as a pytree whose leaves are its numbers."""
 
     def flatten(value: Configured) -> tuple[tuple, Call]:
         return tuple(Number(x) if type(x) is float else x for x in value._numbers), value._call
 
     def unflatten(call: Call, numbers: tuple) -> Configured:
-        return kind(call, tuple(map(_plain, numbers)))
+        return cls(call, tuple(map(_plain, numbers)))
 
-    jax.tree_util.register_pytree_node(kind, flatten, unflatten)
+    jax.tree_util.register_pytree_node(cls, flatten, unflatten)

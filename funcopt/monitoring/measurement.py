@@ -57,8 +57,8 @@ def measured(
         looked_at = gathered(look, grad, update, jnp.asarray(param), moment)
         limits = jnp.finfo(param.dtype)
         precision = limits.nexp, limits.nmant
-        kind = jax.tree.structure(looked_at), length, precision, axes_of(grad, axis_name)
-        alike.setdefault(kind, []).append((i, looked_at))
+        key = jax.tree.structure(looked_at), length, precision, axes_of(grad, axis_name)
+        alike.setdefault(key, []).append((i, looked_at))
 
     tables, order = [no_rows(latest.dtype)], []
     for (_, _, precision, axes), members in alike.items():

@@ -114,10 +114,10 @@ def _norm_and_events(ax: Axes, health: "Health") -> None:
         if clipped.any():
             ax.plot(over.step[clipped], np.full(clipped.sum(), 0.04), "|", color=ORANGE, ms=7,
                     transform=ax.get_xaxis_transform())  # fmt: skip
-    kinds = {"spike": ("^", ORANGE), "skipped": ("v", "#666666")}
+    markers = {"spike": ("^", ORANGE), "skipped": ("v", "#666666")}
     named = set()
     for event in seen.events:
-        marker, colour = kinds.get(event.kind, ("x", RED))
+        marker, colour = markers.get(event.kind, ("x", RED))
         label = None if event.kind in named else event.kind
         named.add(event.kind)
         ax.plot(event.step, 0.93, marker, color=colour, ms=6, label=label, linestyle="",

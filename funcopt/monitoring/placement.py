@@ -38,8 +38,8 @@ def beside(tree: Any, arrays: list[Any]) -> Any:
 
 
 def _explicit(mesh: Any) -> tuple[str, ...]:
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
-    return tuple(name for name, kind in kinds if kind is AxisType.Explicit)
+    axes = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return tuple(name for name, axis_type in axes if axis_type is AxisType.Explicit)
 
 
 def local_axes(axis_name: Any, *trees: Any) -> frozenset[str]:

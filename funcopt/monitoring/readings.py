@@ -250,14 +250,14 @@ def _log10(log2: np.ndarray, most: float) -> np.ndarray:
 
 
 def _events(events: Any, layers: list[str]) -> tuple[HealthEvent, ...]:
-    step, kind, row = events.what.T
+    step, code, row = events.what.T
     return tuple(
         HealthEvent(
             int(step[i]),
-            KINDS[int(kind[i])],
+            KINDS[int(code[i])],
             layers[int(row[i])] if row[i] >= 0 else None,
             float(_plain(events.value[i])),
         )
         for i in np.argsort(step, kind="stable")
-        if kind[i] > 0
+        if code[i] > 0
     )

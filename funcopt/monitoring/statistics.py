@@ -73,8 +73,8 @@ def _power_of_two(norm: Float[Array, "*layers"]) -> Float[Array, "*layers"]:
     known = (norm > 0) & (norm < largest(norm.dtype))
     exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
     most = limits.maxexp - 28
-    kind = jnp.int32 if limits.bits == 32 else jnp.int64
-    bits = (limits.maxexp - 1 - jnp.clip(exponent, -most, most).astype(kind)) << limits.nmant
+    integer = jnp.int32 if limits.bits == 32 else jnp.int64
+    bits = (limits.maxexp - 1 - jnp.clip(exponent, -most, most).astype(integer)) << limits.nmant
     return jax.lax.bitcast_convert_type(bits, norm.dtype)
 
 

@@ -200,7 +200,7 @@ def _lost(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
     lost = share > limits.lost
     if lost.any() and seen.records >= min(limits.records, seen.possible_records):
         most = float(np.nanmax(share))
-        kind = "half-precision parameters" if half[lost].any() else "the parameters"
+        where = "half-precision parameters" if half[lost].any() else "the parameters"
         advice = (
             "keep float32 master weights: parameters in float32, which the loss casts to half "
             "precision; a larger rate hides it only"
@@ -212,7 +212,7 @@ def _lost(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
             )
         yield HealthVerdict(
             "LOST UPDATES", "alarm", names_of(seen, lost), most, limits.lost,
-            f"{most:.0%} of updates are rounded away when they are added to {kind}", advice,
+            f"{most:.0%} of updates are rounded away when they are added to {where}", advice,
         )  # fmt: skip
 
 

@@ -86,8 +86,8 @@ def scale_by_adam(
     >>> funcopt.chain(funcopt.scale_by_adam(b2=0.95), funcopt.descend(1e-3))
     chain(scale_by_adam(b2=0.95), descend(learning_rate=0.001))
     """
-    kind = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
-    return lift(kind, storage=with_slot(storage, "mu", mu_dtype))
+    rule_ = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
+    return lift(rule_, storage=with_slot(storage, "mu", mu_dtype))
 
 
 @transformation(paper=ADAM)
@@ -132,8 +132,8 @@ def adam(
 
     Source: https://arxiv.org/abs/1412.6980, Algorithm 1.
     """
-    kind = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
-    return optimizer(kind, learning_rate=learning_rate, storage=with_slot(storage, "mu", mu_dtype))
+    rule_ = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
+    return optimizer(rule_, learning_rate=learning_rate, storage=with_slot(storage, "mu", mu_dtype))
 
 
 @transformation(paper=ADAMW)

@@ -191,8 +191,8 @@ def rmsprop(
 
     Source: https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
     """
-    kind = CenteredRms if centered else Rms
-    rules: list[Rule] = [kind(decay, eps, initial_scale, eps_in_sqrt, bias_correction)]
+    rule_ = CenteredRms if centered else Rms
+    rules: list[Rule] = [rule_(decay, eps, initial_scale, eps_in_sqrt, bias_correction)]
     if momentum is not None:
         rules.append(Momentum(momentum, nesterov))
     elif nesterov:

@@ -156,6 +156,6 @@ def dog(
 
     Source: https://arxiv.org/abs/2302.12022, eq. 2 and section 4.
     """
-    kind, size = init_step
-    rule = Dog(learning_rate, kind, size, eps, weight_decay, mask, axis_name)
+    step_kind, size = init_step
+    rule = Dog(learning_rate, step_kind, size, eps, weight_decay, mask, axis_name)
     return within_average(rule, average_gamma, storage)

@@ -12,7 +12,7 @@ from ..core.arguments import Numeric, Within
 from ..core.paper import ICML, Paper
 from ..math.columns import Column, minus
 from ..math.moments import bias_correction
-from ..storage import Storage, checked_storage
+from ..storage import Codec, Storage, checked_storage
 
 D_ADAPTATION = Paper(
     "Defazio, Aaron and Mishchenko, Konstantin",
@@ -42,7 +42,9 @@ def wide_storage(where: str, x: object) -> Storage:
 
 Betas = Annotated[tuple[Numeric, Numeric], checked_betas]
 GrowthRate = Annotated[Numeric, Within(1, math.inf, schedule=False)]
-WideStorage = Annotated[DTypeLike | Mapping[str, DTypeLike | None] | None, wide_storage]
+WideStorage = Annotated[
+    DTypeLike | Codec | Mapping[str, DTypeLike | Codec | None] | None, wide_storage
+]
 
 
 def adam_correction(b1: ArrayLike, b2: ArrayLike, t: Array, real: DTypeLike) -> Float[Array, ""]:

@@ -84,11 +84,11 @@ WHY_WIDE = {
 }
 
 
-def check_slots(storage: Storage, kinds: Iterable[type]) -> None:
+def check_slots(storage: Storage, slot_classes: Iterable[type]) -> None:
     """Refuse a storage that names a slot nobody has, or one that it would break."""
     if not isinstance(storage, Mapping):
         return
-    slots = {name: declared(kind, name) for kind in kinds for name in kind._fields}
+    slots = {name: declared(each, name) for each in slot_classes for name in each._fields}
     for name, dtype in storage.items():
         if name and name not in slots:
             raise ValueError(

@@ -40,8 +40,8 @@ class Plateau(Listening):
     window: Numeric
 
     def init(self) -> PlateauState:
-        kind = PlateauState if self.mode == "min" else RisingPlateauState
-        return kind(number(1), number(0), none(), none(), number(0), none(), number(False, bool))
+        made = PlateauState if self.mode == "min" else RisingPlateauState
+        return made(number(1), number(0), none(), none(), number(0), none(), number(False, bool))
 
     def observe(self, state: PlateauState, value: Float[Array, ""], step: Array) -> PlateauState:
         del step  # a plateau is flat whenever it comes
