@@ -67,4 +67,4 @@ def towards(x: Column, x0: Column, s: Column, momentum: ArrayLike) -> Column:
 
     Of x_0 − x, both near each other, little is rounded away.
     """
-    return [(1 - momentum) * each for each in minus(minus(x0, x), s)]
+    return [jnp.multiply(1 - momentum, each) for each in minus(minus(x0, x), s)]
