@@ -6,6 +6,7 @@ from . import arguments as arguments
 from . import rules as rules
 from . import schedules as schedules
 from . import storage as storage
+from . import wrappers as wrappers
 from .averaging.average import average as average
 from .averaging.eval_params import eval_params as eval_params
 from .averaging.lookahead import lookahead as lookahead
@@ -314,6 +315,7 @@ __all__ = [
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay",
     "with_rate",
+    "wrappers",
     "yogi",
 ]
 
@@ -322,7 +324,7 @@ readable_functions(globals() | vars(rules))
 if not TYPE_CHECKING:  # for which any name would exist
 
     def __getattr__(name):
-        for place in (rules, schedules):
+        for place in (rules, schedules, wrappers):
             if name in place.__all__:
                 found = f"{place.__name__}.{name}"
                 raise AttributeError(f"{name} is not in funcopt itself: it is {found}.")

@@ -5,7 +5,11 @@ import pytest
 import funcopt
 
 
-@pytest.mark.parametrize("module", [funcopt, funcopt.rules, funcopt.schedules, funcopt.arguments])
+@pytest.mark.parametrize(
+    "module",
+    [funcopt, funcopt.rules, funcopt.schedules, funcopt.arguments, funcopt.wrappers],
+    ids=lambda module: module.__name__,
+)
 def test_everything_public_is_there(module):
     names = getattr(module, "__all__", [])
     assert all(hasattr(module, name) for name in names)
@@ -27,6 +31,7 @@ def test_no_two_public_names_differ_by_case_only():
             for name in ("total", "product", "clipped", "shifted")
         ),
         ("where", "funcopt.masked"),
+        ("Wrapper", "funcopt.wrappers.Wrapper"),
     ],
 )
 def test_a_name_that_is_elsewhere_says_where(name, place):

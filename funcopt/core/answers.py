@@ -37,11 +37,11 @@ class Scales(Protocol):
 
 @runtime_checkable
 class Waits(Protocol):
-    """The state of what puts several updates together: a tree with an array for each parameter of
-    which gradients may wait for a step.
-    """
+    """The state of what puts several updates together, of which some may wait for a step."""
 
-    def waiting(self) -> Params: ...
+    def waiting(self) -> Params:
+        """A tree with an array for each parameter of which gradients may wait."""
+        ...
 
 
 @runtime_checkable

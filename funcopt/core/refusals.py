@@ -1,4 +1,4 @@
-"""What every transformation says to a state of another one, and where parameters are missing."""
+"""What every transformation says where a state is of another one, or something is missing."""
 
 import re
 
@@ -24,4 +24,11 @@ def no_parameters(name: str) -> ValueError:
     return ValueError(
         f"{name} needs the parameters: call `tx.update(grads, state, params)`, not "
         "`tx.update(grads, state)`."
+    )
+
+
+def no_value(name: str) -> ValueError:
+    return ValueError(
+        f"{name} needs the loss at which the gradients were taken: call "
+        "`tx.update(grads, state, params, value=loss)`; `jax.value_and_grad` gives both."
     )

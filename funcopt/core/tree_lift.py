@@ -32,7 +32,7 @@ from .arguments import check_fields, number_at
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .paths import selected
-from .refusals import called, foreign_state, no_parameters
+from .refusals import called, foreign_state, no_parameters, no_value
 from .report import common, reported
 from .rule import Clock
 from .transformation import INTERNAL, reports
@@ -264,10 +264,7 @@ class LiftedTree:
         if not self.rule.needs_value:
             return jnp.zeros([], real)
         if value is None:
-            raise ValueError(
-                f"{self.name} needs the loss at which the gradients were taken: call "
-                "`tx.update(grads, state, params, value=loss)`; `jax.value_and_grad` gives both."
-            )
+            raise no_value(self.name)
         if jnp.ndim(value):
             raise ValueError(
                 f"{self.name}: value must be a scalar, got an array of shape {jnp.shape(value)}. "

@@ -3,7 +3,7 @@
 A wrapper is the class of its state, with what is inside at `inner`; what that begins with, `first`;
 and `step`, which runs what is inside, once. The base
 
-- refuses a state of another class, and an update without parameters where they are needed,
+- refuses a state of another class, and an update without what is needed,
 - keeps what the state has in full, also where it came from a checkpoint in half precision,
 - hands `value`, `metric`, the gate and what else came on to the inside,
 - leaves what the state has as it was where a gate around is closed.
@@ -28,14 +28,17 @@ from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts
 from ..math.varying import named, varying_along, varying_axes
 from .leaves import in_full, parameters
-from .refusals import called, foreign_state, no_parameters
+from .refusals import called, foreign_state, no_parameters, no_value
+from .transformation import gated
 
 S = TypeVar("S", bound=tuple)
 
 
 class Beginning(NamedTuple):
-    """What a state begins with: the parameters, as they are and as `arrays` in the type of the
-    arithmetic, of which `as_tree` makes a tree; the type `real` of numbers; the state inside.
+    """What the state of a wrapper begins with.
+
+    The parameters, as they are and as `arrays` in the type of the arithmetic, of which `as_tree`
+    makes a tree; the type `real` of numbers; the state `inner` of what is inside.
     """
 
     params: Params
@@ -52,7 +55,7 @@ class Inside:
     `facts` are of the gradients that came: they go on only where these do, by `run(facts=)`.
     """
 
-    tx: optax.GradientTransformationExtraArgs
+    tx: optax.GradientTransformation
     params: Params | None
     gate: Bool[Array, ""] | None
     facts: Facts | None
@@ -87,7 +90,8 @@ class Inside:
         given = {
             name: x for name, x in given.items() if x is not None or name not in ("gate", *other)
         }
-        return self.tx.update(updates, state, self.params, **given)
+        update: Callable[..., tuple[Updates, OptState]] = self.tx.update
+        return update(updates, state, self.params, **given)
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,16 @@ class Wrapper(Generic[S]):
     types, and that they stay as they are where the gate is closed.
     """
 
-    inner: optax.GradientTransformationExtraArgs
+    inner: optax.GradientTransformation
 
     state: ClassVar[type]
     keeps: ClassVar[tuple[str, ...]] = ()
     needs_params: ClassVar[bool] = False
+    needs_value: ClassVar[bool] = False
     takes: ClassVar[frozenset[str]] = frozenset({"facts"})
+
+    def __post_init__(self):
+        object.__setattr__(self, "inner", gated(self.inner))  # what knows no gate, too
 
     @property
     def name(self) -> str:
@@ -147,6 +155,8 @@ class Wrapper(Generic[S]):
             raise foreign_state(self.name, type(state).__name__, self.state.__name__)
         if params is None and self.needs_params:
             raise no_parameters(self.name)
+        if value is None and self.needs_value:
+            raise no_value(self.name)
         given = {"value": value, "metric": metric}
         extra_args |= {name: x for name, x in given.items() if x is not None}
         own = [name for name in self.state._fields if name not in ("inner", *self.keeps)]

@@ -25,7 +25,7 @@ from ..core.arguments import AxisName, Base, Numeric, Steps, Within, is_tracer
 from ..core.leaf import LayerAxis
 from ..core.leaves import gradients_beside, in_full
 from ..core.paths import path_names
-from ..core.transformation import gated, reports, transformation
+from ..core.transformation import reports, transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts, norms_of, square_sums, total
@@ -366,4 +366,4 @@ def monitor(
     >>> print(funcopt.health(state, params).verdict)
     healthy
     """
-    return Monitor(gated(inner), int(every), int(history), layer_axis, int(sample), axis_name)
+    return Monitor(inner, int(every), int(history), layer_axis, int(sample), axis_name)

@@ -24,7 +24,7 @@ from optax import OptState, Params, Updates
 from ..core.arguments import AxisName, Base, Flag, Hyperparameter, NumberOfSteps, number_at
 from ..core.leaves import gradients_beside, in_full
 from ..core.schedule import listens
-from ..core.transformation import gated, transformation
+from ..core.transformation import transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.global_norm import square_sum
@@ -294,4 +294,4 @@ def accumulate(inner: Base, every: Every, *, check_value: Flag = True, axis_name
     >>> params
     Array([-4.5], dtype=float32)
     """
-    return Accumulate(gated(inner), every, check_value, axis_name)
+    return Accumulate(inner, every, check_value, axis_name)

@@ -27,7 +27,10 @@ WINSORISED_AT = 3.0
 
 
 class Baseline(NamedTuple):
-    """`seen` numbers are in the statistics; the last `streak` judged were outliers."""
+    """The running mean and variance of the logarithm of a norm.
+
+    `seen` numbers are in it; the last `streak` judged were outliers.
+    """
 
     mean: Float[Array, ""]
     variance: Float[Array, ""]
@@ -36,7 +39,8 @@ class Baseline(NamedTuple):
 
 
 class SpikeLimits(NamedTuple):
-    """What is an outlier: so many standard deviations, and at most `patience` of them in a row;
+    """What is a spike: above `threshold` standard deviations, at most `patience` times in a row.
+
     `decay` is that of the baseline.
     """
 

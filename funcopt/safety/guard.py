@@ -19,7 +19,7 @@ from optax import OptState, Params, Updates
 from ..core.answers import Skipped
 from ..core.arguments import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Numeric, Steps
 from ..core.leaves import gradients_beside
-from ..core.transformation import apply_updates, gated, reports, transformation, where_open
+from ..core.transformation import apply_updates, reports, transformation, where_open
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.global_norm import Facts, square_sums, total
@@ -201,7 +201,7 @@ def guard(
     >>> int(funcopt.metrics(state)["skipped_nonfinite"])
     1
     """
-    return Guard(gated(inner), spike, patience, decay, check_value, check_updates, axis_name)
+    return Guard(inner, spike, patience, decay, check_value, check_updates, axis_name)
 
 
 @transformation
@@ -230,4 +230,4 @@ def skip_nonfinite(
     [0.5]
     """
     never = float("inf")
-    return Guard(gated(inner), never, 1, 0.99, check_value, check_updates, axis_name)
+    return Guard(inner, never, 1, 0.99, check_value, check_updates, axis_name)

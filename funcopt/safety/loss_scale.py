@@ -21,7 +21,7 @@ from ..core.answers import Scales, answering
 from ..core.arguments import AxisName, Base, Numeric, OptionalSteps, Positive, Steps
 from ..core.leaves import gradients_beside
 from ..core.paper import ICLR, Paper
-from ..core.transformation import gated, transformation
+from ..core.transformation import transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
@@ -212,6 +212,6 @@ def loss_scale(
         if isinstance(x, float | int) and not fine:
             raise ValueError(f"loss_scale: {name} must be on its side of 1, got {x!r}.")
     return LossScale(
-        gated(inner), init_scale, growth_factor, backoff_factor, growth_interval, hysteresis,
+        inner, init_scale, growth_factor, backoff_factor, growth_interval, hysteresis,
         min_scale, max_scale, axis_name,
     )  # fmt: skip

@@ -32,7 +32,7 @@ from ..core.answers import Skips, answering
 from ..core.arguments import AxisName, Base, Flag, Numeric, Steps
 from ..core.leaves import gradients_beside
 from ..core.paper import Paper
-from ..core.transformation import Tree, gated, transformation
+from ..core.transformation import Tree, transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
@@ -265,4 +265,4 @@ def rollback(
 
     Source: https://arxiv.org/abs/2204.02311, section 5.1.
     """
-    return Rollback(gated(inner), every, patience, check_value, axis_name)
+    return Rollback(inner, every, patience, check_value, axis_name)

@@ -109,7 +109,7 @@ def public() -> dict[str, Any]:
     own = {name: getattr(funcopt, name) for name in funcopt.__all__}
     further = {
         f"{place}.{name}": thing
-        for place in ("rules", "schedules")
+        for place in ("rules", "schedules", "wrappers")
         for name in getattr(funcopt, place).__all__
         if (thing := getattr(getattr(funcopt, place), name)) is not own.get(name)
     }

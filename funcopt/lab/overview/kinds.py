@@ -16,9 +16,18 @@ GROUPS = {
     "function": "steps, reads a state, looks at gradients",
     "experiment": "in funcopt.lab; what the commands do",
     "rule": "an algorithm for one array",
-    "own algorithm": "what a new rule, schedule or transformation is made with",
+    "own algorithm": "what a new rule, schedule or wrapper is made with",
 }
-WRITING = {"rule", "schedule", "transformation", "masked", "lift", "optimizer", "arguments"}
+WRITING = {
+    "rule",
+    "schedule",
+    "transformation",
+    "masked",
+    "lift",
+    "optimizer",
+    "arguments",
+    "wrappers",
+}
 WRAPPERS = ("funcopt.averaging.", "funcopt.safety.", "funcopt.core.partition")
 
 
