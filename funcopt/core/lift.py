@@ -140,14 +140,14 @@ class Lifted:
     def init(self, params: Params) -> LiftedState:
         arrays, structure = parameters(params)
         tree = jax.tree.unflatten(structure, arrays)
-        ways = self._ways(tree)  # a mask that fits nothing is told here
+        views = self._views(tree)  # a mask that fits nothing is told here
         feedback = init_feedback(self._numbers)
         learning_rate, rules = bind_feedback(self._numbers, feedback)
         slots, reports = [], []
         for i, each in enumerate(_at(0, rules)):
             kept = [
-                self._first_kept(each, array, way.sight[i])
-                for array, way in zip(arrays, ways, strict=True)
+                self._first_kept(each, array, view.sight[i])
+                for array, view in zip(arrays, views, strict=True)
             ]
             columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
             slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
@@ -191,16 +191,18 @@ class Lifted:
         clock = Clock(t, lr, gate)
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
-        ways, rules = self._ways(shown), _at(state.count, rules)
-        lefts = {(), *(way.left for way in ways)}
+        views, rules = self._views(shown), _at(state.count, rules)
+        lefts = {(), *(view.left for view in views)}
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
         done = []
-        for leaf, way in zip(leaves, ways, strict=True):
-            own, numbers = plans[way.left]
-            at = clock if way.path is None else Clock(t, lr, gate, way.path)
+        for leaf, view in zip(leaves, views, strict=True):
+            own, numbers = plans[view.left]
+            at = clock if view.path is None else Clock(t, lr, gate, view.path)
             slots = plan.rows(leaf.slots)
-            done.append(on_leaf(own, way.sight, goes_on, numbers, leaf.grad, slots, leaf.param, at))
+            done.append(
+                on_leaf(own, view.sight, goes_on, numbers, leaf.grad, slots, leaf.param, at)
+            )
 
         renewed = zip(*(kept for _, kept, _ in done), strict=True) if done else [()] * len(old)
         trees = [
@@ -216,17 +218,17 @@ class Lifted:
         )
         return jax.tree.unflatten(structure, [update for update, _, _ in done]), new_state
 
-    def _ways(self, tree: Params) -> list["_Way"]:
+    def _views(self, tree: Params) -> list["_LeafView"]:
         """What happens to each leaf."""
         count = jax.tree.structure(tree).num_leaves
         codes = path_codes(tree) if any(each.needs_path for each in self.rules) else [None] * count
         active = self._active(tree)
         left = self._left_out(tree)
         if not self._looks_at_axes:
-            return [_Way(*each) for each in zip(active, codes, left, strict=True)]
+            return [_LeafView(*each) for each in zip(active, codes, left, strict=True)]
         leaves = described(tree, self.layer_axis, self.matrices, self.hidden)
         sights = map(self._sight, leaves, active)
-        return [_Way(*each) for each in zip(sights, codes, left, strict=True)]
+        return [_LeafView(*each) for each in zip(sights, codes, left, strict=True)]
 
     @property
     def _looks_at_axes(self) -> bool:
@@ -273,7 +275,7 @@ class Lifted:
         Each kind of leaf is asked about once, and none where all slots are as large as their
         parameters.
         """
-        ways = cache(lambda: self._ways(updates))
+        views = cache(lambda: self._views(updates))
         rules = cache(lambda: _at(0, bind_feedback(self._numbers, init_feedback(self._numbers))[1]))
 
         @cache
@@ -287,7 +289,7 @@ class Lifted:
                     kept += jax.eval_shape(partial(slots_of, rule, view=sight), array)
             return [None if x is None else x.shape for x in kept]
 
-        return lambda j, i, x: shapes(ways()[i].sight, jnp.shape(x), x.dtype)[j]
+        return lambda j, i, x: shapes(views()[i].sight, jnp.shape(x), x.dtype)[j]
 
     @property
     def _numbers(self) -> tuple[Any, tuple[Rule, ...]]:
@@ -390,7 +392,7 @@ def _renewed_rate(
     return clock.choose(rate.astype(dtype), old.astype(dtype))
 
 
-class _Way(NamedTuple):
+class _LeafView(NamedTuple):
     """How each rule sees a leaf, a number for its path, and the rules that leave it out."""
 
     sight: tuple[Sight, ...]

@@ -62,7 +62,7 @@ def raised(d: Array, d_hat: Array, growth_rate: ArrayLike) -> Float[Array, ""]:
     return jnp.maximum(d, jnp.minimum(d_hat, grown(d, growth_rate)))
 
 
-def towards(x: Column, x0: Column, s: Column, momentum: ArrayLike) -> Column:
+def towards(x: Column, x0: Column, s: Column, momentum: Array | float) -> Column:
     """The step from x to momentum x + (1 − momentum) (x_0 − s).
 
     Of x_0 − x, both near each other, little is rounded away.
