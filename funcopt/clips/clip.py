@@ -23,7 +23,7 @@ class Clip(Rule):
     axis_name: AxisName = None
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
-        del param, clock  # a bound asks for nothing
+        del param, clock  # the bound is the same for all elements
         parts = [grad.real, grad.imag] if jnp.iscomplexobj(grad) else [grad]
         largest = jnp.max(jnp.stack([jnp.max(jnp.abs(x), initial=0) for x in parts]))
         ratio = clip_ratio(max_across(largest, self.axis_name), self.max_delta)

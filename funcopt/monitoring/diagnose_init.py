@@ -28,7 +28,7 @@ def diagnose_init(
     batch: Any,
     thresholds: Thresholds | None = None,
 ) -> Health:
-    """Diagnose an initialization by one backward pass: does a gradient arrive at every layer?
+    """Diagnose an initialisation by one backward pass: does a gradient arrive at every layer?
 
     Gradients that explode, vanish or are not finite, layers that are dead, and layers that are
     saturated, which only gradients of single examples show: the mean over a batch hides that each

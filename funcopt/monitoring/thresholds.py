@@ -1,4 +1,4 @@
-"""From where on a monitor's report says something: `funcopt.Thresholds`."""
+"""The limits beyond which a monitor gives a verdict: `funcopt.Thresholds`."""
 
 from dataclasses import dataclass
 

@@ -49,7 +49,7 @@ class StepSlots(NamedTuple):
 
 @rule(acts_on="array", slots=StepSlots, report=RmsReport, needs_params=True)
 class RelativeStep(Rule):
-    """A step of bounded length, relative to that of the parameter, with the learning rate in it."""
+    """Adafactor's step: bounded, relative to the size of the parameter, with the rate in it."""
 
     clipping_threshold: OptionalThreshold = 1.0
     multiply_by_parameter_scale: bool = True
@@ -106,7 +106,7 @@ def adafactor(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Adafactor: an adaptive optimizer that keeps hardly more than the parameters themselves.
+    """Adafactor: adaptive steps by a factored second moment, which needs hardly any memory.
 
     Of a matrix [m, n] it remembers m + n numbers, where Adam remembers 2 m n.
 

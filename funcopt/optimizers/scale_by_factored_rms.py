@@ -1,4 +1,4 @@
-"""A second moment of which only the means of rows and of columns are kept: Adafactor's direction.
+"""Adafactor's direction: the gradient over the root of a factored second moment.
 
     w = t^−decay_rate                               the weight of this step, 1 at the first
     v_row ← (1 − w) v_row + w mean(|g|² + eps)      of each row
@@ -117,7 +117,7 @@ def scale_by_factored_rms(
     axis_name: AxisName = None,
     storage: Storage = None,
 ):
-    """Adafactor's direction: divided by the root of a second moment that is kept by its factors.
+    """Adafactor's direction, without the learning rate: the gradient over its factored RMS.
 
     Arguments as in `adafactor`, where `step_offset` is `decay_offset` and `epsilon` is `eps`.
 
