@@ -1,9 +1,9 @@
 """Groups of parameters, each with a transformation of its own."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from .refusals import foreign_state
 from .transformation import gated, transformation
 
 
-def _checked(where: str, transforms: Any) -> dict[str, Any]:
+def _checked(where: str, transforms: object) -> dict[str, optax.GradientTransformation | None]:
     if not isinstance(transforms, Mapping) or not transforms:
         raise TypeError(f"{where} must be a dict of transformations by label, got {transforms!r}.")
     for label, tx in transforms.items():
@@ -30,6 +30,11 @@ def _checked(where: str, transforms: Any) -> dict[str, Any]:
 
 
 Transforms = Annotated[Mapping[str, optax.GradientTransformation | None], _checked]
+
+
+Labels = Any
+"""A tree of labels, a function from parameters to one, or None."""
+X = TypeVar("X")
 
 
 class PartitionState(NamedTuple):
@@ -46,11 +51,11 @@ class PartitionState(NamedTuple):
 
 @dataclass(frozen=True)
 class _Partition:
-    transforms: Mapping[str, Any]
-    param_labels: Any
+    transforms: Mapping[str, optax.GradientTransformation | None]
+    param_labels: Labels
 
     @property
-    def moving(self) -> dict[str, Any]:
+    def moving(self) -> dict[str, optax.GradientTransformationExtraArgs]:
         return {label: gated(tx) for label, tx in self.transforms.items() if tx is not None}
 
     def init(self, params: Params) -> PartitionState:
@@ -77,7 +82,7 @@ class _Partition:
         grads, beside = [leaf.grad for leaf in leaves], [leaf.param for leaf in leaves]
         labels = self._labels(jax.tree.unflatten(structure, grads if params is None else beside))
 
-        def group(label: str, column: list[Any]) -> Params:
+        def group(label: str, column: Sequence[Array | None]) -> Params:
             return jax.tree.unflatten(structure, _of(label, labels, column))
 
         # Minus zero changes no bit of a parameter that stays.
@@ -147,14 +152,14 @@ def _named(label: str) -> Iterator[None]:
         raise ValueError(f"partition, group {label!r}: {error}") from error
 
 
-def _of(label: str, labels: list[str], leaves: list[Any]) -> list[Any]:
+def _of(label: str, labels: list[str], leaves: Sequence[X]) -> list[X | optax.MaskedNode]:
     return [
         x if each == label else optax.MaskedNode() for each, x in zip(labels, leaves, strict=True)
     ]
 
 
 @transformation
-def partition(transforms: Transforms, param_labels: Any | Callable[..., Any] | None = None):
+def partition(transforms: Transforms, param_labels: Labels = None):
     """Parameter groups: give each group of parameters a transformation of its own.
 
     Args:

@@ -1,34 +1,23 @@
 """What replicas and shards decide and measure together: a step that is bad on one is bad on all."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..math.global_norm import Facts, norm_of, square_sums, total
-from ..math.varying import named, norm_across, varying_along, varying_axes
-
-S = TypeVar("S")
+from ..math.varying import AxisNames, named, norm_across, varying_axes
 
 
-def everywhere(flag: Bool[Array, ""], axis_name: Any) -> Bool[Array, ""]:
+def everywhere(flag: Bool[Array, ""], axis_name: AxisNames) -> Bool[Array, ""]:
     """Whether `flag` is true on all of the mapped axes; on this device, where there are none."""
     if axis_name is None:
         return flag
     return jax.lax.pmin(flag.astype(jnp.int32), axis_name).astype(bool)
 
 
-def varying_state(state: S, params: Sequence[Array], axis_name: Any) -> S:
-    """A state of the types that it has after a step: decisions that every device makes for its own
-    parameters differ between devices; those along `axis_name` are made together, and do not.
-    """
-    axes = varying_axes(*params) - set(named(axis_name))
-    return jax.tree.map(lambda x: varying_along(x, axes), state) if axes else state
-
-
-def square_sum_across(leaves: Sequence[Array], axis_name: Any) -> Float[Array, ""]:
+def square_sum_across(leaves: Sequence[Array], axis_name: AxisNames) -> Float[Array, ""]:
     """The sum of squares, over all devices where the type of a leaf says that it is a part."""
     leaves = [x for x in leaves if jnp.size(x)]
     sums = square_sums(leaves)
@@ -44,7 +33,7 @@ def square_sum_across(leaves: Sequence[Array], axis_name: Any) -> Float[Array, "
 def whole_norm(
     leaves: Sequence[Array],
     sums: Sequence[Float[Array, ""]],
-    axis_name: Any,
+    axis_name: AxisNames,
     facts: Facts | None = None,
 ) -> Float[Array, ""]:
     """The norm of all leaves, of which `sums` are the sums of squares on this device.
@@ -62,7 +51,9 @@ def whole_norm(
     return jax.lax.pmax(together, axis_name)
 
 
-def _parts(leaves: Sequence[Array], axis_name: Any) -> list[tuple[tuple[str, ...], list[int]]]:
+def _parts(
+    leaves: Sequence[Array], axis_name: AxisNames
+) -> list[tuple[tuple[str, ...], list[int]]]:
     """The leaves by those of the axes along which they vary."""
     groups: dict[tuple[str, ...], list[int]] = {}
     for i, x in enumerate(leaves):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from ..core.answers import Waits, answering, can_answer
+from ..core.given import is_inexact
 from ..core.paths import path_names
 from ..core.transformation import State, Tree, apply_updates
 
@@ -56,7 +57,5 @@ def flush(
     return apply_updates(params, updates), state
 
 
-def _moves(x: Any) -> bool:
-    return isinstance(x, float | complex) or (
-        hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
-    )
+def _moves(x: object) -> bool:
+    return isinstance(x, float | complex) or is_inexact(x)

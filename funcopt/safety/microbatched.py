@@ -1,10 +1,11 @@
 """The mean loss and gradient of several micro-batches that are all at hand."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -14,13 +15,18 @@ from ..math.global_norm import square_sum
 from ..math.varying import varying_along, varying_axes
 from .accumulate import running_mean, share_of
 
+P = TypeVar("P")
+B = TypeVar("B")
+Loss = TypeVar("Loss")
+"""A number, or with it what else a loss function returns."""
+
 
 def microbatched(
-    value_and_grad: Callable[..., tuple[Any, Tree]],
-    params: Any,
-    batches: Any,
+    value_and_grad: Callable[[P, B], tuple[Loss, Tree]],
+    params: P,
+    batches: B,
     weights: ArrayLike | None = None,
-) -> tuple[Any, Tree]:
+) -> tuple[Loss, Tree]:
     """The mean loss and gradient over micro-batches, one after the other in a `lax.scan`.
 
     Where all micro-batches of a step are at hand, this needs no wrapper: the optimizer runs once.
@@ -55,6 +61,7 @@ def microbatched(
     first = jax.tree.map(lambda x: x[0], batches)
     shapes = jax.eval_shape(value_and_grad, params, first)
     has_aux = isinstance(shapes[0], tuple)
+    measure: Callable[[P, B], tuple[Any, Tree]] = value_and_grad
     loss, grads = (shapes[0][0] if has_aux else shapes[0]), shapes[1]
     if jnp.shape(loss):
         raise ValueError(
@@ -71,8 +78,8 @@ def microbatched(
     def add(carry, row):
         mean, total = carry
         batch, weight = row
-        new_loss, new_grads = value_and_grad(params, batch)
-        new_loss, aux = new_loss if has_aux else (new_loss, None)
+        told, new_grads = measure(params, batch)
+        new_loss, aux = told if has_aux else (told, None)
         leaves = [x for x in jax.tree.leaves(new_grads) if jnp.size(x)]
         w = jnp.ones_like(total) if weight is None else weight.astype(total.dtype)
         ok = jnp.isfinite(square_sum(leaves)) & jnp.isfinite(new_loss) & jnp.isfinite(w) & (w >= 0)
@@ -87,7 +94,7 @@ def microbatched(
 
     axes = varying_axes(loss, *jax.tree.leaves(grads), 1.0 if weights is None else weights)
 
-    def zeros(x: Any) -> Array:
+    def zeros(x: ArrayLike | jax.ShapeDtypeStruct) -> Array:
         return varying_along(
             jnp.zeros(jnp.shape(x), common_dtype(jnp.float32, jnp.result_type(x))), axes
         )
@@ -97,8 +104,8 @@ def microbatched(
     weights = None if weights is None else jnp.asarray(weights)
     (mean, total), aux = jax.lax.scan(add, (mean, total), (batches, weights))
     loss, grads = jax.tree.map(lambda x: jnp.where(total > 0, x, jnp.nan), mean)
-    return ((loss, aux) if has_aux else loss), grads
+    return cast(Loss, (loss, aux) if has_aux else loss), grads
 
 
-def _real(*shapes: Any) -> Any:
+def _real(*shapes: jax.ShapeDtypeStruct) -> np.dtype:
     return jnp.finfo(common_dtype(jnp.float32, *(x.dtype for x in shapes))).dtype

@@ -1,11 +1,11 @@
 """The learning rates that a transformation is about to use, known before its step is made."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from ..core.arguments import number_at
 from ..core.feedback import bind_feedback
@@ -14,7 +14,15 @@ from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
 
 
-def rates_are_finite(tx: Any, state: Any) -> Bool[Array, ""]:
+@runtime_checkable
+class Counting(Protocol):
+    """A state that counts steps, for schedules, some of which may listen to a metric."""
+
+    count: Int[Array, ""]
+    feedback: tuple
+
+
+def rates_are_finite(tx: object, state: object) -> Bool[Array, ""]:
     """Whether all rates are finite that schedules and arrays in `tx` have for its next step.
 
     No other scheduled number may be NaN. Numbers of Python were checked when they were given.
@@ -24,17 +32,17 @@ def rates_are_finite(tx: Any, state: Any) -> Bool[Array, ""]:
     return jnp.stack(fine).all() if fine else jnp.ones([], bool)
 
 
-def _fine(tx: Any, state: Any) -> Iterator[Array]:
+def _fine(tx: object, state: object) -> Iterator[Array]:
     body = tx
     while isinstance(body, GradientTransformation):
         body = body.body()
-    if hasattr(state, "count") and hasattr(state, "feedback"):
+    if isinstance(state, Counting):
         yield from _fine_numbers(body, state)
     for member, inside in _inside(body, state):
         yield from _fine(member, inside)
 
 
-def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
+def _fine_numbers(body: object, state: Counting) -> Iterator[Array]:
     """For each rate, and each schedule, whether its number at the next step can be computed with.
 
     What listens to a metric goes by what it has heard so far.
@@ -56,7 +64,7 @@ def _fine_numbers(body: Any, state: Any) -> Iterator[Array]:
             yield ~jnp.isnan(number_at("a schedule", number, state.count))
 
 
-def _inside(body: Any, state: Any) -> list[tuple[Any, Any]]:
+def _inside(body: Any, state: Any) -> list[tuple[object, object]]:
     """The transformations in `body` with their states, as far as these are there."""
     if hasattr(body, "members"):
         return list(zip(body.members, state)) if isinstance(state, tuple | list) else []  # noqa: B905
