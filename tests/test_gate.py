@@ -80,7 +80,7 @@ def test_open_gate_is_no_gate(row):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=2e-6, atol=0)
 
 
-@each(ALL)
+@each_rule(ALL)
 def test_steps_that_do_not_count_leave_no_trace(row):
     """Among others, they change neither the count nor the rate nor anything later."""
     tx = row.descending()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -65,6 +67,18 @@ def trained(name: str) -> tuple[Any, Any]:
     """Parameters and state after two steps of a row, which most laws compare with."""
     row = BY_NAME[name]
     return steps(row.descending(), **row.extra)
+
+
+@contextmanager
+def one_by_one(row: Row) -> Iterator[Callable[..., Any]]:
+    """Operations run one by one, which compiles the fewest programs; those of a monitor are so
+    many that its update is a program, by what this gives.
+    """
+    if row.records_value:
+        yield jax.jit
+        return
+    with jax.disable_jit():
+        yield lambda update: update
 
 
 def close(a: Any, b: Any, rtol: float = ROUNDED) -> None:
@@ -468,14 +482,14 @@ def test_tree_map_params(row):
 @others
 @each_kind(ALL)
 def test_inside_masked(row):
-    with jax.disable_jit():
+    with one_by_one(row) as program:
         tx = optax.masked(row.descending(), {"kernel": True, "bias": False})
         params = params_of()
-        updates, state = tx.update(grads_of(), tx.init(params), params, **row.extra)
+        updates, state = program(tx.update)(grads_of(), tx.init(params), params, **row.extra)
         alone = {"kernel": params["kernel"]}
         inner = row.descending()
         kernel = {"kernel": grads_of()["kernel"]}
-        expected, _ = inner.update(kernel, inner.init(alone), alone, **row.extra)
+        expected, _ = program(inner.update)(kernel, inner.init(alone), alone, **row.extra)
     close(updates["kernel"], expected["kernel"])
     chex.assert_trees_all_equal(updates["bias"], grads_of()["bias"])
     for name in row.slots:
@@ -486,12 +500,13 @@ def test_inside_masked(row):
 @each_kind(ALL)
 def test_inside_multi_steps(row):
     """Two half steps of the same gradient are one."""
-    with jax.disable_jit():
+    with one_by_one(row) as program:
         tx = optax.MultiSteps(row.descending(), every_k_schedule=2)
         params = params_of()
         state = tx.init(params)
+        update = program(tx.update)
         for i in (0, 0, 1, 1):
-            updates, state = tx.update(grads_of(step=i), state, params, **row.extra)
+            updates, state = update(grads_of(step=i), state, params, **row.extra)
             params = optax.apply_updates(params, updates)
     close(params, trained(row.name)[0])
 
@@ -499,13 +514,14 @@ def test_inside_multi_steps(row):
 @others
 @each_kind(ALL)
 def test_inside_apply_if_finite(row):
-    with jax.disable_jit():
+    with one_by_one(row) as program:
         tx = optax.apply_if_finite(row.descending(), max_consecutive_errors=3)
         params = params_of()
         state = tx.init(params)
+        update = program(tx.update)
         broken = jax.tree.map(lambda g: g * jnp.nan, grads_of())
         for grads in (grads_of(step=0), broken, grads_of(step=1)):
-            updates, state = tx.update(grads, state, params, **row.extra)
+            updates, state = update(grads, state, params, **row.extra)
             params = optax.apply_updates(params, updates)
     close(params, trained(row.name)[0])
     assert int(state.total_notfinite) == 1

@@ -37,7 +37,7 @@ def compare(row: Row, given: Any, tolerance: float) -> None:
         assert abs(ours.params[leaf] - path).max() <= tolerance * scale, leaf
 
 
-@each(PROVEN, where=lambda row: row.optax)
+@each_rule(PROVEN, where=lambda row: row.optax)
 def test_same_in_float64(row):
     with jax.enable_x64(True):
         compare(row, REAL.astype("float64"), row.optax_float64)

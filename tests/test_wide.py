@@ -11,7 +11,7 @@ import pytest
 
 import funcopt
 from funcopt.core.paths import path_name
-from tests.catalog import ALL, each
+from tests.catalog import ALL, each, each_rule
 
 PARAMS = {"w": np.ones((3, 4)), "b": np.ones(4)}
 DRAWN = "kept/halves"  # logarithms of norms that a monitor keeps for its pictures
@@ -47,7 +47,7 @@ def test_float64_is_kept(row):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@each(ALL)
+@each_rule(ALL)
 def test_numbers_that_are_arguments_widen_nothing(row, dtype):
     """Traced, the numbers of a transformation are float64 here, whatever the parameters are."""
     with jax.enable_x64(True):
