@@ -49,6 +49,8 @@ class Row:
         fixed_rate: whether no schedule may replace the rate, because only its start is given.
         looks_back: whether steps depend on the way from the start, in which the rounding of
             parameters counts; a reference is then compared with at rounded parameters.
+        signs: whether updates are signs, which of few elements hardly tell a number from another.
+        unfelt: numbers that no step of the tests feels, such as bounds that are not reached.
         silent_steps: how many updates are 0 at first, whatever the gradients.
         wraps: whether the state holds that of an optimizer inside, with its own count and rate.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
@@ -81,6 +83,8 @@ class Row:
     own_rate: bool = False
     fixed_rate: bool = False
     looks_back: bool = False
+    signs: bool = False
+    unfelt: tuple[str, ...] = ()
     silent_steps: int = 0
     wraps: bool = False
     moves_on_zero_gradient: bool = False

@@ -44,7 +44,12 @@ class Problem(NamedTuple):
         return Problem(*(jax.tree.map(lambda x: np.asarray(x, dtype), part) for part in self))
 
 
-def problem(complex_valued: bool = False, steps: int = STEPS, seed: int = 0) -> Problem:
+def problem(
+    complex_valued: bool = False,
+    steps: int = STEPS,
+    seed: int = 0,
+    shapes: Mapping[str, tuple[int, ...]] = SHAPES,
+) -> Problem:
     """Gradients of magnitudes over three decades; some are zero for some or for all steps."""
     random = np.random.default_rng(seed)
 
@@ -53,7 +58,7 @@ def problem(complex_valued: bool = False, steps: int = STEPS, seed: int = 0) -> 
         return parts[0] + np.complex64(1j) * parts[1] if complex_valued else parts[0]
 
     p0, grads = {}, {}
-    for leaf, shape in SHAPES.items():
+    for leaf, shape in shapes.items():
         p0[leaf] = numbers(shape)
         magnitude = (10 ** random.uniform(-2, 1, shape)).astype(np.float32)
         slope = numbers(shape)

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from absl.testing import parameterized
 
 import funcopt
 from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind, each_rule
@@ -442,13 +441,10 @@ def test_unknown_extra_arguments_are_ignored(row):
     jax.jit(lambda: steps(tx, **extra)).trace()
 
 
-class JitOrNot(chex.TestCase):
-    @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.named_parameters((row.name, row) for row in ALL)
-    def test_same_numbers(self, row):
-        """jit == no jit."""
-        run = self.variant(lambda: steps(row.descending(), **row.extra))
-        close(run(), trained(row.name))
+@each_rule(ALL)
+def test_same_numbers_with_and_without_jit(row):
+    compiled = jax.jit(lambda: steps(row.descending(), **row.extra))
+    close(compiled(), trained(row.name))
 
 
 @others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.runs import (
     SHAPES,
     STEPS,
     Path,
+    Problem,
     deviation,
     problem,
     run,
@@ -27,6 +29,7 @@ from tests.runs import (
 PROVEN = ROWS + BLOCKS
 REAL = problem()
 COMPLEX = problem(complex_valued=True)
+MANY = problem(shapes={"many": (800,)})
 
 
 def tolerances(row: Row, double: bool) -> Mapping[str, float]:
@@ -45,24 +48,80 @@ def check(row: Row, ours: Path, theirs: Path, double: bool) -> None:
 
 @each(PROVEN)
 def test_trajectory(row):
-    along_leaves(row, "float64")
+    along(row, leaves_for(row).astype("float64"))
 
 
 # What numbers mean is told in float64; which rules round, and how, in float32.
 @each_rule(PROVEN)
 def test_trajectory_in_single_precision(row):
-    along_leaves(row, "float32")
+    along(row, few(row))
 
 
-def along_leaves(row: Row, dtype: str) -> None:
+def few(row: Row) -> Problem:
+    """Elements do not see each other (`test_scope.py`), nor then what shape they are in."""
+    return REAL.only("scalar", "block") if row.acts_on == "element" else REAL
+
+
+def leaves_for(row: Row) -> Problem:
+    return MANY if row.signs else few(row)
+
+
+def along(row: Row, given: Problem) -> None:
+    dtype = next(iter(given.p0.values())).dtype
     double = dtype == "float64"
-    # Elements do not see each other (`test_scope.py`), nor then what shape they are in.
-    leaves = ("scalar", "block") if row.acts_on == "element" else tuple(SHAPES)
-    given = REAL.only(*leaves).astype(dtype)
     with jax.enable_x64(double):
         ours = run(row.descending(), given, row.slots)
     assert all(path.dtype == dtype for path in ours.params.values())
     check(row, ours, transcribed(row, given), double)
+
+
+FELT = 1e-3
+
+
+@each(PROVEN)
+def test_every_number_is_felt(row):
+    """What the trajectories compare with is another where a number is off by a thousandth.
+
+    Of the numbers that the row sets and of those that may be scheduled; some are too small to be
+    seen beside what they are added to, which tests of their own look at.
+    """
+    given = leaves_for(row).astype("float64")
+    hyper = {**defaults(row), **row.transcribed()}
+    told = {*row.transcribed(), *row.scheduled}
+    numbers = {name: x for name, x in hyper.items() if name in told and type(x) is float}
+    right, unfelt = transcribed(row, given), set()
+    for name, x in {"learning_rate": row.descent_rate, **numbers}.items():
+        if name != "learning_rate" and (not np.isfinite(x) or abs(x) < 1e-12):
+            continue
+        off = x * (1 - FELT)
+        if name == "learning_rate":
+            wrong = transcribed(row, given, lr=off)
+        else:
+            wrong = transcribed(row, given, hyper={**row.transcribed(), name: off})
+        if not differ(wrong, right, tolerances(row, double=True)):
+            unfelt.add(name)
+    assert unfelt == set(row.unfelt)
+
+
+def defaults(row: Row) -> Mapping[str, Any]:
+    """Of the reference's arguments."""
+    assert row.reference is not None
+    parameters = list(inspect.signature(row.reference).parameters.items())[5:]
+    return {name: p.default for name, p in parameters if p.default is not p.empty}
+
+
+def differ(wrong: Path, right: Path, allowed: Mapping[str, float]) -> bool:
+    """Whether they are further apart than is allowed, in parameters, ways or slots."""
+
+    def apart(ours: Any, theirs: Any, tolerance: float) -> bool:
+        return any(
+            np.abs(ours[leaf] - x).max(initial=0) > tolerance * np.abs(x).max(initial=0)
+            for leaf, x in theirs.items()
+        )
+
+    pairs = [("params", wrong.params, right.params), ("way", wrong.way, right.way)]
+    pairs += [(name, wrong.slots[name], slot) for name, slot in right.slots.items()]
+    return any(apart(ours, theirs, allowed[name]) for name, ours, theirs in pairs)
 
 
 # A real number times a complex array is a conversion that rules leave to JAX.

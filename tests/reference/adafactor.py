@@ -101,6 +101,7 @@ ROWS = [
         "adafactor",
         funcopt.adafactor,
         SMALL,
+        unfelt=("min_scale",),
         reference=adafactor,
         scheduled={**HYPER, **DECAY},
         uneven=True,

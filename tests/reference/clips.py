@@ -213,6 +213,7 @@ ROWS = [
         "adaptive_grad_clip",
         funcopt.adaptive_grad_clip,
         {"clipping": 0.1},
+        unfelt=("eps",),
         reference=adaptive_grad_clip,
         acts_on="array",
         needs_params=True,
@@ -224,6 +225,7 @@ ROWS = [
         "clip_by_zscore",
         funcopt.clip_by_zscore,
         {"z": 1.0, "warmup": 5, "max_norm": 30.0, "decay": 0.9},
+        unfelt=("max_norm",),
         reference=clip_by_zscore,
         scheduled={"decay": (0.9, 0.8), "max_norm": (30.0, 10.0)},
         optax_differs="optax has no such clip",
@@ -233,6 +235,7 @@ ROWS = [
         "clip_by_ema",
         funcopt.clip_by_ema,
         {"warmup": 7, "max_norm": 1e9},  # no global clip: the reference knows one leaf
+        unfelt=("max_norm",),
         reference=clip_by_ema,
         acts_on="array",
         scheduled={"factor": (1.05, 2.0), "decay": (0.98, 0.8)},

@@ -74,6 +74,7 @@ ROWS = [
     Row(
         "momo",
         funcopt.momo,
+        unfelt=("learning_rate",),
         reference=momo,
         rate=1.0,
         scheduled={"beta": (0.9, 0.6), "lower_bound": (0.0, 0.5), **DECAY},

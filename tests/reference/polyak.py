@@ -23,6 +23,7 @@ ROWS = [
     Row(
         "polyak-sgd",
         funcopt.polyak_sgd,
+        unfelt=("learning_rate",),
         reference=polyak_sgd,
         rate=1.0,
         own_rate=True,
