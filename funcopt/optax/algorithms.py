@@ -1,0 +1,161 @@
+"""optax's algorithms by funcopt: called as optax's, over optax's states."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import funcopt
+
+from ..core.arguments import is_number, is_tracer
+from ..core.transformation import GradientTransformation
+from ..core.value import value_factory
+from .layout import InOptaxState
+
+
+def _signed(x: Any) -> Any:
+    """A number that may be negative, as the rate of a gradient ascent is: funcopt takes negative
+    numbers from schedules only, since elsewhere one is a slip.
+    """
+    if is_number(x) and not is_tracer(x) and jnp.ndim(x) == 0 and float(x) < 0:
+        return funcopt.constant_schedule(float(x))
+    return x
+
+
+def _flags(mask: Any) -> Any:
+    """A mask whose flags may be written 0 and 1."""
+    if mask is None or callable(mask) or isinstance(mask, str):
+        return mask
+    return jax.tree.map(lambda x: bool(x) if isinstance(x, int | np.integer) else x, mask)
+
+
+CONVERSIONS = {"learning_rate": _signed, "weight_decay": _signed, "mask": _flags}
+
+
+def _mask_for_optax(x: Any) -> Any:
+    """A mask that optax takes in place of a pattern of funcopt's: in its state, all are alike."""
+    return (lambda params: jax.tree.map(lambda _: True, params)) if isinstance(x, str) else x
+
+
+def in_optax_state(
+    name: str,
+    ours: Callable,
+    *,
+    renamed: dict[str, str] | None = None,
+    left: tuple[str, ...] = (),
+    only: Callable[[dict[str, Any]], bool] = lambda _: True,
+    **always: Any,
+) -> Callable[..., GradientTransformation]:
+    """optax's function of that name, computed by funcopt's `ours`.
+
+    Args:
+        name: of a factory in optax.
+        ours: one whose arguments have the same names and meanings.
+        renamed: what arguments are called in funcopt, where that is another name.
+        left: arguments that funcopt has not, since `always` says what they mean.
+        only: whether funcopt has what these arguments ask for; where not, it is optax's.
+        always: arguments of `ours` beyond those of optax's.
+    """
+    theirs = getattr(optax, name)
+    signature = inspect.signature(theirs)
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments
+        if not only(given):
+            return theirs(*args, **kwargs)
+        masks = {name: _mask_for_optax(x) for name, x in given.items() if name.endswith("mask")}
+        own: dict[str, Any] = {**always}
+        for argument, x in given.items():
+            if argument not in left:
+                argument = (renamed or {}).get(argument, argument)
+                own[argument] = CONVERSIONS.get(argument, lambda x: x)(x)
+        return InOptaxState(ours(**own), theirs(**{**given, **masks}))
+
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = "funcopt.optax"
+    function.__doc__ = ours.__doc__
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    vars(function)["__signature__"] = inspect.Signature(plain)
+    factory = value_factory(GradientTransformation, function)
+    vars(factory)["shown"] = f"optax.{name}"
+    return factory
+
+
+def _has_rate(given: dict[str, Any]) -> bool:
+    return given["learning_rate"] is not None
+
+
+CORRECTIONS = ("bias_correction_mu", "bias_correction_nu")
+
+
+def _corrects(given: dict[str, Any]) -> bool:
+    return all(given[name] is True for name in CORRECTIONS)
+
+
+CORRECTED: dict[str, Any] = {"left": CORRECTIONS, "only": _corrects}
+
+adabelief = in_optax_state("adabelief", funcopt.adabelief)
+adadelta = in_optax_state(
+    "adadelta", funcopt.adadelta, renamed={"weight_decay_mask": "mask"}, only=_has_rate
+)
+adagrad = in_optax_state("adagrad", funcopt.adagrad)
+adam = in_optax_state("adam", funcopt.adam)
+adamax = in_optax_state("adamax", funcopt.adamax)
+adamw = in_optax_state("adamw", funcopt.adamw)
+adaptive_grad_clip = in_optax_state("adaptive_grad_clip", funcopt.adaptive_grad_clip)
+add_decayed_weights = in_optax_state("add_decayed_weights", funcopt.add_decayed_weights)
+amsgrad = in_optax_state("amsgrad", funcopt.amsgrad, **CORRECTED)
+clip = in_optax_state("clip", funcopt.clip)
+clip_by_block_rms = in_optax_state("clip_by_block_rms", funcopt.clip_by_block_rms)
+clip_by_global_norm = in_optax_state("clip_by_global_norm", funcopt.clip_by_global_norm)
+lion = in_optax_state("lion", funcopt.lion)
+nadam = in_optax_state("nadam", funcopt.adam)
+nadamw = in_optax_state("nadamw", funcopt.adamw)
+normalize_by_update_norm = in_optax_state(
+    "normalize_by_update_norm", funcopt.normalize_by_update_norm
+)
+polyak_sgd = in_optax_state("polyak_sgd", funcopt.polyak_sgd)
+rmsprop = in_optax_state("rmsprop", funcopt.rmsprop)
+scale = in_optax_state("scale", funcopt.scale)
+scale_by_adadelta = in_optax_state("scale_by_adadelta", funcopt.scale_by_adadelta)
+scale_by_adam = in_optax_state("scale_by_adam", funcopt.scale_by_adam)
+scale_by_adamax = in_optax_state("scale_by_adamax", funcopt.scale_by_adamax)
+scale_by_amsgrad = in_optax_state(
+    "scale_by_amsgrad", funcopt.scale_by_amsgrad, left=CORRECTIONS, only=_corrects
+)
+scale_by_belief = in_optax_state("scale_by_belief", funcopt.scale_by_belief)
+scale_by_learning_rate = in_optax_state(
+    "scale_by_learning_rate", funcopt.scale_by_learning_rate, only=_has_rate
+)
+scale_by_lion = in_optax_state(
+    "scale_by_lion",
+    funcopt.scale_by_lion,
+    left=("mode", "smooth_beta"),
+    only=lambda given: given["mode"] == "hard",
+)
+scale_by_rms = in_optax_state("scale_by_rms", funcopt.scale_by_rms)
+scale_by_rss = in_optax_state("scale_by_rss", funcopt.scale_by_rss)
+scale_by_schedule = in_optax_state(
+    "scale_by_schedule", funcopt.scale, renamed={"step_size_fn": "step_size"}
+)
+scale_by_stddev = in_optax_state("scale_by_stddev", funcopt.scale_by_stddev)
+sgd = in_optax_state("sgd", funcopt.sgd)
+trace = in_optax_state("trace", funcopt.trace)
+yogi = in_optax_state("yogi", funcopt.yogi)
+
+
+def global_norm(updates: Any) -> jax.Array:
+    """The Euclidean norm of all leaves together: `funcopt.global_norm`."""
+    return funcopt.global_norm(updates)
+
+
+BY_NAME = {
+    name: x for name, x in globals().items() if getattr(x, "shown", "") == f"optax.{name}"
+} | {"chain": funcopt.chain, "global_norm": global_norm}
+"""What is funcopt's in the name space of optax."""

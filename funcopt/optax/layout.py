@@ -1,0 +1,164 @@
+"""funcopt's arithmetic over optax's states.
+
+A program that was written for optax looks into its states: `state[0].mu`, `isinstance(node,
+ScaleByAdamState)`, `tree.get(state, "count")`. So the state of a transformation of this package is
+the one that optax's own `init` makes. An update reads the slots out of it by their names, which
+both libraries share, lets funcopt do the step, and puts the new slots where the old ones were.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+from optax import OptState, Params, Updates
+
+from ..core.lift import Lifted, LiftedState
+from ..core.transformation import GradientTransformation
+from ..core.tree_lift import LiftedTree, TreeState
+from ..math.dtypes import at_least
+from ..storage import kept_dtype
+
+
+def lifted(tx: Any) -> Lifted | LiftedTree:
+    """What a transformation of rules is at its bottom."""
+    while isinstance(tx, GradientTransformation):
+        tx = tx.body()
+    assert isinstance(tx, Lifted | LiftedTree)
+    return tx
+
+
+def fields(state: Any) -> Iterator[tuple[str, Any]]:
+    """The names and the contents of all states below `state`."""
+    if isinstance(state, dict):
+        parts: Any = state.items()
+    elif hasattr(state, "_fields"):
+        parts = zip(state._fields, state, strict=True)
+    elif isinstance(state, tuple | list):
+        parts = (("", each) for each in state)
+    else:
+        return
+    for name, x in parts:
+        if hasattr(x, "_fields") or isinstance(x, tuple | list):
+            yield from fields(x)
+        elif name:
+            yield name, x
+
+
+def with_fields(state: Any, new: dict[str, Any]) -> Any:
+    """The state with other contents under some names."""
+    if hasattr(state, "_fields"):
+        changed = {
+            name: new[name] if name in new else with_fields(x, new)
+            for name, x in zip(state._fields, state, strict=True)
+        }
+        return type(state)(**changed)
+    if isinstance(state, tuple | list):
+        return type(state)(with_fields(each, new) for each in state)
+    return state
+
+
+def _is_none(x: Any) -> bool:
+    return x is None
+
+
+@dataclass(frozen=True)
+class InOptaxState:
+    """`ours`, whose state is that of `theirs`."""
+
+    ours: GradientTransformation
+    theirs: optax.GradientTransformation
+
+    takes: ClassVar = {"goes_on"}
+
+    def init(self, params: Params) -> OptState:
+        """optax's state, its slots as wide as funcopt keeps them: of half-precision parameters,
+        float32 ones.
+        """
+        state = self.theirs.init(params)
+        found, kept = dict(fields(state)), self._kept
+        return with_fields(
+            state, {name: _at_least(kept[name], found[name]) for name in kept if name in found}
+        )
+
+    def update(
+        self,
+        updates: Updates,
+        state: OptState,
+        params: Params | None = None,
+        *,
+        gate: Array | None = None,
+        goes_on: bool = False,
+        **extra_args: Any,
+    ) -> tuple[Updates, OptState]:
+        found = dict(fields(state))
+        missing = [name for name in self._kept if name not in found]
+        if missing:
+            raise ValueError(
+                f"{self.ours.factory.__name__}: the state has no {', '.join(missing)}: got a "
+                f"{type(state).__name__} with {', '.join(found) or 'nothing in it'}. "
+                "`tx.init(params)` makes one, and the order of arguments is "
+                "`tx.update(grads, state, params)`."
+            )
+        count = jnp.asarray(found.get("count", 0), jnp.int32)
+        # Leaves that no gradient comes for, as an Equinox model has some, keep their slots.
+        leaves, structure = jax.tree.flatten(updates, is_leaf=_is_none)
+        here = [x is not None for x in leaves]
+        slots = {name: _where(here, structure, found[name]) for name in self._kept}
+        given = extra_args if gate is None else {**extra_args, "gate": gate}
+        if goes_on:
+            given["goes_on"] = True
+        out, new = self.ours.update(updates, self._native(slots, count), params, **given)
+        renewed = {
+            name: _put_back(here, structure, found[name], getattr(new, name)) for name in slots
+        }
+        if "count" in found:
+            renewed["count"] = jnp.asarray(new.count, jnp.result_type(found["count"]))
+        return out, with_fields(state, renewed)
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        """The least types of slots, by their names."""
+        below = lifted(self.ours)
+        kinds = [each.slots for each in below.rules] if isinstance(below, Lifted) else []
+        return {
+            name: kept_dtype(below.storage, kind, name, jnp.float32)
+            for kind in kinds
+            for name in kind._fields
+        }
+
+    def _native(self, slots: dict[str, Params], count: Array) -> LiftedState | TreeState:
+        """funcopt's state with these slots; a rate is computed anew in every update."""
+        below = lifted(self.ours)
+        if isinstance(below, LiftedTree):
+            return below.init(())._replace(count=count)
+        own = tuple(each.slots(*(slots[n] for n in each.slots._fields)) for each in below.rules)
+        lr = None if below.learning_rate is None else jnp.zeros([], jnp.float32)
+        return LiftedState(count, lr, own)
+
+
+def _at_least(least: Any, slot: Params) -> Params:
+    def widened(x: Any) -> Any:
+        floating = hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
+        return x.astype(at_least(x.dtype, least)) if floating else x
+
+    return jax.tree.map(widened, slot)
+
+
+def _where(here: list[bool], structure: Any, slot: Params) -> Params:
+    """The slots of those leaves that a gradient came for."""
+    if all(here):
+        return slot
+    parts = structure.flatten_up_to(slot)
+    return structure.unflatten([x if flag else None for x, flag in zip(parts, here, strict=True)])
+
+
+def _put_back(here: list[bool], structure: Any, old: Params, new: Params) -> Params:
+    if all(here):
+        return new
+    columns = structure.flatten_up_to(old), structure.flatten_up_to(new)
+    rows = zip(*columns, here, strict=True)
+    return structure.unflatten([b if flag else a for a, b, flag in rows])

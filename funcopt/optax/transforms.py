@@ -1,0 +1,21 @@
+"""`optax.transforms`, with what funcopt has of it."""
+
+from typing import TYPE_CHECKING, Any
+
+import optax.transforms
+
+from .algorithms import BY_NAME
+from .masked import masked as masked
+
+if TYPE_CHECKING:
+    from optax.transforms import *  # noqa: F403
+
+globals().update({name: x for name, x in BY_NAME.items() if hasattr(optax.transforms, name)})
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(optax.transforms, name)
+
+
+def __dir__() -> list[str]:
+    return dir(optax.transforms)
