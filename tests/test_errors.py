@@ -393,7 +393,7 @@ def test_traced_numbers_always_pass():
 
 def test_hashing_an_array_says_what_to_do():
     with raises(TypeError, "adam(...)", "Python numbers", "pytree"):
-        hash(funcopt.adam(jnp.array(1e-3)))
+        hash(funcopt.adam(jnp.array([1e-3, 1e-2])))
 
 
 @pytest.mark.parametrize(

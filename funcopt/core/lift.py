@@ -154,7 +154,7 @@ class Lifted:
             if each.report._fields:
                 reports.append(_no_report(each, arrays))
         count = jnp.zeros([], jnp.int32)
-        lr = _rate(learning_rate, count)
+        lr = _first_rate(learning_rate)
         if lr is not None:
             lr = lr.astype(jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype)
         return LiftedState(count, lr, tuple(slots), feedback, tuple(reports))
@@ -380,6 +380,17 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
 
 def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:
     return None if learning_rate is None else number_at("learning_rate", learning_rate, count)
+
+
+def _first_rate(learning_rate: Any) -> Float[Array, ""] | None:
+    """The rate of the first step, as one program, for a schedule is many operations."""
+    count = jnp.zeros([], jnp.int32)
+    if not callable(learning_rate):
+        return _rate(learning_rate, count)
+    try:
+        return jax.jit(partial(_rate, learning_rate))(count)
+    except jax.errors.JAXTypeError:  # a function of numbers in Python, which only eager steps take
+        return _rate(learning_rate, count)
 
 
 def _renewed_rate(

@@ -187,9 +187,15 @@ def _is_leaf(x: object) -> bool:
     return is_number(x) and not isinstance(x, int | Moment)
 
 
+def _hashable(x: Any) -> Any:
+    """A number that was given as an array, so that Flax takes the value as a static field."""
+    known = isinstance(x, jax.Array) and not is_tracer(x) and x.ndim == 0
+    return float(x) if known and jnp.issubdtype(x.dtype, jnp.floating) else _plain(x)
+
+
 def _from_call(cls: type, factory: Callable, arguments: tuple) -> Any:
     leaves, structure = jax.tree.flatten(arguments, is_leaf=_is_atom)
-    leaves = [_plain(x) for x in leaves]
+    leaves = [_hashable(x) for x in leaves]
     numbers = tuple(x for x in leaves if _is_leaf(x))
     atoms = tuple(_Mark.NUMBER if _is_leaf(x) else x for x in leaves)
     return cls(Call(factory, structure, atoms), numbers)

@@ -6,7 +6,7 @@ the one that optax's own `init` makes. An update reads the slots out of it by th
 both libraries share, lets funcopt do the step, and puts the new slots where the old ones were.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,21 +31,14 @@ def lifted(tx: Any) -> Lifted | LiftedTree:
     return tx
 
 
-def fields(state: Any) -> Iterator[tuple[str, Any]]:
-    """The names and the contents of all states below `state`."""
-    if isinstance(state, dict):
-        parts: Any = state.items()
-    elif hasattr(state, "_fields"):
-        parts = zip(state._fields, state, strict=True)
-    elif isinstance(state, tuple | list):
-        parts = (("", each) for each in state)
-    else:
-        return
-    for name, x in parts:
-        if hasattr(x, "_fields") or isinstance(x, tuple | list):
-            yield from fields(x)
-        elif name:
-            yield name, x
+def fields(state: Any, names: Container[str]) -> Iterator[tuple[str, Any]]:
+    """Those contents of all states below `state` that have one of these names."""
+    own = state._fields if hasattr(state, "_fields") else ()
+    for i, x in enumerate(state if isinstance(state, tuple | list) else ()):
+        if own and own[i] in names:
+            yield own[i], x
+        else:
+            yield from fields(x, names)
 
 
 def with_fields(state: Any, new: dict[str, Any]) -> Any:
@@ -79,10 +72,8 @@ class InOptaxState:
         float32 ones.
         """
         state = self.theirs.init(params)
-        found, kept = dict(fields(state)), self._kept
-        return with_fields(
-            state, {name: _at_least(kept[name], found[name]) for name in kept if name in found}
-        )
+        found = fields(state, self._kept)
+        return with_fields(state, {name: _at_least(self._kept[name], x) for name, x in found})
 
     def update(
         self,
@@ -94,19 +85,23 @@ class InOptaxState:
         goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, OptState]:
-        found = dict(fields(state))
+        found = dict(fields(state, {"count", *self._kept}))
         missing = [name for name in self._kept if name not in found]
         if missing:
             raise ValueError(
-                f"{self.ours.factory.__name__}: the state has no {', '.join(missing)}: got a "
-                f"{type(state).__name__} with {', '.join(found) or 'nothing in it'}. "
-                "`tx.init(params)` makes one, and the order of arguments is "
-                "`tx.update(grads, state, params)`."
+                f"{self.ours.factory.__name__} got a {type(state).__name__} as its state, in which "
+                f"there is no {', '.join(missing)}: `tx.init(params)` makes one, and the order of "
+                "arguments is `tx.update(grads, state, params)`."
             )
         count = jnp.asarray(found.get("count", 0), jnp.int32)
         # Leaves that no gradient comes for, as an Equinox model has some, keep their slots.
         leaves, structure = jax.tree.flatten(updates, is_leaf=_is_none)
         here = [x is not None for x in leaves]
+        if leaves and not any(here):
+            return updates, state
+        updates = structure.unflatten([_inexact(x) for x in leaves])
+        if params is not None:
+            params = jax.tree.map(_inexact, _where(here, structure, params))
         slots = {name: _where(here, structure, found[name]) for name in self._kept}
         given = extra_args if gate is None else {**extra_args, "gate": gate}
         if goes_on:
@@ -138,6 +133,12 @@ class InOptaxState:
         own = tuple(each.slots(*(slots[n] for n in each.slots._fields)) for each in below.rules)
         lr = None if below.learning_rate is None else jnp.zeros([], jnp.float32)
         return LiftedState(count, lr, own)
+
+
+def _inexact(x: Any) -> Any:
+    """Integers as the numbers that optax makes of them by multiplying them with its rates."""
+    number = isinstance(x, int) or (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.integer))
+    return jnp.asarray(x, float) if number else x
 
 
 def _at_least(least: Any, slot: Params) -> Params:
