@@ -346,7 +346,10 @@ def test_no_two_files_import_each_other_and_no_longer_circle():
 
 def test_no_folder_for_everything_else():
     vague = {"utils", "util", "common", "misc", "contrib", "_src", "helpers", "base"}
-    assert offenders(HOUSE, lambda m: vague & set(m.path.removesuffix(".py").split("/"))) == []
+    named_by_us = [module for module in HOUSE if not module.is_in("optax")]
+    assert (
+        offenders(named_by_us, lambda m: vague & set(m.path.removesuffix(".py").split("/"))) == []
+    )
 
 
 def test_an_algorithm_is_a_page():

@@ -25,7 +25,7 @@ from . import algorithms as _algorithms
 from . import contrib as contrib
 from . import schedules as schedules
 from . import transforms as transforms
-from .masked import masked as masked
+from .masking import masked as masked
 
 if TYPE_CHECKING:
     from optax import *  # noqa: F403

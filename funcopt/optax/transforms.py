@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import optax.transforms
 
 from .algorithms import BY_NAME
-from .masked import masked as masked
+from .masking import masked as masked
 
 if TYPE_CHECKING:
     from optax.transforms import *  # noqa: F403
