@@ -73,6 +73,8 @@ from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
+from .optimizers.radam import radam as radam
+from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import CenteredRms as CenteredRms
 from .optimizers.rmsprop import Rms as Rms
 from .optimizers.rmsprop import rmsprop as rmsprop
@@ -271,6 +273,7 @@ __all__ = [
     "polynomial_schedule",
     "power_schedule",
     "prodigy",
+    "radam",
     "rex_schedule",
     "rmsprop",
     "rollback",
@@ -285,6 +288,7 @@ __all__ = [
     "scale_by_factored_rms",
     "scale_by_learning_rate",
     "scale_by_lion",
+    "scale_by_radam",
     "scale_by_rms",
     "scale_by_rss",
     "scale_by_stddev",

@@ -38,7 +38,8 @@ NEAR = {
     "clips": Near(1e-12, 2e-5, way=True),
     "lr_free": Near(1e-12, 1e-4, way=True, rounding=True),
 }
-SLACK = {"zclip": 1e-5, "adagc": 1e-6}
+# PyTorch's RAdam loses digits where ρ_t is a small difference of large numbers.
+SLACK = {"zclip": 1e-5, "adagc": 1e-6, "radam": 1e-12}
 FROZEN = [(source, case) for source in SOURCES for case in load(source) if not case.recomputed]
 CASES = [pytest.param(source, case, id=f"{source}-{case.id}") for source, case in FROZEN]
 

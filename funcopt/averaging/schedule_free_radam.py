@@ -10,10 +10,8 @@ Defazio et al., 2024 (https://arxiv.org/abs/2405.15682); Liu et al., 2020
 (https://arxiv.org/abs/1908.03265), algorithm 2.
 """
 
-import math
 from typing import Annotated
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -33,6 +31,7 @@ from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.schedule import product, schedule
 from ..core.transformation import transformation
+from ..math.rectification import length, rectification
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.add_decayed_weights import Decay
@@ -42,27 +41,10 @@ from .schedule_free_sgd import warmed_up
 
 @schedule
 def rectified(b2: Constant):
-    """RAdam's factor of the rate; 0 until the variance of the mean square is tractable.
-
-    ρ_t = ρ_∞ − 2 t β₂ᵗ / (1 − β₂ᵗ) is a small difference of large numbers while t (1 − β₂) is
-    small, where float32 is left with few digits: there its power series is summed instead.
-    """
+    """RAdam's factor of the rate; 0 until the variance of the mean square is tractable."""
 
     def factor(step: Array) -> Array:
-        t = jnp.asarray(step, float) + 1
-        a = -jnp.log(b2) if isinstance(b2, jax.Array) else -math.log(b2)
-        x = a * t
-        rho_inf = 2 / (1 - b2) - 1
-        series = t
-        # Where the first term that is left out, and what the difference loses, are of one size.
-        limit = 0.5 if t.dtype == jnp.float32 else 0.05
-        for coefficient, n in ((1 / 12, 2), (-1 / 720, 4), (1 / 30240, 6)):
-            series = series - 2 / a * coefficient * (x**n - a**n)
-        rho = jnp.where(x < limit, series, rho_inf - 2 * t / jnp.expm1(x))
-        tractable = rho > 4
-        safe = jnp.where(tractable, rho, 5.0)
-        squared = (safe - 4) * (safe - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * safe)
-        return jnp.where(tractable, jnp.sqrt(squared), 0.0)
+        return rectification(b2, length(b2, jnp.asarray(step, float) + 1))
 
     return factor
 

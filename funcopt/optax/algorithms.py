@@ -121,6 +121,7 @@ normalize_by_update_norm = in_optax_state(
     "normalize_by_update_norm", funcopt.normalize_by_update_norm
 )
 polyak_sgd = in_optax_state("polyak_sgd", funcopt.polyak_sgd)
+radam = in_optax_state("radam", funcopt.radam)
 rmsprop = in_optax_state("rmsprop", funcopt.rmsprop)
 scale = in_optax_state("scale", funcopt.scale)
 scale_by_adadelta = in_optax_state("scale_by_adadelta", funcopt.scale_by_adadelta)
@@ -139,6 +140,7 @@ scale_by_lion = in_optax_state(
     left=("mode", "smooth_beta"),
     only=lambda given: given["mode"] == "hard",
 )
+scale_by_radam = in_optax_state("scale_by_radam", funcopt.scale_by_radam)
 scale_by_rms = in_optax_state("scale_by_rms", funcopt.scale_by_rms)
 scale_by_rss = in_optax_state("scale_by_rss", funcopt.scale_by_rss)
 scale_by_schedule = in_optax_state(

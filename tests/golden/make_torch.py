@@ -201,6 +201,23 @@ def adamax():
     yield case("adamax-quadratic", "Adamax", {"lr": 0.1}, "adamax", {}, problem="quadratic")
 
 
+def radam():
+    """With an eps that no root feels: PyTorch adds it before the bias correction."""
+    tiny = {"eps": 1e-30}
+    yield case("radam-default", "RAdam", {"lr": 0.001, **tiny}, "radam", tiny)
+    yield case(
+        "radam-betas", "RAdam", {"lr": 0.1, "betas": [0.8, 0.95], **tiny}, "radam",
+        {"b1": 0.8, "b2": 0.95, **tiny},
+    )  # fmt: skip
+    decay = {"lr": 0.01, "weight_decay": 0.1, **tiny}
+    yield case("radam-l2", "RAdam", decay, "radam", tiny, chain=0.1)
+    yield case(
+        "radam-decoupled", "RAdam", decay | {"decoupled_weight_decay": True}, "radam", tiny,
+        decoupled=0.1,
+    )  # fmt: skip
+    yield case("radam-quadratic", "RAdam", {"lr": 0.1, **tiny}, "radam", tiny, problem="quadratic")
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -235,7 +252,7 @@ def main() -> None:
 
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sgd, adagrad, rmsprop, adadelta, adam, amsgrad, adamw, nadam, adamax)
+        for family in (sgd, adagrad, rmsprop, adadelta, adam, amsgrad, adamw, nadam, adamax, radam)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
