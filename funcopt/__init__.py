@@ -68,6 +68,7 @@ from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .optimizers.lamb import lamb as lamb
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.muon import muon as muon
@@ -161,6 +162,7 @@ from .transforms.normalize_by_update_norm import (
 )
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
+from .transforms.scale_by_trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 
 __version__ = "0.1.0"
 
@@ -237,6 +239,7 @@ __all__ = [
     "inverse_time_decay",
     "join_schedules",
     "knee_schedule",
+    "lamb",
     "lift",
     "linear_onecycle_schedule",
     "linear_schedule",
@@ -292,6 +295,7 @@ __all__ = [
     "scale_by_rms",
     "scale_by_rss",
     "scale_by_stddev",
+    "scale_by_trust_ratio",
     "scale_loss",
     "schedule",
     "schedule_free",

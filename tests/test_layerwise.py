@@ -1,0 +1,71 @@
+"""Rules that step by norms of whole arrays: what they are where they are something simpler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcopt
+
+RNG = np.random.default_rng(7)
+START = {"kernel": RNG.normal(size=(4, 3)), "bias": RNG.normal(size=3)}
+GRADS = [{name: RNG.normal(size=x.shape) for name, x in START.items()} for _ in range(8)]
+
+
+def path(tx: Any, grads: Any = GRADS, start: Any = START) -> dict[str, np.ndarray]:
+    """Parameters after each of the steps, in float64."""
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, start)
+        state, found = tx.init(params), []
+        for g in grads:
+            params, state = funcopt.step(tx, jax.tree.map(jnp.asarray, g), state, params)
+            found.append(params)
+        return jax.tree.map(lambda *x: np.stack(x), *found)
+
+
+def same(one: Any, other: Any, rtol: float = 1e-12) -> None:
+    a, b = path(one), path(other)
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], rtol=rtol)
+
+
+def test_lamb_without_trust_ratios_is_adamw():
+    settings = {"eps": 1e-6, "weight_decay": 0.1, "mask": "kernel"}
+    same(
+        funcopt.lamb(0.01, trust_ratio_mask=lambda path, leaf: False, **settings),
+        funcopt.adamw(0.01, **settings),
+    )
+
+
+def test_only_what_the_mask_selects_has_a_trust_ratio():
+    some = path(funcopt.lamb(0.01, trust_ratio_mask="kernel"))
+    all_of_them, none = path(funcopt.lamb(0.01)), path(funcopt.adam(0.01, eps=1e-6))
+    np.testing.assert_array_equal(some["kernel"], all_of_them["kernel"])
+    np.testing.assert_allclose(some["bias"], none["bias"], rtol=1e-12)
+    assert not np.allclose(some["bias"], all_of_them["bias"])
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_the_rate_of_lamb_is_the_relative_change_of_an_array(size):
+    start = {"w": size * np.array([3.0, 4.0, 0.0])}
+    end = path(funcopt.lamb(0.1), [{"w": np.array([1.0, 2.0, 3.0])}], start)["w"][-1]
+    assert np.linalg.norm((end - start["w"]) / size) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("size", [2e-38, 1e-30, 1e30])
+def test_a_trust_ratio_beyond_the_range_of_floats(size):
+    """In float32 ‖x‖ / ‖u‖ may overflow where the scaled update does not."""
+    tx, params = funcopt.scale_by_trust_ratio(), jnp.array([3e8, 4e8])
+    update, _ = tx.update(jnp.array([0.0, size]), tx.init(params), params)
+    np.testing.assert_allclose(update, [0.0, 5e8], rtol=1e-6)
+
+
+def test_where_a_norm_is_zero_the_update_is_left_as_it_is():
+    tx = funcopt.scale_by_trust_ratio(trust_coefficient=0.1, eps=3.0)
+    zero, some = jnp.zeros(2), jnp.array([1.0, -2.0])
+    np.testing.assert_array_equal(tx.update(some, tx.init(zero), zero)[0], some)
+    np.testing.assert_array_equal(tx.update(zero, tx.init(some), some)[0], zero)
