@@ -28,7 +28,7 @@ from . import transforms as transforms
 from .masking import masked as masked
 
 if TYPE_CHECKING:
-    from optax import *  # noqa: F403
+    from optax import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 for _name in (
     "assignment",

@@ -12,7 +12,7 @@ import optax.contrib
 import funcopt
 
 if TYPE_CHECKING:
-    from optax.contrib import *  # noqa: F403
+    from optax.contrib import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 NAMES = (
     "cocob",

@@ -10,7 +10,7 @@ import optax.schedules
 import funcopt
 
 if TYPE_CHECKING:
-    from optax.schedules import *  # noqa: F403
+    from optax.schedules import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 NAMES = tuple(
     name

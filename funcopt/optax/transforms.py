@@ -8,7 +8,7 @@ from .algorithms import BY_NAME
 from .masking import masked as masked
 
 if TYPE_CHECKING:
-    from optax.transforms import *  # noqa: F403
+    from optax.transforms import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 globals().update({name: x for name, x in BY_NAME.items() if hasattr(optax.transforms, name)})
 
