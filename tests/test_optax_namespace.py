@@ -243,6 +243,19 @@ def test_slots_of_half_precision_are_wide():
     assert jax.tree.map(lambda x: x.dtype, again) == jax.tree.map(lambda x: x.dtype, state)
 
 
+def test_slots_of_complex_parameters_keep_their_types():
+    """A mean of |g|² is real from the start."""
+    params = jnp.array([1 + 1j])
+    tx = ours.adam(0.1)
+    state = tx.init(params)
+    assert state[0].nu.dtype == jnp.float32
+    _, again = tx.update(params, state, params)
+    assert jax.tree.map(lambda x: x.dtype, again) == jax.tree.map(lambda x: x.dtype, state)
+    for name in ("amsgrad", "adagrad", "rmsprop", "lion"):
+        tx = getattr(ours, name)(0.1)
+        assert tx.update(params, tx.init(params), params)[0].dtype == jnp.complex64
+
+
 def test_leaves_without_gradients_keep_their_slots():
     params = {"w": jnp.ones(2), "index": jnp.arange(3)}
     tx = ours.adam(0.1)

@@ -72,8 +72,16 @@ class InOptaxState:
         float32 ones.
         """
         state = self.theirs.init(params)
-        found = fields(state, self._kept)
-        return with_fields(state, {name: _at_least(self._kept[name], x) for name, x in found})
+        found = dict(fields(state, self._kept))
+        if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+            types = jax.eval_shape(self.ours.init, params)
+            return with_fields(
+                state,
+                {name: jax.tree.map(_as, getattr(types, name), x) for name, x in found.items()},
+            )
+        return with_fields(
+            state, {name: _at_least(self._kept[name], x) for name, x in found.items()}
+        )
 
     def update(
         self,
@@ -139,6 +147,11 @@ def _inexact(x: Any) -> Any:
     """Integers as the numbers that optax makes of them by multiplying them with its rates."""
     number = isinstance(x, int) or (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.integer))
     return jnp.asarray(x, float) if number else x
+
+
+def _as(kind: jax.ShapeDtypeStruct, x: Array) -> Array:
+    """A slot of a complex parameter, of which optax begins real ones as complex."""
+    return (x if jnp.issubdtype(kind.dtype, jnp.complexfloating) else x.real).astype(kind.dtype)
 
 
 def _at_least(least: Any, slot: Params) -> Params:
