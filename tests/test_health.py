@@ -382,7 +382,12 @@ HEALTHY = {
         "sgd": funcopt.sgd(0.1),
     },
 }
-RUNS = [(task, name) for task, each in HEALTHY.items() for name in each]
+# One of each task, and the others in `.ci/run`.
+RUNS = [
+    pytest.param(task, name, marks=[pytest.mark.every_row] if i else [])
+    for task, each in HEALTHY.items()
+    for i, name in enumerate(each)
+]
 
 
 @pytest.mark.parametrize(("task", "name"), RUNS)
