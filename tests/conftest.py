@@ -32,7 +32,7 @@ from xdist.scheduler import LoadGroupScheduling
 collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
 
 # The shapes and types in the annotations of algorithms are checked here, and only here.
-FOLDERS = ("clips", "math", "optimizers", "rate_free", "transforms")
+FOLDERS = ("clips", "math", "optimizers", "rate_free", "safety", "transforms")
 AVERAGES = ("average", "lookahead", "schedule_free")
 install_import_hook(
     [f"funcopt.{folder}" for folder in FOLDERS]
