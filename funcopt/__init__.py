@@ -85,6 +85,9 @@ from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sgd import trace as trace
+from .optimizers.sign_sgd import scale_by_sign as scale_by_sign
+from .optimizers.sign_sgd import sign_sgd as sign_sgd
+from .optimizers.sign_sgd import signum as signum
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
@@ -294,6 +297,7 @@ __all__ = [
     "scale_by_radam",
     "scale_by_rms",
     "scale_by_rss",
+    "scale_by_sign",
     "scale_by_stddev",
     "scale_by_trust_ratio",
     "scale_loss",
@@ -306,6 +310,8 @@ __all__ = [
     "schedules",
     "sgd",
     "sgdr_schedule",
+    "sign_sgd",
+    "signum",
     "skip_nonfinite",
     "spam",
     "stable_adamw",

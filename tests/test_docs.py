@@ -135,12 +135,12 @@ def test_skeletons_run_inside_the_package(tmp_path):
                      "--doctest-modules", *added)  # fmt: skip
     assert f"{len(added)} passed" in said
     said = run_there(tmp_path, "-c", COMPARED)
-    assert "signum agrees" in said
+    assert "power_sign agrees" in said
 
 
 COMPARED = """
 import jax.numpy as jnp, numpy as np, funcopt
-from tests.reference.signum import ROWS
+from tests.reference.power_sign import ROWS
 for row in ROWS:
     tx, p = row.make(), np.linspace(-1.0, 1.0, 5)
     ours, slots = jnp.asarray(p), None

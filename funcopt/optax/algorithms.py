@@ -147,9 +147,12 @@ scale_by_rss = in_optax_state("scale_by_rss", funcopt.scale_by_rss)
 scale_by_schedule = in_optax_state(
     "scale_by_schedule", funcopt.scale, renamed={"step_size_fn": "step_size"}
 )
+scale_by_sign = in_optax_state("scale_by_sign", funcopt.scale_by_sign)
 scale_by_stddev = in_optax_state("scale_by_stddev", funcopt.scale_by_stddev)
 scale_by_trust_ratio = in_optax_state("scale_by_trust_ratio", funcopt.scale_by_trust_ratio)
 sgd = in_optax_state("sgd", funcopt.sgd)
+sign_sgd = in_optax_state("sign_sgd", funcopt.sign_sgd)
+signum = in_optax_state("signum", funcopt.signum)
 trace = in_optax_state("trace", funcopt.trace)
 yogi = in_optax_state("yogi", funcopt.yogi)
 

@@ -1,0 +1,68 @@
+"""Freeze trajectories of programs in PyTorch, where no `make_*.py` of its own is: Python 3.11, CPU.
+
+The programs are of timm 1.0.31 (Apache-2.0) and pytorch-optimizer 4.1.0 (Apache-2.0), run with
+torch 2.13.0; none is part of this repository. With them and NumPy installed, this writes
+pytorch_programs.npz and pytorch_programs.json, from the repository root:
+
+    python -m tests.golden.make_pytorch_programs
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+from tests.golden.freeze import STEPS, Case, leaves, write
+
+
+def case(name, optimizer, settings, factory, kwargs, **more):
+    call = {"factory": factory, "kwargs": {"learning_rate": settings["lr"], **kwargs}}
+    return Case(name, optimizer, settings, call, **more)
+
+
+def sign_sgd():
+    sign, signum = "pytorch_optimizer.SignSGD", {"lr": 0.01, "momentum": 0.8}
+    yield case("sign-sgd", sign, {"lr": 0.01, "momentum": 0.0}, "sign_sgd", {})
+    yield case("signum", sign, signum, "signum", {"beta": 0.8})
+    yield case("signum-quadratic", sign, signum, "signum", {"beta": 0.8}, problem="quadratic")
+
+
+def run(frozen_case: Case, dtype: str):
+    """The path of each leaf and the rates, in `dtype`."""
+    import numpy as np
+    import pytorch_optimizer
+    import timm.optim
+    import torch
+
+    torch.set_default_dtype(getattr(torch, dtype))
+    given = list(leaves(frozen_case, dtype))
+    params = [torch.nn.Parameter(torch.from_numpy(np.array(p0))) for _, p0, _ in given]
+    package, _, name = frozen_case.optimizer.partition(".")
+    program = getattr({"timm": timm.optim}.get(package, pytorch_optimizer), name)
+    optimizer = program(params, foreach=False, **frozen_case.settings)
+    path = {leaf: [] for leaf, _, _ in given}
+    for index in range(STEPS):
+        for (_, _, gradient), p in zip(given, params, strict=True):
+            g = np.asarray(gradient(index, p.detach().numpy()), dtype=dtype)
+            p.grad = torch.from_numpy(g.copy())
+        optimizer.step()
+        for (leaf, _, _), p in zip(given, params, strict=True):
+            path[leaf].append(p.detach().numpy().copy())
+    rates = [frozen_case.settings["lr"]] * STEPS
+    return {leaf: np.stack(values) for leaf, values in path.items()}, rates
+
+
+def main() -> None:
+    frozen = [
+        (frozen_case, dtype, *run(frozen_case, dtype))
+        for family in (sign_sgd,)
+        for frozen_case in family()
+        for dtype in ("float64", "float32")
+    ]
+    programs = ", ".join(f"{name} {version(name)}" for name in ("timm", "pytorch-optimizer"))
+    made_with = f"{programs}, torch {version('torch')}, Python {platform.python_version()}"
+    write("pytorch_programs", made_with, frozen)
+
+
+if __name__ == "__main__":
+    main()

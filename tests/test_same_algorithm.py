@@ -1,0 +1,38 @@
+"""Algorithms that are the same where a number is at its end, step by step in float64."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+import funcopt
+from tests.runs import problem, run
+
+GIVEN = problem().only("matrix").astype("float64")
+SAME = {
+    "radam that never trusts its second moment is gradient descent": (
+        lambda: funcopt.radam(0.05, b1=0.0, threshold=1e9),
+        lambda: funcopt.sgd(0.05),
+    ),
+    "signum without memory is sign_sgd": (
+        lambda: funcopt.signum(0.05, beta=0.0),
+        lambda: funcopt.sign_sgd(0.05),
+    ),
+    "signum is lion with equal betas": (
+        lambda: funcopt.signum(0.05, beta=0.8),
+        lambda: funcopt.lion(0.05, b1=0.8, b2=0.8, weight_decay=0.0),
+    ),
+    "sign_sgd is adam without memory": (
+        lambda: funcopt.sign_sgd(0.05),
+        lambda: funcopt.adam(0.05, b1=0.0, b2=0.0, eps=0.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_same_steps(what):
+    with jax.enable_x64(True):
+        one, other = (run(make(), GIVEN).params["matrix"] for make in SAME[what])
+    assert np.abs(other - GIVEN.p0["matrix"]).max() > 0
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-13 * np.abs(other).max())
