@@ -133,6 +133,12 @@ class Schedule:
 class List:
     """List every public name in groups: one line, and of optimizers memory and paper."""
 
+    tag: Annotated[str, arg(metavar="TAG")] = ""
+    """Only a group, such as clip, or what looks at an element, an array, a matrix or the tree."""
+    needs: Annotated[str, arg(metavar="WHAT")] = ""
+    """Only what needs params or value, arguments of `update`."""
+    search: Annotated[str, arg(metavar="TEXT")] = ""
+    """Only what has this text in its name, its line or its paper."""
     json: bool = False
     """Print JSON."""
 

@@ -154,6 +154,29 @@ def test_list_and_show_are_also_json(capsys):
     assert json.loads(capsys.readouterr().out)["memory"]["float32"] == 8
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--tag", "matrix", "--search", "Muon"], {"muon", "rules.Muon"}),
+        (["--needs", "value", "--search", "momo"], {"momo", "momo_adam"}),
+        (["--search", "no such thing"], set()),
+    ],
+)
+def test_a_list_of_some(capsys, options, names):
+    assert funcopt_cli.run(["list", *options, "--json"]) == 0
+    found = {entry["name"] for entry in json.loads(capsys.readouterr().out)}
+    assert names <= found
+    assert len(found) < 20
+    assert funcopt_cli.run(["list", *options]) == 0
+    assert all(name in capsys.readouterr().out for name in list(names)[:1])
+
+
+def test_a_list_of_what_there_is_not_says_what_there_is(capsys):
+    assert funcopt_cli.run(["list", "--tag", "vector"]) == 2
+    assert "tag must be one of" in (told := capsys.readouterr().err)
+    assert "matrix" in told
+
+
 def test_the_version(capsys):
     assert funcopt_cli.run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("funcopt ")

@@ -16,17 +16,27 @@ from ...core.paper import Paper
 from ..drawing.told import told
 from ..training.candidates import optimizers
 from .kinds import GROUPS, kind
+from .traits import traits
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One public name; `kind` is its group, `state_bytes` is for each float32 parameter."""
+    """One public name; `kind` is its group, `state_bytes` is for each float32 parameter.
+
+    `acts_on` is what an update looks at, `needs` what `update` must be given, where rules tell.
+    """
 
     name: str
     kind: str
     summary: str
     state_bytes: float | None
     paper: str
+    acts_on: str
+    needs: tuple[str, ...]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return (self.kind, self.acts_on) if self.acts_on else (self.kind,)
 
 
 @told
@@ -43,6 +53,36 @@ class Catalogue:
             kind: tuple(entry for entry in self.entries if entry.kind == kind) for kind in GROUPS
         }
         return {kind: entries for kind, entries in found.items() if entries}
+
+    def matching(self, *, tag: str = "", needs: str = "", search: str = "") -> "Catalogue":
+        """The entries with a tag, which need an argument, and in which a text is found.
+
+        >>> [entry.name for entry in catalogue().matching(tag="matrix", search="muon").entries]
+        ['muon', 'rules.Muon']
+        """
+        for name, asked, there in (("tag", tag, self.tags), ("needs", needs, self.needs)):
+            if asked and asked not in there:
+                raise ValueError(f"{name} must be one of {', '.join(there)}, got {asked!r}.")
+        text = search.lower()
+        return Catalogue(
+            tuple(
+                entry
+                for entry in self.entries
+                if (not tag or tag in entry.tags)
+                and (not needs or needs in entry.needs)
+                and text in f"{entry.name} {entry.summary} {entry.paper}".lower()
+            )
+        )
+
+    @property
+    def tags(self) -> list[str]:
+        """All tags of entries: their groups, and what they act on."""
+        return list(dict.fromkeys(tag for entry in self.entries for tag in entry.tags))
+
+    @property
+    def needs(self) -> list[str]:
+        """All that an entry may need."""
+        return list(dict.fromkeys(name for entry in self.entries for name in entry.needs))
 
     def headline(self) -> str:
         """How many of what there are."""
@@ -68,7 +108,8 @@ class Catalogue:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(Entry.__dataclass_fields__)
-            writer.writerows(vars(entry).values() for entry in self.entries)
+            rows = ({**vars(entry), "needs": " ".join(entry.needs)} for entry in self.entries)
+            writer.writerows(row.values() for row in rows)
         return path
 
 
@@ -81,16 +122,20 @@ def catalogue() -> Catalogue:
     True
     """
     with_state = optimizers()
-    found = [
-        Entry(
-            name=name,
-            kind=kind(name, thing),
-            summary=first_line(thing),
-            state_bytes=slot_bytes(thing(1e-3)) if name in with_state else None,
-            paper=cited(thing),
+    found = []
+    for name, thing in sorted(public().items()):
+        acts_on, needs = traits(thing)
+        found.append(
+            Entry(
+                name=name,
+                kind=kind(name, thing),
+                summary=first_line(thing),
+                state_bytes=slot_bytes(thing(1e-3)) if name in with_state else None,
+                paper=cited(thing),
+                acts_on=acts_on,
+                needs=needs,
+            )
         )
-        for name, thing in sorted(public().items())
-    ]
     return Catalogue(tuple(found))
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import funcopt
 
+from ..training.candidates import PARTS
+
 GROUPS = {
     "optimizer": "its learning rate is yours to give",
     "optimizer with a rate": "its rate has a default; most choose it as they go",
@@ -57,6 +59,6 @@ def kind(name: str, thing: Any) -> str:
         return "wrapper"
     if any(str(parameter.annotation) == "Base" for parameter in shown.parameters.values()):
         return "wrapper"
-    if first.name != "learning_rate" or name in ("descend", "scale_by_learning_rate"):
+    if first.name != "learning_rate" or name in PARTS:
         return "building block"
     return "optimizer" if first.default is first.empty else "optimizer with a rate"

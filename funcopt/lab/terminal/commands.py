@@ -108,11 +108,18 @@ def tell_rescue(
 
 
 def run_list(options: Any) -> int:
-    found = catalogue()
+    try:
+        found = catalogue().matching(tag=options.tag, needs=options.needs, search=options.search)
+    except ValueError as error:
+        return refuse(str(error))
     if options.json:
         print_json([asdict(entry) for entry in found.entries])
-    else:
+    elif found.entries:
         console().print(found.table())
+    else:
+        console().print(
+            f"Nothing has all of it. `funcopt list` shows {len(catalogue().entries)} names."
+        )
     return DONE
 
 

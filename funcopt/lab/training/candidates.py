@@ -28,8 +28,12 @@ class Candidate:
     named: bool = False
 
 
+PARTS = ("descend", "scale_by_learning_rate")
+"""Of a chain, and no optimizers by themselves."""
+
+
 def optimizers() -> dict[str, Factory]:
-    """Every optimizer that funcopt exports: what takes `learning_rate` first, and a `storage`.
+    """Every optimizer that funcopt exports: what takes `learning_rate` first, and is no part.
 
     >>> "adamw" in optimizers()
     True
@@ -40,7 +44,7 @@ def optimizers() -> dict[str, Factory]:
         if name.startswith("_") or not inspect.isfunction(thing):
             continue
         arguments = list(inspect.signature(thing).parameters)
-        if arguments[:1] == ["learning_rate"] and "storage" in arguments:
+        if arguments[:1] == ["learning_rate"] and name not in PARTS:
             found[name] = thing
     return found
 
