@@ -69,6 +69,7 @@ from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.lamb import lamb as lamb
+from .optimizers.lars import lars as lars
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.muon import muon as muon
@@ -243,6 +244,7 @@ __all__ = [
     "join_schedules",
     "knee_schedule",
     "lamb",
+    "lars",
     "lift",
     "linear_onecycle_schedule",
     "linear_schedule",

@@ -135,6 +135,7 @@ RULES_MAY_IMPORT = (
     "funcopt.core.lift.masked",
     "funcopt.core.optimizer",
     "funcopt.core.paper",
+    "funcopt.core.paths.Both",
     "funcopt.core.paths.Mask",
     "funcopt.core.record.Static",
     "funcopt.core.report",

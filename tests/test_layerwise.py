@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jax
@@ -69,3 +70,46 @@ def test_where_a_norm_is_zero_the_update_is_left_as_it_is():
     zero, some = jnp.zeros(2), jnp.array([1.0, -2.0])
     np.testing.assert_array_equal(tx.update(some, tx.init(zero), zero)[0], some)
     np.testing.assert_array_equal(tx.update(zero, tx.init(some), some)[0], zero)
+
+
+def test_lars_without_ratios_is_momentum_with_an_l2_penalty():
+    same(
+        funcopt.lars(0.01, 0.1, "kernel", trust_ratio_mask=False),
+        funcopt.chain(funcopt.add_decayed_weights(0.1, "kernel"), funcopt.sgd(0.01, momentum=0.9)),
+    )
+
+
+def test_lars_without_decay_has_one_denominator():
+    paper, optax_s = (funcopt.lars(0.1, eps=0.1, variant=v) for v in ("paper", "optax"))
+    same(paper, optax_s)
+
+
+@pytest.mark.parametrize("decaying", ["kernel", "bias", "!kernel|bias", None])
+@pytest.mark.parametrize("adapting", ["kernel", "bias", "!kernel|bias", None])
+def test_the_two_masks_of_lars_are_apart(decaying, adapting):
+    """Each parameter goes as if it were alone, with what the masks say of it."""
+
+    def has(mask: str | None, name: str) -> bool:
+        return mask is None or (re.search(mask.removeprefix("!"), name) is None) == (mask[0] == "!")
+
+    found = path(funcopt.lars(0.1, 0.2, decaying, 0.1, trust_ratio_mask=adapting))
+    for name in START:
+        alone = funcopt.lars(
+            0.1, 0.2 * has(decaying, name), None, 0.1, trust_ratio_mask=has(adapting, name)
+        )
+        grads = [{name: g[name]} for g in GRADS]
+        expected = path(alone, grads, {name: START[name]})
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-12)
+
+
+def test_the_denominators_of_lars():
+    """The sum of norms bounds the step; the norm of the sum may be any part of it."""
+    x = np.array([3.0, 4.0])
+    against = [{"w": -0.1 * x * (1 + 1e-6)}]  # decay leaves a millionth of the gradient
+    ends = [
+        path(funcopt.lars(1.0, 0.1, trust_coefficient=0.1, variant=v), against, {"w": x})["w"][0]
+        for v in ("paper", "optax")
+    ]
+    paper, optax_s = (np.linalg.norm(end - x) for end in ends)
+    assert paper < 1e-6
+    assert optax_s == pytest.approx(0.5)

@@ -144,6 +144,19 @@ def subtracted(
     return Lifted((*rules, Subtract()), learning_rate, storage, layer_axis=layer_axis)
 
 
+def stepped(
+    *rules: Rule | MaskedRule,
+    then: Sequence[Rule],
+    learning_rate: Rate,
+    layer_axis: LayerAxis,
+    storage: Storage,
+) -> Lifted:
+    """An optimizer whose last rules see steps, with the learning rate and the minus sign in them:
+    for a momentum of steps.
+    """
+    return Lifted((*rules, Descend(), *then), learning_rate, storage, layer_axis=layer_axis)
+
+
 @transformation
 def descend(learning_rate: Rate):
     """The descent step: minus the learning rate times the update, at the end of a chain.

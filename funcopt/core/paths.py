@@ -4,6 +4,7 @@ import inspect
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 import jax
@@ -110,6 +111,20 @@ def selected(mask: Any, tree: Params) -> list[bool]:
         _flag(f"The mask of {name!r}", flag)
         for name, flag in zip(names, _flags(mask, tree, names), strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Both:
+    """The mask of what is in two masks, or in the first and not, as `wanted` says, in the other."""
+
+    mask: Any
+    other: Any
+    wanted: bool = True
+
+    def __call__(self, params: Params) -> Params:
+        pairs = zip(selected(self.mask, params), selected(self.other, params), strict=True)
+        flags = [one and other is self.wanted for one, other in pairs]
+        return jax.tree.unflatten(jax.tree.structure(params), flags)
 
 
 def _is_function(mask: Any) -> bool:

@@ -33,7 +33,12 @@ def _flags(mask: Any) -> Any:
     return jax.tree.map(lambda x: bool(x) if isinstance(x, int | np.integer) else x, mask)
 
 
-CONVERSIONS = {"learning_rate": _signed, "weight_decay": _signed, "mask": _flags}
+CONVERSIONS = {
+    "learning_rate": _signed,
+    "weight_decay": _signed,
+    "mask": _flags,
+    "trust_ratio_mask": _flags,
+}
 
 
 def _mask_for_optax(x: Any) -> Any:
@@ -115,6 +120,7 @@ clip = in_optax_state("clip", funcopt.clip)
 clip_by_block_rms = in_optax_state("clip_by_block_rms", funcopt.clip_by_block_rms)
 clip_by_global_norm = in_optax_state("clip_by_global_norm", funcopt.clip_by_global_norm)
 lamb = in_optax_state("lamb", funcopt.lamb)
+lars = in_optax_state("lars", funcopt.lars, renamed={"weight_decay_mask": "mask"}, variant="optax")
 lion = in_optax_state("lion", funcopt.lion)
 nadam = in_optax_state("nadam", funcopt.adam)
 nadamw = in_optax_state("nadamw", funcopt.adamw)

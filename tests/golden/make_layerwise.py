@@ -1,9 +1,9 @@
 """Freeze trajectories of what steps by norms of whole arrays: Python 3.11, torch 2.13.0, CPU.
 
-The program of LAMB is that of timm 1.0.31 (Apache-2.0), without the clip of all gradients by their
-global norm, which is on by default there, and with a ratio for parameters that do not decay. It is
-not part of this repository. With it and NumPy installed, this writes layerwise.npz and
-layerwise.json, from the repository root:
+The programs of LAMB and LARS are those of timm 1.0.31 (Apache-2.0), with a ratio for parameters
+that do not decay, and LAMB's without the clip of all gradients by their global norm, which is on by
+default there. It is not part of this repository. With it and NumPy installed, this writes
+layerwise.npz and layerwise.json, from the repository root:
 
     python -m tests.golden.make_layerwise
 """
@@ -34,13 +34,33 @@ def cases():
         {"b1": 0.7, "b2": 0.95, "eps": 1e-4, "weight_decay": 0.1},
     )  # fmt: skip
     yield case("lamb-quadratic", "timm.Lamb", {"lr": 0.1, **plain}, {}, problem="quadratic")
+    every = {"always_adapt": True, "foreach": False}
+    yield case(
+        "lars-decay", "timm.Lars", {"lr": 1.0, "momentum": 0.9, "weight_decay": 0.01, **every},
+        {"weight_decay": 0.01, "eps": 1e-8},
+    )  # fmt: skip
+    yield case(
+        "lars-nesterov", "timm.Lars",
+        {
+            **every, "lr": 0.5, "momentum": 0.8, "weight_decay": 0.1, "nesterov": True,
+            "trust_coeff": 0.01,
+        },
+        {
+            "weight_decay": 0.1, "trust_coefficient": 0.01, "eps": 1e-8, "momentum": 0.8,
+            "nesterov": True,
+        },
+    )  # fmt: skip
+    yield case(
+        "lars-quadratic", "timm.Lars", {"lr": 1.0, "trust_coeff": 0.05, "eps": 0.1, **every},
+        {"trust_coefficient": 0.05, "eps": 0.1, "momentum": None}, problem="quadratic",
+    )  # fmt: skip
 
 
 def programs() -> dict:
     """Their classes, by the names that cases call them."""
-    from timm.optim import Lamb
+    from timm.optim import Lamb, Lars
 
-    return {"timm.Lamb": Lamb}
+    return {"timm.Lamb": Lamb, "timm.Lars": Lars}
 
 
 def run(frozen_case: Case, dtype: str):
