@@ -82,6 +82,7 @@ from .optimizers.rmsprop import Rms as Rms
 from .optimizers.rmsprop import rmsprop as rmsprop
 from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
+from .optimizers.rprop import rprop as rprop
 from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_factored_rms
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
@@ -285,6 +286,7 @@ __all__ = [
     "rex_schedule",
     "rmsprop",
     "rollback",
+    "rprop",
     "rule",
     "rules",
     "scale",

@@ -56,7 +56,8 @@ ROWS = [row for row in catalog.ALL if row.scheduled or (row.rate and not row.fix
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_algorithm_hands_the_metric_to_its_schedules(row):
     """They complain of one that is no scalar: it has reached them."""
-    rate = (row.rate * funcopt.on_plateau(),) if row.rate and not row.fixed_rate else ()
+    given_rate = row.rate if row.fixed_rate or not row.rate else row.rate * funcopt.on_plateau()
+    rate = (given_rate,) if row.rate else ()
     heard = {name: low * funcopt.on_plateau() for name, (low, _) in row.scheduled.items()}
     tx = row.algorithm(*rate, **{**row.kwargs, **heard})
     given = {"value": jnp.float32(1.0), "metric": jnp.zeros(2)}

@@ -169,13 +169,15 @@ def test_everything_scheduled_in_single_precision(row):
 
 def along_schedules(row: Row, dtype: str) -> None:
     double = dtype == "float64"
-    rates = table(row.descent_rate, 0.2 * row.descent_rate, dtype)
+    last = 1.0 if row.fixed_rate else 0.2
+    rates = table(row.descent_rate, last * row.descent_rate, dtype)
     tables = {name: table(*ends, dtype) for name, ends in row.scheduled.items()}
     hyper = {name: [float(x) for x in numbers].__getitem__ for name, numbers in tables.items()}
     given = REAL.only("vector").astype(dtype)
     with jax.enable_x64(double):
         changes = {name: scheduled(numbers) for name, numbers in tables.items()}
-        ours = run(row.descending(scheduled(rates), **changes), given, row.slots)
+        rate = row.rate if row.fixed_rate else scheduled(rates)
+        ours = run(row.descending(rate, **changes), given, row.slots)
     lr = [float(x) for x in rates].__getitem__
     check(row, ours, transcribed(row, given, lr, {**row.transcribed(), **hyper}), double)
 

@@ -145,6 +145,22 @@ def test_difference_adabelief_adds_eps_at_every_step():
     assert deviation(np.stack(once), theirs) > 1e-3
 
 
+def test_difference_rprop_of_optax_is_one_step_late():
+    """Where no sign changes, its step t is the step t − 1 of the paper; its first is 0."""
+    grads, p0 = np.full((5, 2), 3.0), np.zeros(2)
+    ours = along_reference(reference.rprop, grads, p0)
+    theirs = along_optax(optax.rprop(RATE), grads, p0)
+    assert np.all(theirs[0] == 0)
+    np.testing.assert_allclose(theirs[1:], ours[:-1], rtol=1e-12)
+    grads, p0 = real()
+    assert (
+        deviation(
+            along_reference(reference.rprop, grads, p0), along_optax(optax.rprop(RATE), grads, p0)
+        )
+        > 0.1
+    )
+
+
 def test_difference_amsgrad_of_optax_without_nu_correction_is_not_pytorch():
     grads, p0 = real()
     hyper = {"b1": 0.7, "b2": 0.6}

@@ -36,3 +36,12 @@ def test_same_steps(what):
         one, other = (run(make(), GIVEN).params["matrix"] for make in SAME[what])
     assert np.abs(other - GIVEN.p0["matrix"]).max() > 0
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-13 * np.abs(other).max())
+
+
+def test_rprop_of_one_size_is_sign_sgd_where_signs_stay():
+    grads = {leaf: np.abs(g) for leaf, g in GIVEN.grads.items()}
+    positive = GIVEN._replace(grads=grads)
+    with jax.enable_x64(True):
+        one = run(funcopt.rprop(0.05, min_step_size=0.05, max_step_size=0.05), positive)
+        other = run(funcopt.sign_sgd(0.05), positive)
+    np.testing.assert_allclose(one.params["matrix"], other.params["matrix"], rtol=1e-13)

@@ -218,6 +218,16 @@ def radam():
     yield case("radam-quadratic", "RAdam", {"lr": 0.1, **tiny}, "radam", tiny, problem="quadratic")
 
 
+def rprop():
+    yield case("rprop-default", "Rprop", {"lr": 0.01}, "rprop", {})
+    bounds = {"min_step_size": 1e-2, "max_step_size": 0.2}
+    yield case(
+        "rprop-bounds", "Rprop", {"lr": 0.1, "etas": [0.4, 1.5], "step_sizes": [1e-2, 0.2]},
+        "rprop", {"eta_minus": 0.4, "eta_plus": 1.5, **bounds},
+    )  # fmt: skip
+    yield case("rprop-quadratic", "Rprop", {"lr": 0.1}, "rprop", {}, problem="quadratic")
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -252,7 +262,19 @@ def main() -> None:
 
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sgd, adagrad, rmsprop, adadelta, adam, amsgrad, adamw, nadam, adamax, radam)
+        for family in (
+            sgd,
+            adagrad,
+            rmsprop,
+            adadelta,
+            adam,
+            amsgrad,
+            adamw,
+            nadam,
+            adamax,
+            radam,
+            rprop,
+        )
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
