@@ -11,6 +11,10 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "adan that does not look ahead is adam": (
+        lambda: funcopt.adan(0.05, b1=0.9, b2=0.0, b3=0.95),
+        lambda: funcopt.adam(0.05, b1=0.9, b2=0.95),
+    ),
     "radam that never trusts its second moment is gradient descent": (
         lambda: funcopt.radam(0.05, b1=0.0, threshold=1e9),
         lambda: funcopt.sgd(0.05),

@@ -27,6 +27,17 @@ def sign_sgd():
     yield case("signum-quadratic", sign, signum, "signum", {"beta": 0.8}, problem="quadratic")
 
 
+def adan():
+    """timm's is the authors' but for its name."""
+    yield case("adan-default", "timm.Adan", {"lr": 0.001}, "adan", {})
+    other = {"lr": 0.1, "betas": [0.9, 0.8, 0.95], "eps": 1e-3, "weight_decay": 0.5}
+    yield case(
+        "adan-decay", "timm.Adan", other, "adan",
+        {"b1": 0.9, "b2": 0.8, "b3": 0.95, "eps": 1e-3, "weight_decay": 0.5},
+    )  # fmt: skip
+    yield case("adan-quadratic", "timm.Adan", {"lr": 0.1}, "adan", {}, problem="quadratic")
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -55,7 +66,7 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sign_sgd,)
+        for family in (sign_sgd, adan)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
