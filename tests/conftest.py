@@ -26,7 +26,7 @@ import jax
 import pytest
 import tyro  # noqa: F401  (its import fails on what a doctest may have left in builtins._)
 from jaxtyping import install_import_hook
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadScopeScheduling
 
 # Scripts that make the frozen data, with packages that the tests do not need.
 collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
@@ -45,28 +45,40 @@ hypothesis.settings.register_profile("funcopt", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("funcopt")
 
 
-def pytest_collection_modifyitems(items):
+# Its rows are looked at by one process, which the file starts.
+TOGETHER = ("tests/test_sharded_by_hand.py",)
+
+
+class Groups(LoadScopeScheduling):
     """What compiles the same programs runs in one process: the tests of a row, those of a file."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            row = getattr(item, "callspec", None) and item.callspec.params.get("row")
-            item.add_marker(pytest.mark.xdist_group(getattr(row, "name", None) or item.path.name))
 
+    def __init__(self, config, log):
+        super().__init__(config, log)
+        from tests.catalog import ALL
 
-class Groups(LoadGroupScheduling):
-    """Without the groups that are done, through which it would look at the end of every test."""
+        self.rows = sorted((row.name for row in ALL), key=len, reverse=True)
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        case = test.partition("[")[2].removesuffix("]")
+        if case and file not in TOGETHER:
+            for row in self.rows:
+                if case == row or case.startswith(f"{row}-") or case.endswith(f"-{row}"):
+                    return row
+        return file
 
     def mark_test_complete(self, node, item_index, duration=0):
-        group = self._split_scope(self.registered_collections[node][item_index])
+        """Forgets groups that are done, which are else looked through at the end of every test."""
         super().mark_test_complete(node, item_index, duration)
         work = self.assigned_work.get(node, {})
+        group = self._split_scope(self.registered_collections[node][item_index])
         if all(work.get(group, {"": False}).values()):
             del work[group]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 def pytest_collection_finish(session):

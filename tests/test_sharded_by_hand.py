@@ -80,7 +80,6 @@ def two_devices():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.xdist_group("two_devices")  # one worker starts the process
 @each(NAMED, where=lambda row: not row.random)
 def test_two_devices_are_one(row, two_devices):
     """A leaf that is sharded and one that is not; what is reported is the same on each device."""

@@ -147,14 +147,8 @@ GUARDED = (
 
 
 def each(compositions: tuple[Composition, ...]) -> Any:
-    """Parametrise by composition; what shares a compiled program runs in one process."""
-    return pytest.mark.parametrize(
-        "it",
-        [
-            pytest.param(it, id=it.name, marks=pytest.mark.xdist_group(f"torture {it.name}"))
-            for it in compositions
-        ],
-    )
+    """Parametrise by composition."""
+    return pytest.mark.parametrize("it", [pytest.param(it, id=it.name) for it in compositions])
 
 
 def as_if_they_had_not_been(
