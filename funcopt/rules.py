@@ -46,8 +46,10 @@ from .optimizers.adam import Adam as Adam
 from .optimizers.adamax import Adamax as Adamax
 from .optimizers.amsgrad import Amsgrad as Amsgrad
 from .optimizers.lion import Lion as Lion
-from .optimizers.muon import Muon as Muon
+from .optimizers.matrix_scale import MatrixScale as MatrixScale
+from .optimizers.mean_gradient import MeanGradient as MeanGradient
 from .optimizers.nadam import Nadam as Nadam
+from .optimizers.orthogonalize import Orthogonalize as Orthogonalize
 from .optimizers.rmsprop import CenteredRms as CenteredRms
 from .optimizers.rmsprop import Rms as Rms
 from .optimizers.scale_by_factored_rms import FactoredRms as FactoredRms
@@ -85,15 +87,17 @@ __all__ = [
     "FactoredRms",
     "Largest",
     "Lion",
+    "MatrixScale",
     "Mean",
+    "MeanGradient",
     "Momentum",
-    "Muon",
     "Nadam",
     "NoNumbers",
     "NoReport",
     "NoSlots",
     "Norm",
     "Number",
+    "Orthogonalize",
     "RelativeStep",
     "Reported",
     "ReportedAs",

@@ -15,6 +15,7 @@ import funcopt
 from funcopt.core.rule import Rule, rule
 from funcopt.math.newton_schulz import newton_schulz
 from funcopt.optimizers.muon import hidden_matrices
+from funcopt.optimizers.orthogonalize import orthogonalize
 
 RANDOM = np.random.default_rng(5)
 
@@ -143,6 +144,49 @@ def test_newton_schulz_leads_to_the_orthogonal_factor(shape, kind):
     assert_close(found, left @ right, 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "steps", "small", "large"),
+    [
+        ("keller", 5, (0.47, 1.20), (0.68, 1.13)),
+        ("quintic", 5, (0.48, 1.15), (0.98, 1.03)),
+        ("polar_express_1.02", 5, (0.847, 1.14), (0.86, 1.14)),
+        ("polar_express_1.01", 5, (0.853, 1.14), (0.86, 1.14)),
+        ("polar_express_8", 8, (1.00, 1.00), (1.00, 1.00)),
+        ("cans", 5, (0.89, 1.11), (0.88, 1.12)),
+        ("deepseek", 10, (1.00, 1.00), (1.00, 1.00)),
+    ],
+)
+def test_what_coefficients_make_of_singular_values(name, steps, small, large):
+    """As measured in exact arithmetic, of values from 0.001 to 0.01, and from there to 1."""
+    told = orthogonalize(name, steps, 0.0, None)
+    for values, bounds in (
+        (np.geomspace(1e-3, 1e-2, 9999), small),
+        (np.geomspace(1e-2, 1, 9999), large),
+    ):
+        for a, b, c in told.triples():
+            values = a * values + b * values**3 + c * values**5
+        assert (values.min(), values.max()) == pytest.approx(bounds, abs=0.006)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16"])
+def test_products_in_half_precision_are_of_its_precision(name):
+    """Their sums are not: nearer to float32 than a program whose arithmetic is all in half."""
+    exact, rounded = updates(muon())[-1], updates(muon(ns_dtype=name))[-1]
+    for one, other in zip(jax.tree.leaves(exact), jax.tree.leaves(rounded), strict=True):
+        assert other.dtype == one.dtype
+        assert_close(one, other, 0.1 * float(jnp.finfo(name).eps) ** 0.5)
+    assert differs(exact["kernel"], rounded["kernel"]).all()
+
+
+def test_the_same_scaling_by_its_name_in_pytorch():
+    one, other = (updates(muon(**x)) for x in ({"adjust": "original"}, {"scaling": "keller"}))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+    one, other = (
+        updates(muon(**x)) for x in ({"adjust": "match_rms_adamw"}, {"scaling": "moonlight"})
+    )
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
 # -- factors --------------------------------------------------------------------------------------
 
 
@@ -269,9 +313,9 @@ def test_embeddings_and_vectors_go_through_adamw():
 
 
 def test_a_vector_and_no_rules_for_it_is_an_error():
-    tx = funcopt.optimizer(funcopt.rules.Muon(), learning_rate=0.1)
+    tx = funcopt.optimizer(funcopt.rules.Orthogonalize(), learning_rate=0.1)
     with pytest.raises(
-        ValueError, match=r"Muon acts on matrices.*'blocks/bias'.*\(3,\).*otherwise="
+        ValueError, match=r"Orthogonalize acts on matrices.*'blocks/bias'.*\(3,\).*otherwise="
     ):
         tx.init({"blocks": {"bias": jnp.zeros(3)}})
 
@@ -284,6 +328,11 @@ def test_a_vector_and_no_rules_for_it_is_an_error():
         ({"ns_steps": 0}, ValueError, "ns_steps must be an integer from 1 on"),
         ({"beta": 1.0}, ValueError, "beta must be a number in"),
         ({"adjust": "rms"}, ValueError, "adjust must be one of original, match_rms_adamw"),
+        ({"scaling": "rms"}, ValueError, "scaling must be one of keller, moonlight, unit_rms"),
+        ({"adjust": "original", "scaling": "spectral"}, ValueError, "Give one of them"),
+        ({"ns_coeffs": "polar_express"}, ValueError, "one of keller, .*polar_express_1.02"),
+        ({"ns_coeffs": "deepseek"}, ValueError, "each of 10 steps, and ns_steps is 5"),
+        ({"ns_dtype": "int8"}, TypeError, "ns_dtype must be a floating dtype"),
         ({"otherwise_rate": -1.0}, ValueError, "otherwise_rate must be"),
         ({"hidden": "kernle"}, ValueError, "kernle"),
         ({"ns_coeffs": ((1.0, 2.0, 3.0),)}, ValueError, "each of 1 steps, and ns_steps is 5"),

@@ -9,12 +9,14 @@ about 1; singular vectors stay as they are. Björck & Bowie, 1971
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .dtypes import cast
+from .dtypes import cast, common_dtype
 from .moments import times
 from .norm import norm
 
@@ -22,18 +24,37 @@ Triple = tuple[Any, Any, Any]
 
 
 def newton_schulz(
-    x: Inexact[Array, "m n"], triples: Sequence[Triple], eps: Any = 0.0
+    x: Inexact[Array, "m n"], triples: Sequence[Triple], eps: Any = 0.0, dtype: Any = None
 ) -> Inexact[Array, "m n"]:
     """About U Vᴴ, where x = U S Vᴴ; zero where x is.
 
-    Its products are of the smaller of both sides, and as precise as
-    `jax.default_matmul_precision` says.
+    Its products are of the smaller of both sides, of matrices in `dtype` with sums that are as wide
+    as `x`. None: of float32, bfloat16 on accelerators and float32 on a CPU; anything else as it is.
+    They are as precise as `jax.default_matmul_precision` says.
     """
     tall = x.shape[0] > x.shape[1]
     y = x.conj().T if tall else x
     size = norm(y) + eps
     y = y / cast(jnp.where(size > 0, size, 1), y.dtype)
-    for a, b, c in triples:
-        gram = y @ y.conj().T
-        y = times(a, y) + (times(b, gram) + times(c, gram @ gram)) @ y
+    steps = partial(_steps, triples=triples)
+    if dtype is None and y.dtype == jnp.float32:
+        half = partial(steps, dtype=jnp.bfloat16)
+        y = jax.lax.platform_dependent(y, cpu=partial(steps, dtype=y.dtype), default=half)
+    else:
+        y = steps(y, dtype=y.dtype if dtype is None or jnp.iscomplexobj(y) else dtype)
     return y.conj().T if tall else y
+
+
+def _steps(
+    y: Inexact[Array, "m n"], triples: Sequence[Triple], dtype: Any
+) -> Inexact[Array, "m n"]:
+    sums = common_dtype(dtype, jnp.float32)
+
+    def product(a: Array, b: Array) -> Array:
+        narrow = cast(a, dtype), cast(b, dtype)
+        return cast(jnp.matmul(*narrow, preferred_element_type=sums), y.dtype)
+
+    for a, b, c in triples:
+        gram = product(y, y.conj().T)
+        y = times(a, y) + product(times(b, gram) + times(c, product(gram, gram)), y)
+    return y

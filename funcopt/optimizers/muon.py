@@ -12,39 +12,33 @@ JAX's libraries. Embeddings, output heads and what is no matrix go through AdamW
 (https://arxiv.org/abs/2502.16982).
 """
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import jax.numpy as jnp
-from jaxtyping import Array, Inexact
-
 from ..core.arguments import (
-    Choice,
     DecayRate,
+    DType,
     Flag,
     NonNegative,
-    Numeric,
     OptionalNonNegative,
     Rate,
     Steps,
-    is_number,
 )
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.lift import MaskedRule, masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Clock, Rule, rule
+from ..core.rule import Rule
 from ..core.transformation import transformation
-from ..math.moments import ema
-from ..math.newton_schulz import newton_schulz
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
 from ..transforms.scale import Scale
 from .adam import Adam
-from .sgd import TraceSlots
+from .matrix_scale import MatrixScale, Scaling, ScalingName
+from .mean_gradient import MeanGradient
+from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
 
 MUON = Paper(
     "Jordan, Keller and Jin, Yuchen and Boza, Vlado and You, Jiacheng and Cesista, Franz and "
@@ -54,66 +48,16 @@ MUON = Paper(
     "https://kellerjordan.github.io/posts/muon/",
     howpublished="kellerjordan.github.io",
 )
-QUINTIC = (3.4445, -4.7750, 2.0315)
-ADJUST = ("original", "match_rms_adamw")
 NO_HIDDEN = r"(?i)(^|[/._])(\w*embed\w*|wte|wpe|(\w+_)?head|logits|classifier)(_\d+)?(/|$)"
 
 
-def _coefficients(where: str, x: Any) -> Any:
-    def is_triple(each: Any) -> bool:
-        return isinstance(each, tuple | list) and len(each) == 3 and all(map(is_number, each))
-
-    def numbers(each: Any) -> tuple:
-        return tuple(float(n) if isinstance(n, int | float) else n for n in each)
-
-    if is_triple(x):
-        return numbers(x)
-    if isinstance(x, tuple | list) and x and all(map(is_triple, x)):
-        return tuple(map(numbers, x))
-    raise TypeError(
-        f"{where} must be three numbers (a, b, c), or such a triple for each step, got {x!r}."
-    )
+ADJUST: Mapping[str, ScalingName] = {"original": "keller", "match_rms_adamw": "moonlight"}
 
 
-Coefficients = Annotated[Sequence[Numeric] | Sequence[Sequence[Numeric]], _coefficients]
-"""Those of the polynomial a s + b s³ + c s⁵, three numbers; or three for each step."""
-
-
-@rule(acts_on="matrix", slots=TraceSlots)
-class Muon(Rule):
-    beta: DecayRate = 0.95
-    ns_coeffs: Coefficients = QUINTIC
-    ns_steps: Steps = 5
-    eps: NonNegative = 1e-7
-    nesterov: bool = True
-    adjust: Annotated[Literal["original", "match_rms_adamw"], Choice(ADJUST)] = "original"
-
-    def init(self, param: Inexact[Array, "inputs outputs"]) -> TraceSlots:
-        return TraceSlots(trace=jnp.zeros_like(param))
-
-    def update(
-        self, grad: Inexact[Array, "inputs outputs"], slots: TraceSlots, param, clock: Clock
-    ):
-        del param  # Muon looks only at gradients
-        slots = clock.renew(slots, trace=ema(slots.trace, grad, self.beta))
-        ahead = ema(slots.trace, grad, self.beta) if self.nesterov else slots.trace
-        inputs, outputs = grad.shape
-        factor = 0.2 * math.sqrt(max(inputs, outputs))
-        if self.adjust == "original":
-            factor = math.sqrt(max(1, outputs / max(inputs, 1)))
-        return factor * newton_schulz(ahead, self.triples(), self.eps), slots
-
-    def triples(self) -> Sequence[Any]:
-        """(a, b, c) of each step."""
-        told = self.ns_coeffs
-        if not isinstance(told[0], tuple | list):
-            return [told] * int(self.ns_steps)
-        if len(told) != self.ns_steps:
-            raise ValueError(
-                f"Muon: ns_coeffs has three numbers for each of {len(told)} steps, and ns_steps is "
-                f"{self.ns_steps}."
-            )
-        return told
+def _adjust(where: str, x: Any) -> Any:
+    if x is not None and (not isinstance(x, str) or x not in ADJUST):
+        raise ValueError(f"{where} must be one of {', '.join(ADJUST)} or None, got {x!r}.")
+    return x
 
 
 def hidden_matrices(path: str, leaf: Any) -> bool:
@@ -122,10 +66,42 @@ def hidden_matrices(path: str, leaf: Any) -> bool:
     return re.search(NO_HIDDEN, path) is None
 
 
+def for_hidden(
+    *rules: Rule,
+    learning_rate: Rate,
+    weight_decay: NonNegative,
+    mask: Mask,
+    otherwise: Otherwise,
+    otherwise_rate: OptionalNonNegative,
+    hidden: Mask,
+    matrices: Matrices,
+    layer_axis: LayerAxis,
+    storage: Storage,
+):
+    """An optimizer of rules for hidden matrices, and of AdamW for all else; arguments as `muon`'s.
+
+    `otherwise_rate=None` is Muon's 0.015.
+    """
+    decay = masked(mask, Decay(weight_decay))
+    adamw: tuple[Rule | MaskedRule, ...] = (Adam(0.9, 0.95, 1e-10), decay)
+    rest = adamw if otherwise is None else otherwise
+    assert isinstance(rest, tuple)
+    return optimizer(
+        *rules,
+        decay,
+        learning_rate=learning_rate,
+        otherwise=(*rest, Scale(0.015 if otherwise_rate is None else otherwise_rate)),
+        layer_axis=layer_axis,
+        matrices=matrices,
+        hidden=hidden_matrices if hidden is None else hidden,
+        storage=storage,
+    )
+
+
 @transformation(paper=MUON)
 def muon(
     learning_rate: Rate,
-    ns_coeffs: Coefficients = QUINTIC,
+    ns_coeffs: NamedCoefficients = KELLER,
     ns_steps: Steps = 5,
     beta: DecayRate = 0.95,
     eps: NonNegative = 1e-7,
@@ -133,7 +109,9 @@ def muon(
     mask: Mask = None,
     *,
     nesterov: Flag = True,
-    adjust: Annotated[Literal["original", "match_rms_adamw"], Choice(ADJUST)] = "original",
+    scaling: Scaling = "keller",
+    adjust: Annotated[Literal["original", "match_rms_adamw"] | None, _adjust] = None,
+    ns_dtype: DType = None,
     otherwise: Otherwise = None,
     otherwise_rate: OptionalNonNegative = None,
     hidden: Mask = None,
@@ -145,21 +123,31 @@ def muon(
 
     Args:
         learning_rate: of the matrices, at least 0, or a schedule. 0.02 is a usual one; with
-            `adjust="match_rms_adamw"`, one that suits AdamW.
+            `scaling="moonlight"`, one that suits AdamW.
         ns_coeffs: (a, b, c) of the polynomial a s + b s³ + c s⁵ that each step applies to all
-            singular values, or such a triple for each step.
+            singular values, or such a triple for each step, or the name of a set: "keller",
+            "quintic", "polar_express_1.02", "polar_express_1.01" and "cans" are for 5 steps,
+            "polar_express_8" for 8, "deepseek" for 10. Those of "keller" lead singular values to
+            between 0.5 and 1.2, those of "quintic" most of them to between 0.98 and 1.03,
+            "polar_express_1.02" small ones quickly, and the last two all of them to 1.
         ns_steps: how often, at least once.
         beta: decay of the mean gradient, in [0, 1).
         eps: added to the norm that the mean gradient is divided by, at least 0.
         weight_decay: of all parameters, at least 0; it goes through their learning rates.
         mask: which parameters decay, see `add_decayed_weights`.
         nesterov: look ahead by one step of momentum.
-        adjust: what the orthogonal factor is multiplied by: √max(1, outputs / inputs) for
-            "original", 0.2 √max(inputs, outputs) for "match_rms_adamw".
+        scaling: what the orthogonal factor is multiplied by: √max(1, outputs / inputs) for
+            "keller", 0.2 √max(inputs, outputs) for "moonlight", √(outputs / inputs) for "unit_rms",
+            whose rates suit every width, √max(inputs, outputs) for "spectral".
+        adjust: the same by its name in PyTorch: "original" is "keller", "match_rms_adamw" is
+            "moonlight".
+        ns_dtype: the dtype of the matrices that each step multiplies; their sums are float32.
+            None: bfloat16 on accelerators, float32 on a CPU, and float64 for parameters in float64.
         otherwise: the rules for what is no hidden matrix, one or several; None for
             `Adam(0.9, 0.95, eps=1e-10)` and the same decay.
         otherwise_rate: the learning rate of these is that of the matrices times this, at least 0.
-            None: 0.015 for "original", as in the authors' defaults of 0.02 and 3e-4, else 1.
+            None: 0.015 for "keller" and "unit_rms", as in the authors' defaults of 0.02 and 3e-4,
+            else 1.
         hidden: a mask of the parameters that may be matrices; True for all. None: those whose path
             has no part that contains `embed` or is one of `wte`, `wpe`, `head`, `..._head`,
             `logits` or `classifier`, in capitals or not, with a number (`head_0`) or without. A
@@ -183,18 +171,26 @@ def muon(
 
     Source: https://kellerjordan.github.io/posts/muon/
     """
-    decay = masked(mask, Decay(weight_decay))
-    rest = (Adam(0.9, 0.95, 1e-10), decay) if otherwise is None else otherwise
-    assert isinstance(rest, tuple)
+    if adjust is not None:
+        if scaling not in ("keller", ADJUST[adjust]):
+            raise ValueError(
+                f"muon: adjust={adjust!r} is PyTorch's name of scaling={ADJUST[adjust]!r}, but "
+                f"scaling is {scaling!r}. Give one of them."
+            )
+        scaling = ADJUST[adjust]
     if otherwise_rate is None:
-        otherwise_rate = 0.015 if adjust == "original" else 1.0
-    return optimizer(
-        Muon(beta, ns_coeffs, ns_steps, eps, nesterov, adjust),
-        decay,
+        otherwise_rate = 0.015 if scaling in ("keller", "unit_rms") else 1.0
+    return for_hidden(
+        MeanGradient(beta, nesterov),
+        orthogonalize(ns_coeffs, ns_steps, eps, ns_dtype),
+        MatrixScale(scaling),
         learning_rate=learning_rate,
-        otherwise=(*rest, Scale(otherwise_rate)),
-        layer_axis=layer_axis,
+        weight_decay=weight_decay,
+        mask=mask,
+        otherwise=otherwise,
+        otherwise_rate=otherwise_rate,
+        hidden=hidden,
         matrices=matrices,
-        hidden=hidden_matrices if hidden is None else hidden,
+        layer_axis=layer_axis,
         storage=storage,
     )

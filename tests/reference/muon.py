@@ -22,7 +22,7 @@ import funcopt
 from tests.reference.adam import adamw
 from tests.row import DECAY, DECAYING, Row
 
-QUINTIC = (3.4445, -4.7750, 2.0315)
+KELLER = (3.4445, -4.7750, 2.0315)
 POLAR_EXPRESS = (  # Amsel et al., arXiv:2505.16932, rounded
     (8.1566, -22.4833, 15.8788),
     (4.0429, -2.8089, 0.5000),
@@ -32,39 +32,53 @@ POLAR_EXPRESS = (  # Amsel et al., arXiv:2505.16932, rounded
 )
 
 
+def mean_gradient(g, slots, beta, nesterov):
+    trace = beta * (slots or {"trace": np.zeros_like(g)})["trace"] + (1 - beta) * g
+    return trace, beta * trace + (1 - beta) * g if nesterov else trace
+
+
+def polar(m, ns_coeffs, ns_steps, eps):
+    left, s, right = np.linalg.svd(m, full_matrices=False)
+    s = s / (np.linalg.norm(s) + eps)
+    triples = ns_coeffs if np.ndim(ns_coeffs) == 2 else [ns_coeffs] * ns_steps
+    for a, b, c in triples:
+        s = a * s + b * s**3 + c * s**5
+    return (left * s) @ right
+
+
 def muon(
     p,
     g,
     slots,
     t,
     lr,
-    ns_coeffs=QUINTIC,
+    ns_coeffs=KELLER,
     ns_steps=5,
     beta=0.95,
     eps=1e-7,
     weight_decay=0.0,
     *,
     nesterov=True,
-    adjust="original",
+    scaling="keller",
+    adjust=None,
     otherwise_rate=0.015,
 ):
     """One Muon step of a matrix, slot `trace`; one AdamW step of all else, slots `mu` and `nu`."""
     if np.ndim(p) != 2:
         rate = lr * otherwise_rate
         return adamw(p, g, slots, t, rate, 0.9, 0.95, 1e-10, weight_decay=weight_decay)
-    trace = beta * (slots or {"trace": np.zeros_like(p)})["trace"] + (1 - beta) * g
-    left, s, right = np.linalg.svd(
-        beta * trace + (1 - beta) * g if nesterov else trace, full_matrices=False
-    )
-    s = s / (np.linalg.norm(s) + eps)
-    triples = ns_coeffs if np.ndim(ns_coeffs) == 2 else [ns_coeffs] * ns_steps
-    for a, b, c in triples:
-        s = a * s + b * s**3 + c * s**5
+    trace, m = mean_gradient(g, slots, beta, nesterov)
     inputs, outputs = p.shape
-    factor = max(1.0, outputs / inputs) ** 0.5
     if adjust == "match_rms_adamw":
-        factor = 0.2 * max(inputs, outputs) ** 0.5
-    return p - lr * (factor * (left * s) @ right + weight_decay * p), {"trace": trace}
+        scaling = "moonlight"
+    factor = {
+        "keller": max(1.0, outputs / inputs),
+        "moonlight": 0.04 * max(inputs, outputs),
+        "unit_rms": outputs / inputs,
+        "spectral": max(inputs, outputs),
+    }[scaling] ** 0.5
+    o = polar(m, ns_coeffs, ns_steps, eps)
+    return p - lr * (factor * o + weight_decay * p), {"trace": trace}
 
 
 ROWS = [
@@ -94,6 +108,19 @@ ROWS = [
         uneven=True,
         optax_differs="optax.contrib.muon has a rate for the rest and no layers in one leaf",
         **DECAYING,
+    ),
+    Row(
+        "muon-unit-rms",
+        funcopt.muon,
+        {"scaling": "unit_rms", "ns_coeffs": "deepseek", "ns_steps": 10},
+        reference=muon,
+        reference_kwargs={
+            "scaling": "unit_rms",
+            "ns_coeffs": [KELLER] * 8 + [(2.0, -1.5, 0.5)] * 2,
+        },
+        uneven=True,
+        optax_differs="optax.contrib.muon has a rate for the rest and no layers in one leaf",
+        keeps_moving=True,
     ),
     Row(
         "muon-polar-express",
