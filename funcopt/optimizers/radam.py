@@ -94,9 +94,8 @@ def scale_by_radam(
     """RAdam's direction, without the learning rate. Arguments as in `radam`.
 
     >>> import funcopt
-    >>> tx = funcopt.chain(funcopt.scale_by_radam(), funcopt.add_decayed_weights(0.1))
-    >>> funcopt.chain(tx, funcopt.descend(1e-3))
-    chain(chain(scale_by_radam(), add_decayed_weights(0.1)), descend(learning_rate=0.001))
+    >>> funcopt.chain(funcopt.scale_by_radam(b2=0.99), funcopt.descend(1e-3))
+    chain(scale_by_radam(b2=0.99), descend(learning_rate=0.001))
     """
     return lift(Radam(b1, b2, eps, eps_root, threshold, nesterov), storage=storage)
 

@@ -38,6 +38,21 @@ def adan():
     yield case("adan-quadratic", "timm.Adan", {"lr": 0.1}, "adan", {}, problem="quadratic")
 
 
+def adopt():
+    """timm's, with the authors' exponent of the bound, which here is another by default."""
+    author = {"clip_exp": 0.25}
+    yield case("adopt-default", "timm.Adopt", {"lr": 0.001, **author}, "adopt", {})
+    other = {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-3, **author}
+    yield case(
+        "adopt-betas-eps", "timm.Adopt", other, "adopt", {"b1": 0.8, "b2": 0.95, "eps": 1e-3}
+    )
+    free = {"lr": 0.01, "betas": [0.9, 0.99], "clip_exp": None}
+    yield case("adopt-unclipped", "timm.Adopt", free, "adopt", {"b2": 0.99, "use_clipping": False})
+    yield case(
+        "adopt-quadratic", "timm.Adopt", {"lr": 0.1, **author}, "adopt", {}, problem="quadratic"
+    )
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -66,7 +81,7 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sign_sgd, adan)
+        for family in (sign_sgd, adan, adopt)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
