@@ -72,6 +72,7 @@ from .optimizers.adopt import adopt as adopt
 from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.lars import lars as lars
 from .optimizers.lion import lion as lion
@@ -79,6 +80,7 @@ from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
+from .optimizers.novograd import novograd as novograd
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import CenteredRms as CenteredRms
@@ -94,6 +96,7 @@ from .optimizers.sgd import trace as trace
 from .optimizers.sign_sgd import scale_by_sign as scale_by_sign
 from .optimizers.sign_sgd import sign_sgd as sign_sgd
 from .optimizers.sign_sgd import signum as signum
+from .optimizers.sm3 import sm3 as sm3
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
@@ -241,6 +244,7 @@ __all__ = [
     "eval_params",
     "exponential_decay",
     "flush",
+    "fromage",
     "global_norm",
     "guard",
     "health",
@@ -273,6 +277,7 @@ __all__ = [
     "nadamw",
     "noam_schedule",
     "normalize_by_update_norm",
+    "novograd",
     "on_abel",
     "on_autodrop",
     "on_bold_driver",
@@ -325,6 +330,7 @@ __all__ = [
     "sign_sgd",
     "signum",
     "skip_nonfinite",
+    "sm3",
     "spam",
     "stable_adamw",
     "stable_spam",

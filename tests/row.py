@@ -53,6 +53,7 @@ class Row:
         unfelt: numbers that no step of the tests feels, such as bounds that are not reached.
         silent_steps: how many updates are 0 at first, whatever the gradients.
         wraps: whether the state holds that of an optimizer inside, with its own count and rate.
+        bounded: whether an element may not feel the others of its array, but by bounds.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
         keeps_moving: whether a zero gradient after another one still moves them.
         uneven: whether a slot may be absent, or have another shape than its parameter.
@@ -87,6 +88,7 @@ class Row:
     unfelt: tuple[str, ...] = ()
     silent_steps: int = 0
     wraps: bool = False
+    bounded: bool = False
     moves_on_zero_gradient: bool = False
     keeps_moving: bool = False
     uneven: bool = False

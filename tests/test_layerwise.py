@@ -113,3 +113,47 @@ def test_the_denominators_of_lars():
     paper, optax_s = (np.linalg.norm(end - x) for end in ends)
     assert paper < 1e-6
     assert optax_s == pytest.approx(0.5)
+
+
+def test_sm3_of_a_vector_is_adagrad():
+    one = path(funcopt.sm3(0.1, momentum=0.0))["bias"]
+    other = path(funcopt.adagrad(0.1, initial_accumulator_value=0.0, eps=1e-8))["bias"]
+    np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4), (2, 1, 3, 2), (2, 2, 1, 2, 3), (2,) * 6])
+def test_sm3_bounds_adagrad_s_sum_from_above(shape):
+    """What an element is divided by is at least the sum of its squares, at most the array's."""
+    rng = np.random.default_rng(3)
+    grads = [rng.normal(size=shape) for _ in range(5)]
+    with jax.enable_x64(True):
+        tx, params = funcopt.sm3(0.1), jnp.zeros(shape)
+        state = tx.init(params)
+        for g in grads:
+            _, state = tx.update(jnp.asarray(g), state, params)
+    slots = [getattr(state, f"v_{i}") for i in range(min(len(shape), 5))]
+    bound = np.minimum.reduce(np.broadcast_arrays(*slots))
+    assert np.all(bound >= sum(g**2 for g in grads) * (1 - 1e-12))
+    assert np.all(bound <= sum(np.max(g**2) for g in grads) * (1 + 1e-12))
+
+
+def test_novograd_without_memory_is_a_normalized_gradient():
+    tx = funcopt.novograd(0.1, b1=0.0, b2=0.0, eps=0.0)
+    found, where = path(tx)["kernel"], START["kernel"]
+    for g, x in zip(GRADS, found, strict=True):
+        where = where - 0.1 * g["kernel"] / np.linalg.norm(g["kernel"])
+        np.testing.assert_allclose(x, where, rtol=1e-12)
+
+
+def test_fromage_keeps_the_norm_where_the_gradient_is_across():
+    start = {"w": np.array([3.0, 4.0])}
+    across = [{"w": np.array([-4.0, 3.0])}]
+    end = path(funcopt.fromage(0.3), across, start)["w"][-1]
+    assert np.linalg.norm(end) == pytest.approx(5.0, rel=1e-12)
+
+
+def test_the_shrinkage_of_fromage_at_small_rates():
+    """1 − 1 / √(1 + η²) is η² / 2, of which float32 would have nothing at η = 1e-4."""
+    tx, params = funcopt.fromage(1e-4, min_norm=0.0), jnp.array([3.0, 4.0])
+    update, _ = tx.update(jnp.zeros(2), tx.init(params), params)
+    np.testing.assert_allclose(update, -params * 0.5e-8, rtol=1e-6)

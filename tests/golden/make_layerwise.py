@@ -2,8 +2,9 @@
 
 The programs of LAMB and LARS are those of timm 1.0.31 (Apache-2.0), with a ratio for parameters
 that do not decay, and LAMB's without the clip of all gradients by their global norm, which is on by
-default there. It is not part of this repository. With it and NumPy installed, this writes
-layerwise.npz and layerwise.json, from the repository root:
+default there. Those of NovoGrad, Fromage and SM3 are of pytorch-optimizer 4.1.0 (Apache-2.0). They
+are not part of this repository. With them and NumPy installed, this writes layerwise.npz and
+layerwise.json, from the repository root:
 
     python -m tests.golden.make_layerwise
 """
@@ -15,7 +16,7 @@ from importlib.metadata import version
 
 from tests.golden.freeze import STEPS, Case, leaves, write
 
-PACKAGES = ("timm", "torch")
+PACKAGES = ("timm", "pytorch_optimizer", "torch")
 
 
 def case(name: str, program: str, settings: dict, kwargs: dict, **more) -> Case:
@@ -54,13 +55,36 @@ def cases():
         "lars-quadratic", "timm.Lars", {"lr": 1.0, "trust_coeff": 0.05, "eps": 0.1, **every},
         {"trust_coefficient": 0.05, "eps": 0.1, "momentum": None}, problem="quadratic",
     )  # fmt: skip
+    yield case(
+        "novograd-decay", "NovoGrad",
+        {"lr": 0.01, "betas": [0.9, 0.25], "eps": 1e-6, "weight_decay": 0.1, "foreach": False},
+        {"weight_decay": 0.1},
+    )  # fmt: skip
+    yield case(
+        "novograd-quadratic", "NovoGrad",
+        {"lr": 0.1, "betas": [0.7, 0.9], "eps": 0.1, "foreach": False},
+        {"b1": 0.7, "b2": 0.9, "eps": 0.1}, problem="quadratic",
+    )  # fmt: skip
+    fromage = {"lr": 0.05, "foreach": False}
+    yield case("fromage-gradients", "Fromage", fromage, {"min_norm": 0.0})
+    yield case("fromage-quadratic", "Fromage", fromage, {"min_norm": 0.0}, problem="quadratic")
+    yield case(
+        "sm3-momentum", "SM3", {"lr": 0.1, "momentum": 0.9, "eps": 1e-8, "foreach": False}, {}
+    )
+    yield case(
+        "sm3-quadratic", "SM3", {"lr": 0.3, "eps": 1e-30, "foreach": False},
+        {"momentum": 0.0, "eps": 1e-30}, problem="quadratic",
+    )  # fmt: skip
 
 
 def programs() -> dict:
     """Their classes, by the names that cases call them."""
+    from pytorch_optimizer import SM3, Fromage, NovoGrad
     from timm.optim import Lamb, Lars
 
-    return {"timm.Lamb": Lamb, "timm.Lars": Lars}
+    return {
+        "timm.Lamb": Lamb, "timm.Lars": Lars, "NovoGrad": NovoGrad, "Fromage": Fromage, "SM3": SM3,
+    }  # fmt: skip
 
 
 def run(frozen_case: Case, dtype: str):
