@@ -68,6 +68,8 @@ from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.adan import adan as adan
 from .optimizers.adan import scale_by_adan as scale_by_adan
+from .optimizers.ademamix import ademamix as ademamix
+from .optimizers.ademamix import scale_by_ademamix as scale_by_ademamix
 from .optimizers.adopt import adopt as adopt
 from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
@@ -206,6 +208,7 @@ __all__ = [
     "adaptive_grad_clip",
     "add_decayed_weights",
     "add_noise",
+    "ademamix",
     "adopt",
     "amsgrad",
     "angular_velocity",
@@ -305,6 +308,7 @@ __all__ = [
     "scale_by_adam",
     "scale_by_adamax",
     "scale_by_adan",
+    "scale_by_ademamix",
     "scale_by_adopt",
     "scale_by_amsgrad",
     "scale_by_belief",

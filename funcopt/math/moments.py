@@ -21,6 +21,22 @@ def ema(mean: Inexact[Array, "*p"], x: Inexact[Array, "*p"], decay: Any) -> Inex
     return lax.add(times(decay, cast(mean, dtype)), times(1 - decay, cast(x, dtype)))
 
 
+def ema_between(
+    mean: Inexact[Array, "*p"],
+    x: Inexact[Array, "*p"],
+    first: Any,
+    last: Any,
+    part: Float[Array, ""],
+) -> Inexact[Array, "*p"]:
+    """`ema` with a half-life that is `part` of the way from that of one decay to another's.
+
+    The weight of x is computed itself: in float32, 1 − 0.9999 has half the digits.
+    """
+    rate = 1 / ((1 - part) / _log(first) + part / _log(last))
+    weight = lax.neg(lax.expm1(rate))
+    return lax.add(mean, times(weight, lax.sub(x, mean)))
+
+
 def times(number: ArrayLike, x: Inexact[Array, "*p"]) -> Inexact[Array, "*p"]:
     """number · x, in the type of x."""
     return lax.mul(cast(number, x.dtype), x)

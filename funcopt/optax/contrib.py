@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optax.contrib import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 NAMES = (
+    "ademamix",
     "cocob",
     "dadapt_adamw",
     "dog",
@@ -23,6 +24,7 @@ NAMES = (
     "momo",
     "momo_adam",
     "prodigy",
+    "scale_by_ademamix",
 )
 globals().update({name: getattr(funcopt, name) for name in NAMES})
 

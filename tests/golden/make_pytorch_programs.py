@@ -53,6 +53,23 @@ def adopt():
     )
 
 
+def ademamix():
+    """pytorch-optimizer's; Apple's adds 1e-8 inside a logarithm of the warm-up."""
+    program, decoupled = "pytorch_optimizer.AdEMAMix", {"weight_decouple": True}
+    yield case("ademamix-default", program, {"lr": 0.001, **decoupled}, "ademamix", {})
+    yield case(
+        "ademamix-decay", program,
+        {"lr": 0.1, "betas": [0.8, 0.95, 0.99], "alpha": 2.0, "weight_decay": 0.1, **decoupled},
+        "ademamix", {"b1": 0.8, "b2": 0.95, "b3": 0.99, "alpha": 2.0, "weight_decay": 0.1},
+    )  # fmt: skip
+    warm = {"lr": 0.01, "betas": [0.9, 0.999, 0.999], "t_alpha_beta3": 20, **decoupled}
+    yield case("ademamix-warmup", program, warm, "ademamix", {"b3": 0.999, "warmup_steps": 20})
+    yield case(
+        "ademamix-quadratic", program, {"lr": 0.1, **decoupled}, "ademamix", {},
+        problem="quadratic",
+    )  # fmt: skip
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -81,7 +98,7 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sign_sgd, adan, adopt)
+        for family in (sign_sgd, adan, adopt, ademamix)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
