@@ -76,6 +76,7 @@ from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
+from .optimizers.laprop import laprop as laprop
 from .optimizers.lars import lars as lars
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
@@ -258,6 +259,7 @@ __all__ = [
     "join_schedules",
     "knee_schedule",
     "lamb",
+    "laprop",
     "lars",
     "lift",
     "linear_onecycle_schedule",

@@ -11,6 +11,10 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "laprop without momentum is adam without momentum": (
+        lambda: funcopt.laprop(0.05, b1=0.0, b2=0.95, eps=1e-4),
+        lambda: funcopt.adam(0.05, b1=0.0, b2=0.95, eps=1e-4),
+    ),
     "ademamix without its slow mean is adamw": (
         lambda: funcopt.ademamix(0.05, alpha=0.0, weight_decay=0.1, warmup_steps=9),
         lambda: funcopt.adamw(0.05, weight_decay=0.1),

@@ -70,6 +70,16 @@ def ademamix():
     )  # fmt: skip
 
 
+def laprop():
+    """timm's, at constant rates: it has them inside of the mean."""
+    yield case("laprop-default", "timm.LaProp", {"lr": 0.001}, "laprop", {})
+    other = {"lr": 0.1, "betas": [0.95, 0.9], "eps": 1e-3}
+    yield case(
+        "laprop-betas-eps", "timm.LaProp", other, "laprop", {"b1": 0.95, "b2": 0.9, "eps": 1e-3}
+    )
+    yield case("laprop-quadratic", "timm.LaProp", {"lr": 0.1}, "laprop", {}, problem="quadratic")
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -98,7 +108,7 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sign_sgd, adan, adopt, ademamix)
+        for family in (sign_sgd, adan, adopt, ademamix, laprop)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
