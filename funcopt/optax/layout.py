@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array
 from optax import OptState, Params, Updates
@@ -73,7 +74,7 @@ class InOptaxState:
         """
         state = self.theirs.init(params)
         found = dict(fields(state, self._kept))
-        if any(map(jnp.iscomplexobj, jax.tree.leaves(params))):
+        if any(map(_is_complex, jax.tree.leaves(params))):
             types = jax.eval_shape(self.ours.init, params)
             return with_fields(
                 state,
@@ -147,6 +148,12 @@ def _inexact(x: Any) -> Any:
     """Integers as the numbers that optax makes of them by multiplying them with its rates."""
     number = isinstance(x, int) or (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.integer))
     return jnp.asarray(x, float) if number else x
+
+
+def _is_complex(x: Any) -> bool:
+    return isinstance(x, complex) or jnp.issubdtype(
+        getattr(x, "dtype", np.bool_), np.complexfloating
+    )
 
 
 def _as(kind: jax.ShapeDtypeStruct, x: Array) -> Array:
