@@ -65,6 +65,7 @@ from .optimizers.adam import adam as adam
 from .optimizers.adam import adamw as adamw
 from .optimizers.adam import scale_by_adam as scale_by_adam
 from .optimizers.adamax import adamax as adamax
+from .optimizers.adamax import adamaxw as adamaxw
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.adan import adan as adan
 from .optimizers.adan import scale_by_adan as scale_by_adan
@@ -204,6 +205,7 @@ __all__ = [
     "adagrad",
     "adam",
     "adamax",
+    "adamaxw",
     "adamw",
     "adan",
     "adaptive_grad_clip",

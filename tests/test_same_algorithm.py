@@ -11,6 +11,10 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "adamaxw without decay is adamax": (
+        lambda: funcopt.adamaxw(0.05, weight_decay=0.0),
+        lambda: funcopt.adamax(0.05),
+    ),
     "laprop without momentum is adam without momentum": (
         lambda: funcopt.laprop(0.05, b1=0.0, b2=0.95, eps=1e-4),
         lambda: funcopt.adam(0.05, b1=0.0, b2=0.95, eps=1e-4),

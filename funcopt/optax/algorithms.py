@@ -112,6 +112,7 @@ adadelta = in_optax_state(
 adagrad = in_optax_state("adagrad", funcopt.adagrad)
 adam = in_optax_state("adam", funcopt.adam)
 adamax = in_optax_state("adamax", funcopt.adamax)
+adamaxw = in_optax_state("adamaxw", funcopt.adamaxw)
 adamw = in_optax_state("adamw", funcopt.adamw)
 adaptive_grad_clip = in_optax_state("adaptive_grad_clip", funcopt.adaptive_grad_clip)
 add_decayed_weights = in_optax_state("add_decayed_weights", funcopt.add_decayed_weights)

@@ -14,11 +14,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, NonNegative, Rate
+from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
+from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import divide_or_keep, ema, unbiased, zeros_real
 from ..storage import Storage
+from ..transforms.add_decayed_weights import Decay
 from .adam import ADAM
 
 
@@ -102,3 +105,42 @@ def adamax(
     Source: https://arxiv.org/abs/1412.6980, Algorithm 2.
     """
     return optimizer(Adamax(b1, b2, eps), learning_rate=learning_rate, storage=storage)
+
+
+@transformation(paper=ADAM)
+def adamaxw(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    b2: DecayRate = 0.999,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 1e-4,
+    mask: Mask = None,
+    *,
+    storage: Storage = None,
+):
+    """AdamaxW: Adamax with decoupled weight decay.
+
+    Args:
+        learning_rate: the longest step in each element, at least 0; or a schedule. It multiplies
+            the decay too.
+        b1, b2, eps, storage: as in `adamax`.
+        weight_decay: at least 0.
+        mask: which parameters decay, see `add_decayed_weights`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; `update` was
+            called without parameters.
+
+    >>> import funcopt
+    >>> funcopt.adamaxw(2e-3, weight_decay=0.1, mask="!bias|scale")
+    adamaxw(learning_rate=0.002, weight_decay=0.1, mask='!bias|scale')
+
+    Source: https://arxiv.org/abs/1412.6980, Algorithm 2; https://arxiv.org/abs/1711.05101 for the
+    decay.
+    """
+    return optimizer(
+        Adamax(b1, b2, eps),
+        masked(mask, Decay(weight_decay)),
+        learning_rate=learning_rate,
+        storage=storage,
+    )

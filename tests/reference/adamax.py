@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import BETAS, Row, block
+from tests.row import BETAS, DECAY, DECAYING, Row, block
 
 
 def adamax(p, g, slots, t, lr, b1=0.9, b2=0.999, eps=1e-8):
@@ -27,6 +27,13 @@ def adamax(p, g, slots, t, lr, b1=0.9, b2=0.999, eps=1e-8):
     return p - lr * (mu / (1 - b1**t)) / nu, {"mu": mu, "nu": nu}
 
 
+def adamaxw(p, g, slots, t, lr, weight_decay=1e-4, **hyper):
+    """One AdaMax step with decoupled decay, as AdamW's."""
+    decayed = p - lr * weight_decay * p
+    new, slots = adamax(p, g, slots, t, lr, **hyper)
+    return new - p + decayed, slots
+
+
 ROWS = [
     Row(
         "adamax",
@@ -35,6 +42,15 @@ ROWS = [
         keeps_moving=True,
         scheduled={**BETAS, "eps": (1e-8, 1e-3)},
         optax=optax.adamax,
+    ),
+    Row(
+        "adamaxw",
+        funcopt.adamaxw,
+        {"b1": 0.8, "b2": 0.95, "eps": 1e-4, "weight_decay": 0.3},
+        reference=adamaxw,
+        scheduled={**BETAS, "eps": (1e-8, 1e-3), **DECAY},
+        optax=optax.adamaxw,
+        **DECAYING,
     ),
     block(
         "scale_by_adamax",
