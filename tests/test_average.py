@@ -19,15 +19,21 @@ START = {"a": RANDOM.standard_normal(3), "b": RANDOM.standard_normal((2, 2))}
 GRADS = [{leaf: RANDOM.standard_normal(x.shape) for leaf, x in START.items()} for _ in range(17)]
 SETTINGS = [
     {"decay": 0.9},
-    {"decay": 0.9, "start_step": 1},
+    {"decay": 0.9, "start": 1},
     {"decay": 0.0},
     {"decay": 0.99, "debias": True},
     {"decay": 0.99, "warmup": True},
-    {"decay": 0.99, "warmup": True, "debias": True, "start_step": 3, "every": 2},
-    {"gamma": 0.0},
-    {"gamma": 8.0},
-    {"gamma": 0.0, "start_step": 4},
-    {"gamma": 2.5, "start_step": 5, "every": 3},
+    {"decay": 0.99, "warmup": True, "debias": True, "start": 3, "every": 2},
+    {"kind": "uniform"},
+    {"kind": "polynomial"},
+    {"kind": "uniform", "start": 4},
+    {"kind": "polynomial", "gamma": 2.5, "start": 5, "every": 3},
+    {"kind": "window"},
+    {"kind": "window", "window": 1},
+    {"kind": "window", "window": 3, "start": 2, "every": 3},
+    {"kind": "window", "window": 40},
+    {"kind": (0.0, 0.5, 0.0, 2.0)},
+    {"kind": (1.0, 2.0, 4.0), "start": 3, "every": 2},
 ]
 
 
@@ -56,8 +62,9 @@ def test_it_is_a_weighted_sum_of_all_points(settings):
 @pytest.mark.parametrize(
     ("name", "settings", "rtol"),
     [
-        ("ema", {"decay": 0.9, "start_step": 1}, 1e-12),
-        ("mean", {"gamma": 0.0}, 1e-8),  # PyTorch takes 1 / (n + 1) in float32
+        ("ema", {"decay": 0.9, "start": 1}, 1e-12),
+        ("mean", {"kind": "uniform"}, 1e-8),  # PyTorch takes 1 / (n + 1) in float32
+        ("swa", {"kind": "uniform", "start": 5, "every": 3}, 1e-8),
     ],
 )
 def test_it_is_the_average_of_pytorch(name, settings, rtol):
@@ -66,7 +73,9 @@ def test_it_is_the_average_of_pytorch(name, settings, rtol):
         tx = funcopt.average(funcopt.sgd(0.1), **settings)
         found = run(tx, np.array(frozen["start"]), np.array(frozen["grads"]))
     shown = np.stack([np.asarray(x) for _, x in found])
-    np.testing.assert_allclose(shown, frozen["paths"][name], rtol=rtol, atol=1e-13)
+    theirs = frozen["paths"][name]
+    first = len(shown) - len(theirs)  # before its first point, PyTorch has none to show
+    np.testing.assert_allclose(shown[first:], theirs, rtol=rtol, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -100,7 +109,7 @@ def test_in_bfloat16_it_is_that_of_float32():
 
 
 def test_a_skipped_step_adds_no_point():
-    tx = funcopt.guard(funcopt.average(funcopt.sgd(0.1), gamma=0.0))
+    tx = funcopt.guard(funcopt.average(funcopt.sgd(0.1), kind="uniform"))
     bad = jax.tree.map(lambda x: x * np.nan, GRADS[0])
     with_bad = [grad for good in GRADS[:5] for grad in (bad, good)]
     clean = run(tx, grads=GRADS[:5])[-1]
@@ -135,7 +144,7 @@ def test_every_nesting(wrap):
 
 def test_a_change_of_parameters_after_the_update_is_seen():
     """A projection, say: what enters is what the parameters are when the next update begins."""
-    tx, params = funcopt.average(funcopt.sgd(1.0), gamma=0.0), jnp.array([4.0])
+    tx, params = funcopt.average(funcopt.sgd(1.0), kind="uniform"), jnp.array([4.0])
     state, points = tx.init(params), []
     for _ in range(3):
         params, state = funcopt.step(tx, jnp.ones(1), state, params)
@@ -143,6 +152,37 @@ def test_a_change_of_parameters_after_the_update_is_seen():
         points.append(params)
     shown = funcopt.eval_params(tx, state, params)
     np.testing.assert_allclose(shown, np.mean(points), rtol=1e-6)
+
+
+@pytest.mark.default_promotion  # of optax
+def test_without_what_it_began_with_it_is_the_mean_of_optax():
+    with jax.enable_x64(True):
+        found = run(funcopt.average(funcopt.sgd(0.1), 0.9, debias=True))
+        mean = optax.ema(0.9, debias=True)
+        state = mean.init(found[0][0])
+        for params, shown in found:
+            theirs, state = mean.update(params, state)
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13), shown, theirs)
+
+
+def test_kinds_that_mean_the_same():
+    """A window that is never full is the mean; one weight, or no decay, is the point itself."""
+
+    def shown(**settings):
+        return run(funcopt.average(funcopt.sgd(0.1), **settings))
+
+    for settings, same in [
+        ({"kind": "window", "window": 17}, {"kind": "uniform"}),
+        ({"kind": "polynomial", "gamma": 0.0}, {"kind": "uniform"}),
+        ({"kind": (2.0, 2.0, 2.0)}, {"kind": "window", "window": 3}),
+        ({"kind": (0.0, 7.0)}, {"decay": 0.0}),
+        ({}, {"kind": "ema", "decay": 0.999}),
+    ]:
+        pairs = zip(shown(**settings), shown(**same), strict=True)
+        for (_, ours), (_, others) in pairs:
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-6, atol=1e-7), ours, others
+            )
 
 
 def test_the_rate_is_that_of_the_optimizer():
@@ -154,9 +194,14 @@ def test_the_rate_is_that_of_the_optimizer():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({}, "got neither. Give one"),
-        ({"decay": 0.9, "gamma": 1.0}, "got both. Give one"),
-        ({"gamma": 1.0, "debias": True}, "Give decay"),
+        ({"decay": 0.9, "kind": "uniform"}, "decay, debias and warmup are of kind='ema', got"),
+        ({"gamma": 1.0}, "gamma is of kind='polynomial', got kind='ema'. Leave it out"),
+        ({"kind": "uniform", "debias": True}, "give kind='ema'"),
+        ({"kind": (1.0, 2.0), "window": 2}, "window is of kind='window'"),
+        ({"kind": "mean"}, "kind must be one of ema, uniform, polynomial, window, got 'mean'"),
+        ({"kind": (1.0, 0.0)}, r"kind\[1\] must be a finite number > 0"),
+        ({"kind": (-1.0, 1.0)}, r"kind\[0\] must be a finite number >= 0"),
+        ({"kind": "window", "window": 0}, "window must be an integer from 1"),
         ({"decay": 1.0}, r"decay must be a number in \[0, 1\)"),
         ({"decay": 0.9, "every": 0}, "every must be an integer from 1 on"),
         ({"decay": 0.9, "storage": {"average": "bfloat16"}}, "Keep it in float32"),

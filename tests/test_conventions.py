@@ -182,7 +182,7 @@ def usual(kind: type) -> dict[str, Any]:
     """Values that the class takes, its defaults where it has them."""
     told = annotations(kind)
     left = {
-        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True])
+        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,)])
         for each in fields(kind)
     }
     values = {
