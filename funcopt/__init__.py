@@ -81,6 +81,7 @@ from .optimizers.laprop import laprop as laprop
 from .optimizers.lars import lars as lars
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
+from .optimizers.madgrad import madgrad as madgrad
 from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
@@ -271,6 +272,7 @@ __all__ = [
     "lion",
     "lookahead",
     "loss_scale",
+    "madgrad",
     "masked",
     "mechanize",
     "metrics",

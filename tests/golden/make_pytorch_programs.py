@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from inspect import signature
 
 from tests.golden.freeze import STEPS, Case, leaves, write
 
@@ -80,6 +81,13 @@ def laprop():
     yield case("laprop-quadratic", "timm.LaProp", {"lr": 0.1}, "laprop", {}, problem="quadratic")
 
 
+def madgrad():
+    yield case("madgrad-default", "timm.MADGRAD", {"lr": 0.01}, "madgrad", {})
+    other = {"momentum": 0.7, "weight_decay": 0.1, "eps": 1e-3}
+    yield case("madgrad-decay", "timm.MADGRAD", {"lr": 0.1, **other}, "madgrad", other)
+    yield case("madgrad-quadratic", "timm.MADGRAD", {"lr": 0.1}, "madgrad", {}, problem="quadratic")
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -92,7 +100,8 @@ def run(frozen_case: Case, dtype: str):
     params = [torch.nn.Parameter(torch.from_numpy(np.array(p0))) for _, p0, _ in given]
     package, _, name = frozen_case.optimizer.partition(".")
     program = getattr({"timm": timm.optim}.get(package, pytorch_optimizer), name)
-    optimizer = program(params, foreach=False, **frozen_case.settings)
+    plain = {"foreach": False} if "foreach" in signature(program).parameters else {}
+    optimizer = program(params, **plain, **frozen_case.settings)
     path = {leaf: [] for leaf, _, _ in given}
     for index in range(STEPS):
         for (_, _, gradient), p in zip(given, params, strict=True):
@@ -108,7 +117,7 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sign_sgd, adan, adopt, ademamix, laprop)
+        for family in (sign_sgd, adan, adopt, ademamix, laprop, madgrad)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
