@@ -157,3 +157,30 @@ def test_the_shrinkage_of_fromage_at_small_rates():
     tx, params = funcopt.fromage(1e-4, min_norm=0.0), jnp.array([3.0, 4.0])
     update, _ = tx.update(jnp.zeros(2), tx.init(params), params)
     np.testing.assert_allclose(update, -params * 0.5e-8, rtol=1e-6)
+
+
+FACTORED = {"min_dim_size_to_factor": 2, "multiply_by_parameter_scale": False}
+
+
+def test_adafactor_of_big_vision_at_a_constant_rate_is_the_paper_s():
+    settings = {**FACTORED, "momentum": 0.9}
+    same(
+        funcopt.adafactor(0.1, **settings), funcopt.adafactor(0.1, **settings, variant="big_vision")
+    )
+
+
+def test_adafactor_of_pytorch_without_eps_is_the_paper_s():
+    same(*(funcopt.adafactor(0.1, **FACTORED, eps=0.0, variant=v) for v in ("paper", "pytorch")))
+
+
+def test_adafactor_with_a_bound_of_0_forgets_all_but_the_last_gradient():
+    tx = funcopt.adafactor(0.1, **FACTORED, max_decay=0.0, clipping_threshold=None, factored=False)
+    steps = np.diff(path(tx)["bias"], axis=0, prepend=START["bias"][None])
+    expected = [-0.1 * np.sign(g["bias"]) for g in GRADS]
+    np.testing.assert_allclose(steps, expected, rtol=1e-12)
+
+
+def test_pytorch_factors_the_last_two_axes():
+    params = jnp.ones((5, 3, 4))
+    found = funcopt.adafactor(0.1, **FACTORED, variant="pytorch").init(params)
+    assert (found.v_row.shape, found.v_col.shape) == ((5, 3, 1), (5, 1, 4))

@@ -10,7 +10,7 @@ rate is min(0.01, 1 / √t), and there is no momentum and no decay. As in optax,
 with their rates in them, and decay is not multiplied by the rate.
 """
 
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -19,6 +19,8 @@ from jaxtyping import Array, Float, Inexact
 from ..clips.clip_by_block_rms import ADAFACTOR
 from ..core.arguments import (
     AxisName,
+    Choice,
+    ClosedDecayRate,
     DType,
     Flag,
     Length,
@@ -30,7 +32,7 @@ from ..core.arguments import (
 )
 from ..core.leaf import LayerAxis
 from ..core.lift import masked
-from ..core.optimizer import subtracted
+from ..core.optimizer import optimizer, subtracted
 from ..core.paths import Mask
 from ..core.rule import Clock, Rule, Signed, rule
 from ..core.transformation import transformation
@@ -49,25 +51,28 @@ class StepSlots(NamedTuple):
 
 @rule(acts_on="array", slots=StepSlots, report=RmsReport, needs_params=True)
 class RelativeStep(Rule):
-    """Adafactor's step: bounded, relative to the size of the parameter, with the rate in it."""
+    """Adafactor's step: bounded, relative to the size of the parameter, and to the rate or not."""
 
     clipping_threshold: OptionalThreshold = 1.0
     multiply_by_parameter_scale: bool = True
     momentum: OptionalDecayRate = None
     min_scale: NonNegative = 1e-3
     axis_name: AxisName = None
+    with_rate: bool = True
 
     def init(self, param: Inexact[Array, "*p"]) -> StepSlots:
         return StepSlots(None if self.momentum is None else jnp.zeros_like(param))
 
     def update(self, grad: Inexact[Array, "*p"], slots: StepSlots, param: Inexact[Array, "*p"],
                clock: Clock):  # fmt: skip
-        assert clock.lr is not None
         r, ratio = self.rms(grad), 1.0
         if self.clipping_threshold is not None:
             ratio = clip_ratio(r, self.clipping_threshold)
         report = RmsReport(r, ratio, ratio < 1)
-        scale = ratio * clock.lr
+        scale: ArrayLike = ratio
+        if self.with_rate:
+            assert clock.lr is not None
+            scale = ratio * clock.lr
         if self.multiply_by_parameter_scale:
             scale = scale * jnp.maximum(self.rms(param), self.min_scale)
         step = times(scale, grad)
@@ -86,6 +91,9 @@ def relative_step(step: ArrayLike) -> Float[Array, ""]:
     return jnp.minimum(0.01, (jnp.asarray(step, float) + 1) ** -0.5)
 
 
+VARIANTS = ("paper", "big_vision", "pytorch")
+
+
 @transformation(paper=ADAFACTOR)
 def adafactor(
     learning_rate: OptionalNonNegative = None,
@@ -102,6 +110,8 @@ def adafactor(
     mask: Mask = None,
     *,
     min_scale: NonNegative = 1e-3,
+    max_decay: ClosedDecayRate = 1.0,
+    variant: Annotated[Literal["paper", "big_vision", "pytorch"], Choice(VARIANTS)] = "paper",
     layer_axis: LayerAxis = None,
     axis_name: AxisName = None,
     storage: Storage = None,
@@ -125,12 +135,21 @@ def adafactor(
         momentum: decay of a mean of steps, in [0, 1), which is as large as the parameters; None for
             none.
         dtype_momentum: the dtype in which that is kept, None for the dtype of the arithmetic.
-        weight_decay: of each step, at least 0: as in optax, the learning rate does not multiply it.
+        weight_decay: of each step, at least 0: as in optax, the learning rate does not multiply it,
+            but with `variant="big_vision"`.
         eps: added to squared gradients, at least 0.
         factored: False to keep the second moment of each element.
         mask: which parameters decay, see `add_decayed_weights`.
         min_scale: the root mean square that a parameter counts with if its own is smaller, so that
             it can leave zero; at least 0.
+        max_decay: of the second moment, in [0, 1], so that it does not remember ever longer; 1 for
+            no bound.
+        variant: `"big_vision"` multiplies by the learning rate at the end, after momentum and
+            decay, as AdamW does. Its authors' settings are `adafactor(1e-3, 32, momentum=0.9,
+            dtype_momentum="bfloat16", multiply_by_parameter_scale=False, clipping_threshold=None,
+            max_decay=0.999, variant="big_vision")`. `"pytorch"` factors the last two axes, and its
+            `eps` is not added: it is a floor of the root of the second moment, and of the mean of
+            its rows.
         layer_axis: where layers are stacked in one leaf, each of which is an array of its own, as
             in `clip_by_block_rms`.
         axis_name: the axes of `jax.shard_map` over which every leaf, or layer, is sharded by hand
@@ -157,13 +176,18 @@ def adafactor(
 
     Source: https://arxiv.org/abs/1804.04235, Algorithms 4 and 5.
     """
+    rated = variant != "big_vision"
     rules = (
-        FactoredRms(min_dim_size_to_factor, decay_rate, decay_offset, eps, factored, axis_name),
+        FactoredRms(
+            min_dim_size_to_factor, decay_rate, decay_offset, eps, factored, axis_name, max_decay,
+            pytorch=variant == "pytorch",
+        ),
         RelativeStep(
-            clipping_threshold, multiply_by_parameter_scale, momentum, min_scale, axis_name
+            clipping_threshold, multiply_by_parameter_scale, momentum, min_scale, axis_name, rated
         ),
         masked(mask, Decay(weight_decay)),
-    )
+    )  # fmt: skip
     rate = relative_step if learning_rate is None else learning_rate
     storage = with_slot(storage, "ema", dtype_momentum)
-    return subtracted(*rules, learning_rate=rate, layer_axis=layer_axis, storage=storage)
+    make = subtracted if rated else optimizer
+    return make(*rules, learning_rate=rate, layer_axis=layer_axis, storage=storage)

@@ -55,6 +55,8 @@ def torch_cases():
         {"lr": 0.1, "beta2_decay": -0.5, "eps": [None, 0.1], "d": 2.0, "weight_decay": 0.1},
         {"decay_rate": 0.5, "min_scale": 0.1, "clipping_threshold": 2.0, "weight_decay": 0.01},
     )
+    floor = {"eps": 0.05, "variant": "pytorch"}
+    yield of_torch("torch-floor", {"eps": [0.05, 1e-3]}, floor)
 
 
 def run_optax(frozen_case: Case, dtype: str):

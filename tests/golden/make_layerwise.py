@@ -1,10 +1,11 @@
 """Freeze trajectories of what steps by norms of whole arrays: Python 3.11, torch 2.13.0, CPU.
 
-The programs of LAMB and LARS are those of timm 1.0.31 (Apache-2.0), with a ratio for parameters
-that do not decay, and LAMB's without the clip of all gradients by their global norm, which is on by
-default there. Those of NovoGrad, Fromage and SM3 are of pytorch-optimizer 4.1.0 (Apache-2.0). They
-are not part of this repository. With them and NumPy installed, this writes layerwise.npz and
-layerwise.json, from the repository root:
+The programs of LAMB, LARS and big_vision's Adafactor are those of timm 1.0.31 (Apache-2.0): with a
+ratio for parameters that do not decay, LAMB's without the clip of all gradients by their global
+norm, which is on by default there, and Adafactor's with a momentum in the type of the parameters.
+Those of NovoGrad, Fromage and SM3 are of pytorch-optimizer 4.1.0 (Apache-2.0). They are not part of
+this repository. With them and NumPy installed, this writes layerwise.npz and layerwise.json, from
+the repository root:
 
     python -m tests.golden.make_layerwise
 """
@@ -16,6 +17,10 @@ from importlib.metadata import version
 
 from tests.golden.freeze import STEPS, Case, leaves, write
 
+BIG_VISION = {
+    "min_dim_size_to_factor": 2, "multiply_by_parameter_scale": False, "clipping_threshold": None,
+    "momentum": 0.9, "variant": "big_vision",
+}  # fmt: skip
 PACKAGES = ("timm", "pytorch_optimizer", "torch")
 
 
@@ -56,6 +61,16 @@ def cases():
         {"trust_coefficient": 0.05, "eps": 0.1, "momentum": None}, problem="quadratic",
     )  # fmt: skip
     yield case(
+        "adafactor-big-vision", "timm.AdafactorBigVision",
+        {"lr": 0.01, "min_dim_size_to_factor": 2, "weight_decay": 0.1, "beta2_cap": 0.8},
+        {**BIG_VISION, "weight_decay": 0.1, "max_decay": 0.8},
+    )  # fmt: skip
+    yield case(
+        "adafactor-big-vision-quadratic", "timm.AdafactorBigVision",
+        {"lr": 0.05, "min_dim_size_to_factor": 2, "clipping_threshold": 0.5},
+        {**BIG_VISION, "max_decay": 0.999, "clipping_threshold": 0.5}, problem="quadratic",
+    )  # fmt: skip
+    yield case(
         "novograd-decay", "NovoGrad",
         {"lr": 0.01, "betas": [0.9, 0.25], "eps": 1e-6, "weight_decay": 0.1, "foreach": False},
         {"weight_decay": 0.1},
@@ -80,11 +95,16 @@ def cases():
 def programs() -> dict:
     """Their classes, by the names that cases call them."""
     from pytorch_optimizer import SM3, Fromage, NovoGrad
-    from timm.optim import Lamb, Lars
+    from timm.optim import AdafactorBigVision, Lamb, Lars
 
     return {
-        "timm.Lamb": Lamb, "timm.Lars": Lars, "NovoGrad": NovoGrad, "Fromage": Fromage, "SM3": SM3,
-    }  # fmt: skip
+        "timm.AdafactorBigVision": AdafactorBigVision,
+        "timm.Lamb": Lamb,
+        "timm.Lars": Lars,
+        "NovoGrad": NovoGrad,
+        "Fromage": Fromage,
+        "SM3": SM3,
+    }
 
 
 def run(frozen_case: Case, dtype: str):
@@ -94,7 +114,10 @@ def run(frozen_case: Case, dtype: str):
 
     given = list(leaves(frozen_case, dtype))
     params = [torch.nn.Parameter(torch.from_numpy(np.array(p0))) for _, p0, _ in given]
-    optimizer = programs()[frozen_case.optimizer](params, **frozen_case.settings)
+    settings = dict(frozen_case.settings)
+    if frozen_case.optimizer == "timm.AdafactorBigVision":
+        settings["momentum_dtype"] = getattr(torch, dtype)
+    optimizer = programs()[frozen_case.optimizer](params, **settings)
     path = {leaf: [] for leaf, _, _ in given}
     for index in range(STEPS):
         for (_, _, gradient), p in zip(given, params, strict=True):

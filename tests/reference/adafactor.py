@@ -12,6 +12,10 @@ arXiv:1804.04235, algorithms 4 (matrices) and 5 (vectors), for n rows and m colu
 
 R and C are kept as means in place of sums, R_t / m and C_t / n. Momentum and decay are optax's:
 X_t = X_{t-1} − M_t − λ X_{t-1}, where M_t = μ M_{t-1} + (1 − μ) max(ε₂, RMS(X_{t-1})) ρ_t Û_t.
+
+Zhai et al., "Scaling Vision Transformers", arXiv:2106.04560, bound β̂_t by 0.999, and multiply by
+the rate last, after momentum and decay. PyTorch's ε₁ is a floor of the mean of R and of sqrt(V̂),
+and its rows and columns are the last two axes.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import DECAY, Row, block
+from tests.row import DECAY, DECAYING, Row, block
 
 
 def rms(x):
@@ -38,21 +42,26 @@ def scale_by_factored_rms(
     step_offset=0,
     min_dim_size_to_factor=128,
     epsilon=1e-30,
+    max_decay=1.0,
+    pytorch=False,
 ):
     """One step along U; slots `v_row` and `v_col`, of axes of the parameter, or `v`."""
-    beta = 1 - max(t - step_offset, 1.0) ** -decay_rate
-    squares = np.abs(g) ** 2 + epsilon
+    beta = min(1 - max(t - step_offset, 1.0) ** -decay_rate, max_decay)
+    squares = np.abs(g) ** 2 + (0 if pytorch else epsilon)
+    least = epsilon if pytorch else 0
     longest = sorted(np.argsort(p.shape, kind="stable")[-2:])
+    if pytorch:
+        longest = [*range(p.ndim)][-2:]
     if not factored or p.ndim < 2 or min(p.shape[i] for i in longest) < min_dim_size_to_factor:
         v = beta * (slots or {"v": 0})["v"] + (1 - beta) * squares
-        return p - lr * g / np.sqrt(v), {"v": v}
+        return p - lr * g / np.maximum(np.sqrt(v), least), {"v": v}
     row, col = longest
     m, n = p.shape[col], p.shape[row]
     old = slots or {"v_row": 0, "v_col": 0}
     r = beta * old["v_row"] * m + (1 - beta) * squares.sum(col, keepdims=True)
     c = beta * old["v_col"] * n + (1 - beta) * squares.sum(row, keepdims=True)
-    v = r * c / r.sum(row, keepdims=True)
-    return p - lr * g / np.sqrt(v), {"v_row": r / m, "v_col": c / n}
+    v = r * c / np.maximum(r.sum(row, keepdims=True), least * m * n)
+    return p - lr * g / np.maximum(np.sqrt(v), least), {"v_row": r / m, "v_col": c / n}
 
 
 def adafactor(
@@ -71,20 +80,24 @@ def adafactor(
     eps=1e-30,
     factored=True,
     min_scale=1e-3,
+    max_decay=1.0,
+    variant="paper",
 ):
     """One Adafactor step; slots as of the direction, and `ema` where there is momentum."""
     moments = {name: x for name, x in slots.items() if name != "ema"}
     there, new = scale_by_factored_rms(
         np.zeros_like(p), g, moments, t, -1.0, factored, decay_rate, decay_offset,
-        min_dim_size_to_factor, eps,
+        min_dim_size_to_factor, eps, max_decay, variant == "pytorch",
     )  # fmt: skip
     if clipping_threshold is not None:
         there = there / max(1.0, rms(there) / clipping_threshold)
-    step = lr * there * (max(min_scale, rms(p)) if multiply_by_parameter_scale else 1.0)
+    late = variant == "big_vision"
+    step = there * (max(min_scale, rms(p)) if multiply_by_parameter_scale else 1.0)
+    step = step if late else lr * step
     if momentum is not None:
         step = momentum * slots.get("ema", 0) + (1 - momentum) * step
         new["ema"] = step
-    return p - step - weight_decay * p, new
+    return p - (step + weight_decay * p) * (lr if late else 1.0), new
 
 
 SMALL = {"min_dim_size_to_factor": 2}
@@ -142,6 +155,32 @@ ROWS = [
         reference=adafactor,
         uneven=True,
         optax_differs="optax has 1e-3 for the least scale, and is NaN from an offset of 1 on",
+    ),
+    Row(
+        "adafactor-big-vision",
+        funcopt.adafactor,
+        {
+            "min_dim_size_to_factor": 2,
+            "multiply_by_parameter_scale": False,
+            "clipping_threshold": None,
+            "momentum": 0.9,
+            "weight_decay": 0.1,
+            "max_decay": 0.6,
+            "variant": "big_vision",
+        },
+        reference=adafactor,
+        scheduled={"momentum": (0.9, 0.5), "max_decay": (0.6, 0.3), **DECAY},
+        uneven=True,
+        optax_differs="optax has no bound of the decay, and its momentum has the rates in it",
+        **DECAYING,
+    ),
+    Row(
+        "adafactor-pytorch",
+        funcopt.adafactor,
+        {**SMALL, "eps": 0.3, "variant": "pytorch"},
+        reference=adafactor,
+        uneven=True,
+        optax_differs="optax adds eps to squares",
     ),
     block(
         "factored-rms",
