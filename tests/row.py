@@ -152,7 +152,14 @@ class Row:
     @property
     def halved(self) -> tuple[str, ...]:
         """The slots that may be kept in half precision: directions, no sums and no magnitudes."""
-        return tuple(name for name in self.slots if name in HALVED)
+        rules = self.lift.rules if isinstance(self.lift, Lifted) else ()
+        sums = {
+            name
+            for each in rules
+            for name, kind in each.slots.__annotations__.items()
+            if "nonnegative" in str(kind)
+        }
+        return tuple(name for name in self.slots if name in HALVED and name not in sums)
 
     @property
     def accepts(self) -> set[str]:
