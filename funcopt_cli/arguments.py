@@ -35,8 +35,8 @@ class Compare:
     optimizers: Annotated[Positional[tuple[str, ...]], arg(metavar="OPTIMIZER ...")]
     """Names such as adam, or calls such as "sgd(momentum=0.9)"; `funcopt list` has them all."""
     task: str = "digits"
-    """digits, linear_regression, deep_tanh, logistic_digits, rnn_adding, rnn_temporal_order, cliff
-    or spike."""
+    """digits, linear_regression, deep_tanh, logistic_digits, rnn_adding, rnn_temporal_order,
+    characters, cliff or spike."""
     lrs: str = "1e-4:1:17"
     """Learning rates: low:high:count (evenly spaced logarithms), or a list such as 0.01,0.1."""
     schedule: str = "constant"
@@ -62,8 +62,8 @@ class Lr:
     optimizer: Annotated[Positional[str], arg(metavar="OPTIMIZER")]
     """A name such as adam, or a call such as "sgd(momentum=0.9)"; `funcopt list` has them all."""
     task: str = "digits"
-    """digits, linear_regression, deep_tanh, logistic_digits, rnn_adding, rnn_temporal_order, cliff
-    or spike."""
+    """digits, linear_regression, deep_tanh, logistic_digits, rnn_adding, rnn_temporal_order,
+    characters, cliff or spike."""
     lr_min: float = 1e-7
     """The rate of the first step."""
     lr_max: float = 10.0

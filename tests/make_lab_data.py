@@ -1,14 +1,17 @@
-"""Write the lab's data and the numbers derived from it; needs scikit-learn and scipy.
+"""Write the lab's data and the numbers derived from it; needs scikit-learn, scipy and Python 3.11.
 
     python tests/make_lab_data.py
 
-writes `funcopt/lab/problems/data/digits.npz` from scikit-learn's copy of the digits and prints the
+writes `funcopt/lab/problems/data/digits.npz` from scikit-learn's copy of the digits,
+`characters.npz` beside it from the pages of `help` that come with Python, and prints the
 optimum of the task `logistic_digits`, which `funcopt/lab/problems/tasks.py` quotes.
 """
 
 import gzip
 import importlib.resources
 import io
+import pydoc_data.topics
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,16 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     rows = np.loadtxt(io.BytesIO(gzip.decompress(packed.read_bytes())), delimiter=",")
     rows = rows.astype(np.uint8)
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
+
+
+def characters() -> np.ndarray:
+    """Pages of `help` in their order, as codes: 0 ends a line, 1 is a space."""
+    pages = [page for _, page in sorted(pydoc_data.topics.topics.items())]
+    # A page begins with its title, underlined by stars.
+    text = "\n".join(re.sub(r"\A[^\n]*\n\*+\n+", "", page) for page in pages)
+    codes = np.frombuffer(text.encode("ascii", "ignore"), np.uint8)
+    codes = np.where(codes == ord("\n"), 31, codes)
+    return (codes[(codes >= 31) & (codes < 127)] - 31)[:100_000].astype(np.uint8)
 
 
 def objective(flat: np.ndarray, x: np.ndarray, labels: np.ndarray, l2: float):
@@ -56,6 +69,7 @@ def logistic_optimum(l2: float) -> tuple[float, float]:
 def main() -> None:
     images, labels = digits()
     np.savez_compressed(DATA / "digits.npz", images=images, labels=labels)
+    np.savez_compressed(DATA / "characters.npz", codes=characters())
     value, norm = logistic_optimum(l2=1e-3)
     print(f"{DATA.name}/digits.npz: {len(images)} images")
     print(f"logistic_digits: optimum {value!r}, gradient norm {norm:.1e}")

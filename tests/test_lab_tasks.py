@@ -11,6 +11,8 @@ import sklearn.datasets
 import sklearn.linear_model
 
 from funcopt.lab import TASKS, get_task, load_digits
+from funcopt.lab.problems.characters import LETTERS, load_characters
+from funcopt.lab.problems.characters import logits as reading
 from funcopt.lab.problems.tasks import split_digits
 
 
@@ -70,6 +72,24 @@ def test_batches_depend_on_the_seed_and_the_step(name):
     np.testing.assert_array_equal(first, task.sample(jax.random.key(0), jnp.int32(0))[0])
     assert not np.array_equal(first, task.sample(jax.random.key(0), jnp.int32(1))[0])
     assert not np.array_equal(first, task.sample(jax.random.key(1), jnp.int32(0))[0])
+
+
+def test_characters_are_of_their_alphabet():
+    codes = load_characters()
+    assert (codes.shape, codes.dtype) == ((100_000,), np.uint8)
+    assert codes.max() < LETTERS
+    problems = importlib.resources.files("funcopt.lab.problems")
+    assert "PSF License" in (problems / "data" / "ATTRIBUTION.md").read_text()
+
+
+def test_a_reader_does_not_see_what_comes():
+    task = get_task("characters")
+    params = task.init(jax.random.key(0))
+    window = task.sample(jax.random.key(1), jnp.int32(0))[:2, :-1]
+    changed = window.at[:, 20].set((window[:, 20] + 1) % LETTERS)
+    one, other = reading(params, window), reading(params, changed)
+    np.testing.assert_array_equal(one[:, :20], other[:, :20])
+    assert np.all(np.any(np.asarray(one[:, 20:]) != np.asarray(other[:, 20:]), axis=-1))
 
 
 def test_gradients_of_deep_tanh_vanish():

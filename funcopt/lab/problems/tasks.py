@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..names import look_up
+from .characters import characters
 from .recurrent import rnn_adding, rnn_temporal_order
 from .task import Task, accuracy, cross_entropy, dense, layers
 from .traps import cliff, spike
@@ -227,6 +228,7 @@ TASKS = {
         logistic_digits,
         rnn_adding,
         rnn_temporal_order,
+        characters,
         cliff,
         spike,
     )
