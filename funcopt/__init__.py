@@ -67,6 +67,7 @@ from .optimizers.adam import scale_by_adam as scale_by_adam
 from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import adamaxw as adamaxw
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
+from .optimizers.adamuon import adamuon as adamuon
 from .optimizers.adan import adan as adan
 from .optimizers.adan import scale_by_adan as scale_by_adan
 from .optimizers.ademamix import ademamix as ademamix
@@ -85,7 +86,9 @@ from .optimizers.madgrad import madgrad as madgrad
 from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
+from .optimizers.normuon import normuon as normuon
 from .optimizers.novograd import novograd as novograd
+from .optimizers.polargrad import polargrad as polargrad
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import CenteredRms as CenteredRms
@@ -95,6 +98,7 @@ from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.rprop import rprop as rprop
 from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_factored_rms
+from .optimizers.scion import scion as scion
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sgd import trace as trace
@@ -207,6 +211,7 @@ __all__ = [
     "adam",
     "adamax",
     "adamaxw",
+    "adamuon",
     "adamw",
     "adan",
     "adaptive_grad_clip",
@@ -286,6 +291,7 @@ __all__ = [
     "nadamw",
     "noam_schedule",
     "normalize_by_update_norm",
+    "normuon",
     "novograd",
     "on_abel",
     "on_autodrop",
@@ -298,6 +304,7 @@ __all__ = [
     "partition",
     "piecewise_constant_schedule",
     "piecewise_interpolate_schedule",
+    "polargrad",
     "polyak_sgd",
     "polynomial_schedule",
     "power_schedule",
@@ -335,6 +342,7 @@ __all__ = [
     "schedule_free_sgd",
     "schedule_from_points",
     "schedules",
+    "scion",
     "sgd",
     "sgdr_schedule",
     "sign_sgd",

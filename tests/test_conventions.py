@@ -56,7 +56,11 @@ OPTAX_CALLS = {"weight_decay_mask": "mask", "weight_decay_rate": "weight_decay"}
 # Decay without a mask, and why.
 UNMASKED = {"mechanize": "it pulls on the one factor of all steps, of which there are no parts"}
 # Decay that is on by default where optax has no such algorithm, and why.
-BY_DEFAULT = {"stable_adamw": (0.01, "PyTorch's default of AdamW, which it is a variant of")}
+BY_DEFAULT = {
+    "adamuon": (0.01, "its authors' default"),
+    "scion": (1.0, "its authors' default: parameters stay in a ball"),
+    "stable_adamw": (0.01, "PyTorch's default of AdamW, which it is a variant of"),
+}
 
 
 def test_a_mask_stands_beside_every_decay():

@@ -35,6 +35,8 @@ NEAR = {
     "lion": Near(float64=1e-14),
     "nadamw": Near(float32=3e-5),
     "muon": Near(float32=3e-6),
+    "matrix": Near(float32=3e-6),
+    "matrix_authors": Near(float32=3e-6),
     "clips": Near(1e-12, 2e-5, way=True),
     "lr_free": Near(1e-12, 1e-4, way=True, rounding=True),
 }

@@ -283,7 +283,7 @@ def test_an_optimizer_is_shown_with_its_source(name):
     assert found.mathematics
     assert "https://" in found.mathematics or found.paper is not None
     assert ("@" in text) is (found.paper is not None)
-    factored = {"adafactor": 4 * (512 + 1024) / (512 * 1024)}
+    factored = {"adafactor": 4 * (512 + 1024) / (512 * 1024), "normuon": 4 + 4 / 1024}
     factored["sm3"] = 4 + factored["adafactor"]
     assert found.memory["float32"] == factored.get(name, 4 * len(found.slots))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import flax.serialization
@@ -38,7 +39,17 @@ class Leaky(Rule):
 
 
 def muon(**changes: Any) -> Any:
-    return funcopt.muon(0.1, layer_axis={"blocks": 0}, **changes)
+    return funcopt.muon(0.1, **{"layer_axis": {"blocks": 0}, **changes})
+
+
+RELATIVES = {
+    "muon": muon,
+    "normuon": partial(funcopt.normuon, 0.1, layer_axis={"blocks": 0}),
+    "adamuon": partial(funcopt.adamuon, 0.1, layer_axis={"blocks": 0}),
+    "polargrad": partial(funcopt.polargrad, 0.1, layer_axis={"blocks": 0}),
+    "scion": partial(funcopt.scion, 0.1, layer_axis={"blocks": 0}),
+}
+each_relative = pytest.mark.parametrize("name", RELATIVES)
 
 
 def adafactor(**changes: Any) -> Any:
@@ -72,9 +83,11 @@ def changed(layer: int) -> list[Any]:
     return grads
 
 
-def test_a_matrix_does_not_see_the_others_of_its_stack():
+@each_relative
+def test_a_matrix_does_not_see_the_others_of_its_stack(name):
     """Nor other leaves, bit for bit; and every element of its own sees every gradient of it."""
-    one, other = updates(muon())[-1], updates(muon(), changed(1))[-1]
+    tx = RELATIVES[name]()
+    one, other = updates(tx)[-1], updates(tx, changed(1))[-1]
     different = differs(one["blocks"]["kernel"], other["blocks"]["kernel"])
     assert different[1].all()
     assert not different[[0, 2]].any()
@@ -90,12 +103,26 @@ def test_without_layers_three_axes_are_no_matrix():
     assert differs(one["blocks"]["kernel"], other["blocks"]["kernel"]).all()
 
 
-def test_a_stack_is_the_list_of_its_layers():
-    stacked = updates(muon())[-1]["blocks"]["kernel"]
+@each_relative
+def test_a_stack_is_the_list_of_its_layers(name):
+    tx = RELATIVES[name]()
+    stacked = updates(tx)[-1]["blocks"]["kernel"]
     for layer in range(3):
         grads = [{"kernel": g["blocks"]["kernel"][layer]} for g in GRADS]
-        alone = updates(funcopt.muon(0.1), grads, {"kernel": PARAMS["blocks"]["kernel"][layer]})
+        params = {"kernel": PARAMS["blocks"]["kernel"][layer]}
+        alone = updates(RELATIVES[name](layer_axis=None), grads, params)
         assert_close(stacked[layer], alone[-1]["kernel"])
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_a_convolution_is_the_matrix_that_it_is_said_to_be(name):
+    params = {"conv": normal(2, 3, 2, 5)}
+    grads = [{"conv": normal(2, 3, 2, 5)} for _ in range(2)]
+    tx = RELATIVES[name](layer_axis=None, matrices={"conv": ((0, 1, 2), 3)})
+    flat = RELATIVES[name](layer_axis=None)
+    matrix = partial(jax.tree.map, lambda x: x.reshape(12, 5))
+    one = updates(tx, grads, params)[-1]["conv"]
+    assert_close(one.reshape(12, 5), updates(flat, matrix(grads), matrix(params))[-1]["conv"])
 
 
 def orthogonal(n: int) -> np.ndarray:
@@ -129,6 +156,66 @@ def test_muon_commutes_with_transposition():
     tx = funcopt.muon(0.1)
     one = updates(tx, grads, params)[-1]
     assert_close(updates(tx, [g.T for g in grads], params.T)[-1].T, one * np.sqrt(5 / 4))
+
+
+def test_normuon_of_equal_outputs_that_forgets_is_muon():
+    """The columns of the gradients are orthogonal and of one length, those of O then too."""
+    grads = [size * LEFT[:, :4] for size in (1.0, -0.3, 2.0)]
+    params = PARAMS["kernel"]
+    one = updates(funcopt.normuon(0.1, b2=0.0), grads, params)
+    other = updates(funcopt.muon(0.1), grads, params)
+    jax.tree.map(assert_close, one, other)
+    uneven = updates(funcopt.normuon(0.1, b2=0.0), [g["kernel"] for g in GRADS], params)
+    plain = updates(funcopt.muon(0.1), [g["kernel"] for g in GRADS], params)
+    assert np.abs(uneven[-1] - plain[-1]).max() > 1e-3
+    norms = np.linalg.norm(uneven[-1], axis=0)
+    assert_close(norms, norms[0])
+    assert_close(np.linalg.norm(uneven[-1]), np.linalg.norm(plain[-1]))
+
+
+def test_adamuon_that_forgets_is_a_sign():
+    tx = funcopt.adamuon(0.1, b2=0.0, weight_decay=0.0)
+    for u in updates(tx, [g["kernel"] for g in GRADS], PARAMS["kernel"]):
+        assert_close(np.abs(u), 0.1 * 0.2)
+
+
+def test_adamuon_looks_at_signs_alone():
+    """Its authors' point, which libraries leave out: the sizes of a first gradient do not count."""
+    tx, params, grad = funcopt.adamuon(0.1), PARAMS["kernel"], GRADS[0]["kernel"]
+    one, other = (updates(tx, [g], params)[0] for g in (grad, grad**3))
+    assert_close(one, other)
+
+
+def test_polargrad_is_muon_times_the_nuclear_norm():
+    """The steepest descent in the spectral norm, whose dual norm is that."""
+    told: Any = {"ns_coeffs": "deepseek", "ns_steps": 10, "beta": 0.0}
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    polar = updates(funcopt.polargrad(0.1, **told), grads, params)
+    plain = updates(funcopt.muon(0.1, **told), grads, params)
+    for g, one, other in zip(grads, polar, plain, strict=True):
+        nuclear = np.linalg.norm(g, "nuc")
+        np.testing.assert_allclose(one, nuclear * other, rtol=2e-3)
+    twice = updates(funcopt.polargrad(0.1, **told), [2 * g for g in grads], params)
+    np.testing.assert_allclose(twice[-1], 2 * polar[-1], rtol=1e-5)
+
+
+def test_unconstrained_scion_is_muon_in_its_own_scale():
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    one = updates(funcopt.scion(0.1, 0.95, radius=3.0, weight_decay=0.0), grads, params)
+    other = updates(funcopt.muon(0.3, nesterov=False, scaling="unit_rms"), grads, params)
+    jax.tree.map(assert_close, one, other)
+
+
+def test_scion_keeps_parameters_in_its_ball():
+    tx = funcopt.scion(0.3, radius=2.0, ns_coeffs="deepseek", ns_steps=10)
+    params = {"kernel": np.zeros((5, 4), np.float32), "bias": np.zeros(4, np.float32)}
+    state = tx.init(params)
+    for _ in range(30):
+        grads = {"kernel": -np.ones((5, 4), np.float32), "bias": np.ones(4, np.float32)}
+        params, state = funcopt.step(tx, grads, state, params)
+    edge = 2.0 * np.sqrt(4 / 5)
+    assert np.linalg.norm(params["kernel"], 2) == pytest.approx(edge, rel=2e-3)
+    assert_close(params["bias"], -2.0, 1e-3)
 
 
 @pytest.mark.default_promotion
@@ -350,7 +437,11 @@ def test_bad_arguments(changes, error, words):
 def test_zero_gradients_of_matrices_give_zero(dtype):
     params = jax.tree.map(lambda x: jnp.asarray(x, dtype), PARAMS)
     zero = jax.tree.map(jnp.zeros_like, params)
-    for tx in (muon(), muon(eps=0.0), adafactor(), adafactor(eps=0.0, momentum=0.9)):
+    relatives = [make() for make in RELATIVES.values()]
+    no_eps = [RELATIVES[name](eps=0.0, ns_eps=0.0) for name in ("normuon", "adamuon", "scion")]
+    factored = [adafactor(), adafactor(eps=0.0, momentum=0.9)]
+    params = jax.tree.map(jnp.zeros_like, params)  # whose decay is zero, too
+    for tx in (muon(eps=0.0), *relatives, *no_eps, *factored):
         for u in updates(tx, [zero, zero], params):
             assert all(x.dtype == dtype and not np.any(x) for x in jax.tree.leaves(u))
 
@@ -359,6 +450,7 @@ def test_zero_gradients_of_matrices_give_zero(dtype):
 
 UNEVEN = {
     "muon": lambda: muon(),
+    "normuon": RELATIVES["normuon"],
     "adafactor": lambda: adafactor(momentum=0.9),
 }
 others = pytest.mark.default_promotion

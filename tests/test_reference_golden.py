@@ -20,6 +20,8 @@ TOLERANCE = {
     ("nadamw", "float32"): 3e-5,
     ("muon", "float64"): 1e-13,
     ("muon", "float32"): 3e-6,
+    ("matrix", "float32"): 3e-6,
+    ("matrix_authors", "float32"): 3e-6,
 }
 # Those of `lr_free` and `clips` are of whole trees, and take a loss.
 CASES = [

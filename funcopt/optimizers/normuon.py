@@ -1,0 +1,140 @@
+"""NorMuon: Muon whose outputs all learn at one pace, by the mean square of each one's step.
+
+    O ≈ U Vᵀ of the mean gradient                        as in `muon`
+    output_nu ← b2 output_nu + (1 − b2) mean of O²       over the inputs of each output
+    D = O / (√output_nu + eps)
+    u = √max(1, outputs / inputs) (‖O‖ / (‖D‖ + eps)) D
+
+Li et al., 2025 (https://arxiv.org/abs/2510.05491), as in the authors' program, whose steps have the
+norm of Muon's; Algorithm 1 of the paper instead gives them the root mean square of Adam's, 0.2. An
+output is a row there, and a column of [inputs, outputs] here.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import (
+    DecayRate,
+    DType,
+    Flag,
+    NonNegative,
+    OptionalNonNegative,
+    Rate,
+    Steps,
+)
+from ..core.leaf import LayerAxis, Matrices
+from ..core.optimizer import Otherwise
+from ..core.paper import Paper
+from ..core.paths import Mask
+from ..core.rule import Accumulator, Clock, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
+from ..math.norm import norm
+from ..math.safe import safe_divide
+from ..storage import Storage
+from .matrix_scale import MatrixScale, Scaling
+from .mean_gradient import MeanGradient
+from .muon import for_hidden
+from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
+
+NORMUON = Paper(
+    "Li, Zichong and Liu, Liming and Liang, Chen and Chen, Weizhu and Zhao, Tuo",
+    "NorMuon: Making Muon more efficient and scalable",
+    2025,
+    "https://arxiv.org/abs/2510.05491",
+)
+
+
+class OutputSlots(NamedTuple):
+    """The mean square of each output's steps, with an axis of length 1 for its inputs."""
+
+    output_nu: Accumulator
+
+
+@rule(acts_on="matrix", slots=OutputSlots)
+class NormalizeOutputs(Rule):
+    """Divide each output by its root-mean-square step, and keep the norm of the matrix."""
+
+    b2: DecayRate = 0.95
+    eps: NonNegative = 1e-10
+
+    def init(self, param: Inexact[Array, "inputs outputs"]) -> OutputSlots:
+        return OutputSlots(jnp.sum(zeros_real(param), 0, keepdims=True))
+
+    def update(
+        self, grad: Inexact[Array, "inputs outputs"], slots: OutputSlots, param, clock: Clock
+    ):
+        del param  # a direction is normalized, whatever it is added to
+        squares = jnp.sum(abs_sq(grad), 0, keepdims=True) / max(grad.shape[0], 1)
+        slots = clock.renew(slots, output_nu=ema(slots.output_nu, squares, self.b2))
+        mean_squares = jnp.broadcast_to(slots.output_nu, grad.shape)
+        direction = divide_by_root(grad, mean_squares, self.eps)
+        return times(safe_divide(norm(grad), norm(direction) + self.eps), direction), slots
+
+
+@transformation(paper=NORMUON)
+def normuon(
+    learning_rate: Rate,
+    beta: DecayRate = 0.95,
+    b2: DecayRate = 0.95,
+    eps: NonNegative = 1e-10,
+    weight_decay: NonNegative = 0.0,
+    mask: Mask = None,
+    *,
+    nesterov: Flag = True,
+    ns_coeffs: NamedCoefficients = KELLER,
+    ns_steps: Steps = 5,
+    ns_eps: NonNegative = 1e-7,
+    ns_dtype: DType = None,
+    scaling: Scaling = "keller",
+    otherwise: Otherwise = None,
+    otherwise_rate: OptionalNonNegative = None,
+    hidden: Mask = None,
+    matrices: Matrices = None,
+    layer_axis: LayerAxis = None,
+    storage: Storage = None,
+):
+    """NorMuon: Muon with a second moment for each output, AdamW for all other parameters.
+
+    Args:
+        learning_rate: of the matrices, at least 0, or a schedule; those that suit Muon do.
+        beta: decay of the mean gradient, in [0, 1).
+        b2: decay of the mean squared step of each output, in [0, 1).
+        eps: added to the root of that, and to the norm of the outcome, at least 0.
+        weight_decay, mask, nesterov: as in `muon`.
+        ns_coeffs, ns_steps, ns_dtype: how a matrix is made orthogonal, as in `muon`.
+        ns_eps: added to the norm that the mean gradient is divided by, at least 0.
+        scaling: what the outcome is multiplied by, as in `muon`.
+        otherwise, otherwise_rate, hidden, matrices, layer_axis: as in `muon`.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; a pattern is
+            found in no path; `update` has no parameters.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx, params = funcopt.normuon(0.1), {"kernel": jnp.eye(2)}
+    >>> grads = {"kernel": jnp.diag(jnp.array([3.0, 0.5]))}
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+    >>> jnp.diag(updates["kernel"]), state.output_nu["kernel"].shape
+    (Array([-0.0892..., -0.0892...], dtype=float32), (1, 2))
+
+    Source: https://arxiv.org/abs/2510.05491, and the authors' program.
+    """
+    return for_hidden(
+        MeanGradient(beta, nesterov),
+        orthogonalize(ns_coeffs, ns_steps, ns_eps, ns_dtype),
+        NormalizeOutputs(b2, eps),
+        MatrixScale(scaling),
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        mask=mask,
+        otherwise=otherwise,
+        otherwise_rate=otherwise_rate,
+        hidden=hidden,
+        matrices=matrices,
+        layer_axis=layer_axis,
+        storage=storage,
+    )

@@ -1,0 +1,142 @@
+"""Scion: steps to the edge of a ball: spectral for matrices, of the root mean square for the rest.
+
+    trace ← b1 trace + (1 − b1) g                      mu in place of trace for what is no matrix
+    u = radius √(outputs / inputs) O                    O ≈ U Vᵀ, where trace = U S Vᵀ
+    u = otherwise_radius mu / (RMS(mu) + eps)           of what is no hidden matrix
+    x ← x − learning_rate (u + weight_decay x)
+
+Pethick et al., 2025 (https://arxiv.org/abs/2502.07529): with weight_decay = 1, an average of x
+and of the point of the ball that is best for the linear part of the loss, as Frank and Wolfe's;
+with 0 it is unconstrained Scion. The authors' `momentum` is 1 − b1.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import (
+    DecayRate,
+    DType,
+    NonNegative,
+    OptionalNonNegative,
+    Rate,
+    Steps,
+)
+from ..core.leaf import LayerAxis, Matrices
+from ..core.lift import masked
+from ..core.optimizer import Otherwise, optimizer
+from ..core.paper import ICML, Paper
+from ..core.paths import Mask
+from ..core.rule import Clock, Rule, Signed, rule
+from ..core.transformation import transformation
+from ..math.moments import ema, times
+from ..math.norm import norm
+from ..math.safe import safe_divide
+from ..storage import Storage
+from ..transforms.add_decayed_weights import Decay
+from ..transforms.scale import Scale
+from .matrix_scale import MatrixScale
+from .mean_gradient import MeanGradient
+from .muon import hidden_matrices
+from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
+
+SCION = Paper(
+    "Pethick, Thomas and Xie, Wanyun and Antonakopoulos, Kimon and Zhu, Zhenyu and "
+    "Silveti-Falls, Antonio and Cevher, Volkan",
+    "Training Deep Learning Models with Norm-Constrained LMOs",
+    2025,
+    "https://arxiv.org/abs/2502.07529",
+    booktitle=ICML,
+)
+
+
+class MeanSlots(NamedTuple):
+    mu: Signed
+
+
+@rule(acts_on="array", slots=MeanSlots)
+class UnitRms(Rule):
+    """The mean gradient over its root mean square."""
+
+    b1: DecayRate = 0.9
+    eps: NonNegative = 1e-8
+
+    def init(self, param: Inexact[Array, "*p"]) -> MeanSlots:
+        return MeanSlots(jnp.zeros_like(param))
+
+    def update(self, grad: Inexact[Array, "*p"], slots: MeanSlots, param, clock: Clock):
+        del param  # a direction asks only for gradients
+        slots = clock.renew(slots, mu=ema(slots.mu, grad, self.b1))
+        rms = norm(slots.mu) / max(grad.size, 1) ** 0.5
+        return times(safe_divide(1, rms + self.eps), slots.mu), slots
+
+
+@transformation(paper=SCION)
+def scion(
+    learning_rate: Rate,
+    b1: DecayRate = 0.9,
+    radius: NonNegative = 1.0,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 1.0,
+    mask: Mask = None,
+    *,
+    ns_coeffs: NamedCoefficients = KELLER,
+    ns_steps: Steps = 5,
+    ns_eps: NonNegative = 1e-7,
+    ns_dtype: DType = None,
+    otherwise: Otherwise = None,
+    otherwise_radius: OptionalNonNegative = None,
+    hidden: Mask = None,
+    matrices: Matrices = None,
+    layer_axis: LayerAxis = None,
+    storage: Storage = None,
+):
+    """Scion: each step is the best within a ball of a norm that suits the layer.
+
+    Args:
+        learning_rate: the weight of the step in an average with the parameter, in [0, 1] where that
+            is to stay in its ball; or a schedule, usually one that ends at 0.
+        b1: decay of the mean gradient, in [0, 1).
+        radius: of the ball in which hidden matrices stay, at least 0: the largest root mean square
+            of outputs for inputs of 1. Authors' for transformers: 50.
+        eps: added to the root mean square, at least 0.
+        weight_decay: 1 to stay in the ball, 0 for unconstrained steps; at least 0.
+        mask: which parameters decay, see `add_decayed_weights`.
+        ns_coeffs, ns_steps, ns_dtype: how a matrix is made orthogonal, as in `muon`.
+        ns_eps: added to the norm that the mean gradient is divided by, at least 0.
+        otherwise: the rules for what is no hidden matrix, one or several, with their own scale;
+            None for the mean gradient over its root mean square.
+        otherwise_radius: of the ball for these, at least 0; None for `radius`.
+        hidden, matrices, layer_axis: as in `muon`.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; a pattern is
+            found in no path; `update` has no parameters.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx, params = funcopt.scion(0.1, radius=2.0), {"bias": jnp.zeros(2)}
+    >>> tx.update({"bias": jnp.array([1.0, -7.0])}, tx.init(params), params)[0]["bias"]
+    Array([-0.04,  0.28], dtype=float32)
+
+    Source: https://arxiv.org/abs/2502.07529, and the authors' program with `norm="Auto"`, where the
+    steps of a k x k convolution are √(k²) times smaller than those of one matrix.
+    """
+    decay = masked(mask, Decay(weight_decay))
+    length = Scale(radius if otherwise_radius is None else otherwise_radius)
+    rest = (UnitRms(b1, eps), length) if otherwise is None else otherwise
+    assert isinstance(rest, tuple)
+    return optimizer(
+        MeanGradient(b1),
+        orthogonalize(ns_coeffs, ns_steps, ns_eps, ns_dtype),
+        MatrixScale("unit_rms"),
+        Scale(radius),
+        decay,
+        learning_rate=learning_rate,
+        otherwise=(*rest, decay),
+        layer_axis=layer_axis,
+        matrices=matrices,
+        hidden=hidden_matrices if hidden is None else hidden,
+        storage=storage,
+    )
