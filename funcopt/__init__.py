@@ -105,6 +105,10 @@ from .optimizers.sgd import trace as trace
 from .optimizers.sign_sgd import scale_by_sign as scale_by_sign
 from .optimizers.sign_sgd import sign_sgd as sign_sgd
 from .optimizers.sign_sgd import signum as signum
+from .optimizers.simplified_ademamix import (
+    scale_by_simplified_ademamix as scale_by_simplified_ademamix,
+)
+from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import sm3 as sm3
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
@@ -332,6 +336,7 @@ __all__ = [
     "scale_by_rms",
     "scale_by_rss",
     "scale_by_sign",
+    "scale_by_simplified_ademamix",
     "scale_by_stddev",
     "scale_by_trust_ratio",
     "scale_loss",
@@ -347,6 +352,7 @@ __all__ = [
     "sgdr_schedule",
     "sign_sgd",
     "signum",
+    "simplified_ademamix",
     "skip_nonfinite",
     "sm3",
     "spam",

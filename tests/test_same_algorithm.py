@@ -11,6 +11,10 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "simplified_ademamix is ademamix whose fast mean is the gradient": (
+        lambda: funcopt.simplified_ademamix(0.05, b1=0.9, b2=0.95, alpha=2.0),
+        lambda: funcopt.ademamix(0.1, b1=0.0, b2=0.95, b3=0.9, alpha=5.0),
+    ),
     "adamaxw without decay is adamax": (
         lambda: funcopt.adamaxw(0.05, weight_decay=0.0),
         lambda: funcopt.adamax(0.05),

@@ -25,6 +25,8 @@ NAMES = (
     "momo_adam",
     "prodigy",
     "scale_by_ademamix",
+    "scale_by_simplified_ademamix",
+    "simplified_ademamix",
 )
 globals().update({name: getattr(funcopt, name) for name in NAMES})
 

@@ -27,6 +27,16 @@ def adamaxw():
     yield case("adamaxw-quadratic", "adamaxw", {"learning_rate": 0.1}, problem="quadratic")
 
 
+def simplified_ademamix():
+    program = "contrib.simplified_ademamix"
+    yield case("simplified-ademamix-default", program, {"learning_rate": 1e-4})
+    other = {"b1": 0.8, "b2": 0.9, "alpha": 3.0, "eps": 1e-3, "weight_decay": 0.2}
+    yield case("simplified-ademamix-decay", program, {"learning_rate": 0.01, **other})
+    yield case(
+        "simplified-ademamix-quadratic", program, {"learning_rate": 0.01}, problem="quadratic"
+    )
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import jax
@@ -60,7 +70,9 @@ def main() -> None:
     import optax
 
     frozen = [
-        (each, "float64", *run(each, "float64")) for family in (adamaxw,) for each in family()
+        (each, "float64", *run(each, "float64"))
+        for family in (adamaxw, simplified_ademamix)
+        for each in family()
     ]
     made_with = (
         f"optax {optax.__version__}, jax {jax.__version__}, Python {platform.python_version()}"
