@@ -181,6 +181,7 @@ from .sharding.state_shardings import state_shardings as state_shardings
 from .transforms.add_decayed_weights import Decay as Decay
 from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_weights
 from .transforms.add_noise import add_noise as add_noise
+from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
@@ -228,6 +229,7 @@ __all__ = [
     "apply_updates",
     "arguments",
     "average",
+    "cautious",
     "centralize",
     "chain",
     "chebyshev_schedule",

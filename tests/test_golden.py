@@ -61,6 +61,8 @@ def called(factory: str, kwargs: Any, *given: Any) -> Any:
 
 
 def transformation_of(case: Frozen) -> Any:
+    if case.call:
+        return eval(case.call, {**vars(funcopt)})
     hyper = {name: x for name, x in case.kwargs.items() if name != "learning_rate"}
     if case.decoupled_weight_decay:
         return funcopt.chain(

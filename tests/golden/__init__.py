@@ -78,6 +78,7 @@ class Frozen:
         base: of a factory that wraps an optimizer, that optimizer's `factory` and `kwargs`; the
             learning rate is among these.
         before: a call of funcopt that stands before the factory's in a chain.
+        call: the whole of it as a call, where it is more than the factory with arguments.
         until: the number of steps in which both mean the same; None for all.
         evaluated: whether `path` holds the parameters to evaluate with.
         recomputed: whether the program finds its way from rounded parameters, as funcopt does not.
@@ -96,6 +97,7 @@ class Frozen:
     path: Mapping[str, np.ndarray]
     base: Mapping[str, Any] | None = None
     before: str | None = None
+    call: str | None = None
     until: int | None = None
     evaluated: bool = False
     recomputed: bool = False
@@ -153,6 +155,7 @@ def load(source: str) -> list[Frozen]:
                     path=_split(file[row["key"]], row["problem"]),
                     base=call.get("base"),
                     before=call.get("before"),
+                    call=call.get("call"),
                     until=call.get("until"),
                     evaluated=bool(call.get("evaluated")),
                     recomputed=bool(call.get("recomputed")),
