@@ -88,6 +88,13 @@ from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.normuon import normuon as normuon
 from .optimizers.novograd import novograd as novograd
+from .optimizers.optimistic_gradient_descent import optimistic_adam_v2 as optimistic_adam_v2
+from .optimizers.optimistic_gradient_descent import (
+    optimistic_gradient_descent as optimistic_gradient_descent,
+)
+from .optimizers.optimistic_gradient_descent import (
+    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
+)
 from .optimizers.polargrad import polargrad as polargrad
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
@@ -306,6 +313,8 @@ __all__ = [
     "on_newbob",
     "on_plateau",
     "onecycle_schedule",
+    "optimistic_adam_v2",
+    "optimistic_gradient_descent",
     "optimizer",
     "partition",
     "piecewise_constant_schedule",
@@ -334,6 +343,7 @@ __all__ = [
     "scale_by_factored_rms",
     "scale_by_learning_rate",
     "scale_by_lion",
+    "scale_by_optimistic_gradient",
     "scale_by_radam",
     "scale_by_rms",
     "scale_by_rss",

@@ -230,7 +230,19 @@ def block(name: str, algorithm: Callable[..., Any], kwargs: Any = (), **columns:
 
 
 MOMENTS = ("mu", "nu")
-HALVED = ("mu", "m", "v", "g", "m1", "m2", "trace", "ema", "last_direction", "prev_sign")
+HALVED = (
+    "mu",
+    "m",
+    "v",
+    "g",
+    "m1",
+    "m2",
+    "trace",
+    "ema",
+    "last_direction",
+    "prev_sign",
+    "previous_gradient",
+)
 BETAS = {"b1": (0.9, 0.6), "b2": (0.999, 0.95)}
 ADAM = {**BETAS, "eps": (1e-8, 1e-3), "eps_root": (0.0, 1e-4)}
 DECAY = {"weight_decay": (0.0, 0.2)}

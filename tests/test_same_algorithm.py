@@ -11,6 +11,14 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "optimistic gradient descent that ignores changes is gradient descent": (
+        lambda: funcopt.optimistic_gradient_descent(0.05, beta=0.0),
+        lambda: funcopt.sgd(0.05),
+    ),
+    "optimistic adam that ignores changes is adam": (
+        lambda: funcopt.optimistic_adam_v2(0.05, beta=0.0, nesterov=False),
+        lambda: funcopt.adam(0.05),
+    ),
     "simplified_ademamix is ademamix whose fast mean is the gradient": (
         lambda: funcopt.simplified_ademamix(0.05, b1=0.9, b2=0.95, alpha=2.0),
         lambda: funcopt.ademamix(0.1, b1=0.0, b2=0.95, b3=0.9, alpha=5.0),

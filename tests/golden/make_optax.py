@@ -37,6 +37,16 @@ def simplified_ademamix():
     )
 
 
+def optimistic():
+    program = "optimistic_gradient_descent"
+    yield case("optimistic-default", program, {"learning_rate": 0.1})
+    yield case("optimistic-other", program, {"learning_rate": 0.1, "alpha": 0.5, "beta": 0.8})
+    yield case("optimistic-quadratic", program, {"learning_rate": 0.1}, problem="quadratic")
+    adam = {"learning_rate": 0.01, "alpha": 0.5, "b1": 0.8, "b2": 0.95}
+    yield case("optimistic-nadam", "optimistic_adam_v2", adam)
+    yield case("optimistic-adam", "optimistic_adam_v2", adam | {"nesterov": False})
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import jax
@@ -71,7 +81,7 @@ def main() -> None:
 
     frozen = [
         (each, "float64", *run(each, "float64"))
-        for family in (adamaxw, simplified_ademamix)
+        for family in (adamaxw, simplified_ademamix, optimistic)
         for each in family()
     ]
     made_with = (
