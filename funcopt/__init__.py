@@ -86,6 +86,7 @@ from .optimizers.madgrad import madgrad as madgrad
 from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
+from .optimizers.noisy_sgd import noisy_sgd as noisy_sgd
 from .optimizers.normuon import normuon as normuon
 from .optimizers.novograd import novograd as novograd
 from .optimizers.optimistic_gradient_descent import optimistic_adam_v2 as optimistic_adam_v2
@@ -303,6 +304,7 @@ __all__ = [
     "nadam",
     "nadamw",
     "noam_schedule",
+    "noisy_sgd",
     "normalize_by_update_norm",
     "normuon",
     "novograd",

@@ -133,7 +133,7 @@ def monitored(learning_rate: Any) -> Any:
 
 
 def noisy_sgd(learning_rate: Any) -> Any:
-    return funcopt.chain(funcopt.add_noise(0.01, 0.55, key=7), funcopt.sgd(learning_rate))
+    return funcopt.noisy_sgd(learning_rate, key=7)
 
 
 NESTED: tuple[Row, ...] = (

@@ -11,6 +11,14 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "noisy_sgd is sgd after add_noise": (
+        lambda: funcopt.noisy_sgd(0.05, 0.3, 0.5, key=3),
+        lambda: funcopt.chain(funcopt.add_noise(0.3, 0.5, key=3), funcopt.sgd(0.05)),
+    ),
+    "noisy_sgd without noise is sgd": (
+        lambda: funcopt.noisy_sgd(0.05, eta=0.0),
+        lambda: funcopt.sgd(0.05),
+    ),
     "optimistic gradient descent that ignores changes is gradient descent": (
         lambda: funcopt.optimistic_gradient_descent(0.05, beta=0.0),
         lambda: funcopt.sgd(0.05),
