@@ -7,6 +7,7 @@ from . import rules as rules
 from . import schedules as schedules
 from . import storage as storage
 from . import wrappers as wrappers
+from .averaging.asgd import asgd as asgd
 from .averaging.average import average as average
 from .averaging.eval_params import eval_params as eval_params
 from .averaging.lookahead import lookahead as lookahead
@@ -236,6 +237,7 @@ __all__ = [
     "angular_velocity",
     "apply_updates",
     "arguments",
+    "asgd",
     "average",
     "cautious",
     "centralize",

@@ -11,6 +11,10 @@ from tests.runs import problem, run
 
 GIVEN = problem().only("matrix").astype("float64")
 SAME = {
+    "asgd whose rate does not fall steps as sgd does": (
+        lambda: funcopt.asgd(0.05, lambd=0.0),
+        lambda: funcopt.sgd(0.05),
+    ),
     "noisy_sgd is sgd after add_noise": (
         lambda: funcopt.noisy_sgd(0.05, 0.3, 0.5, key=3),
         lambda: funcopt.chain(funcopt.add_noise(0.3, 0.5, key=3), funcopt.sgd(0.05)),

@@ -21,6 +21,8 @@ def case(name, optimizer, settings, factory, kwargs, *, chain=0.0, decoupled=0.0
         call["chain_weight_decay"] = chain
     if decoupled:
         call["decoupled_weight_decay"] = decoupled
+    if more.pop("evaluated", False):
+        call["evaluated"] = True
     return Case(name, optimizer, settings, call, **more)
 
 
@@ -228,6 +230,18 @@ def rprop():
     yield case("rprop-quadratic", "Rprop", {"lr": 0.1}, "rprop", {}, problem="quadratic")
 
 
+def asgd():
+    settings, ours = {"lr": 0.1, "lambd": 0.1, "t0": 5}, {"lambd": 0.1, "t0": 5}
+    yield case("asgd", "ASGD", settings, "asgd", ours)
+    yield case("asgd-average", "ASGD", settings, "asgd", ours, evaluated=True)
+    early = {"lr": 0.02, "lambd": 0.5, "alpha": 0.6, "t0": 0}
+    yield case(
+        "asgd-early-average", "ASGD", early, "asgd", {"lambd": 0.5, "alpha": 0.6, "t0": 0},
+        evaluated=True,
+    )  # fmt: skip
+    yield case("asgd-quadratic", "ASGD", {"lr": 0.1}, "asgd", {}, problem="quadratic")
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
     import numpy as np
@@ -253,7 +267,8 @@ def run(frozen_case: Case, dtype: str):
         if scheduler is not None:
             scheduler.step()
         for (leaf, _, _), p in zip(given, params, strict=True):
-            path[leaf].append(p.detach().numpy().copy())
+            kept = optimizer.state[p]["ax"] if "evaluated" in frozen_case.call else p.detach()
+            path[leaf].append(kept.numpy().copy())
     return {leaf: np.stack(values) for leaf, values in path.items()}, rates
 
 
@@ -274,6 +289,7 @@ def main() -> None:
             adamax,
             radam,
             rprop,
+            asgd,
         )
         for frozen_case in family()
         for dtype in ("float64", "float32")
