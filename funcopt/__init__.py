@@ -65,6 +65,7 @@ from .optimizers.adagrad import scale_by_rss as scale_by_rss
 from .optimizers.adam import adam as adam
 from .optimizers.adam import adamw as adamw
 from .optimizers.adam import scale_by_adam as scale_by_adam
+from .optimizers.adam_mini import adam_mini as adam_mini
 from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import adamaxw as adamaxw
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
@@ -77,6 +78,7 @@ from .optimizers.adopt import adopt as adopt
 from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .optimizers.came import came as came
 from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.laprop import laprop as laprop
@@ -195,6 +197,7 @@ from .transforms.centralize import centralize as centralize
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
+from .transforms.orthograd import orthograd as orthograd
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from .transforms.scale_by_trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
@@ -223,6 +226,7 @@ __all__ = [
     "adafactor",
     "adagrad",
     "adam",
+    "adam_mini",
     "adamax",
     "adamaxw",
     "adamuon",
@@ -239,6 +243,7 @@ __all__ = [
     "arguments",
     "asgd",
     "average",
+    "came",
     "cautious",
     "centralize",
     "chain",
@@ -320,6 +325,7 @@ __all__ = [
     "optimistic_adam_v2",
     "optimistic_gradient_descent",
     "optimizer",
+    "orthograd",
     "partition",
     "piecewise_constant_schedule",
     "piecewise_interpolate_schedule",

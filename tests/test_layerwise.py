@@ -184,3 +184,52 @@ def test_pytorch_factors_the_last_two_axes():
     params = jnp.ones((5, 3, 4))
     found = funcopt.adafactor(0.1, **FACTORED, variant="pytorch").init(params)
     assert (found.v_row.shape, found.v_col.shape) == ((5, 3, 1), (5, 1, 4))
+
+
+@pytest.mark.parametrize("axes", [{"bias": 0, "kernel": (0, 1)}])
+def test_adam_mini_with_an_element_a_block_is_adamw(axes):
+    settings = {"weight_decay": 0.1, "mask": "kernel"}
+    same(funcopt.adam_mini(0.1, layer_axis=axes, **settings), funcopt.adamw(0.1, **settings))
+
+
+@pytest.mark.parametrize(("axis", "blocks"), [(-1, 3), (0, 4), (None, 1)])
+def test_the_blocks_of_adam_mini(axis, blocks):
+    """Steps in a block are in the proportions of its momentum, and those of blocks are not."""
+    grads = [{"kernel": g["kernel"] * 2.0 ** np.arange(12).reshape(4, 3)} for g in GRADS[:1]]
+    start = {"kernel": START["kernel"]}
+    step = path(funcopt.adam_mini(0.1, layer_axis=axis), grads, start)["kernel"][0]
+    ratio = (step - start["kernel"]) / grads[0]["kernel"]
+    assert len(np.unique(np.round(np.log(-ratio), 6))) == blocks
+
+
+def test_came_of_vectors_is_a_mean_of_clipped_directions():
+    """Without memory and bound it is the sign of the gradient."""
+    tx = funcopt.came(0.1, b1=0.0, b2=0.0, clipping_threshold=None)
+    steps = np.diff(path(tx)["bias"], axis=0, prepend=START["bias"][None])
+    np.testing.assert_allclose(steps, [-0.1 * np.sign(g["bias"]) for g in GRADS], rtol=1e-12)
+
+
+def test_came_steps_further_where_directions_agree():
+    """Two columns with gradients of one size, of which one keeps its sign: ŝ is smaller there."""
+    flips = [{"w": np.array([[1.0, (-1.0) ** i], [1.0, (-1.0) ** i]])} for i in range(30)]
+    params = path(funcopt.came(0.01, b3=0.9), flips, {"w": np.zeros((2, 2))})["w"]
+    mean = path(funcopt.came(0.01, b3=0.9, eps_instability=1e6), flips, {"w": np.zeros((2, 2))})
+    alike, turning = np.abs(np.diff(params, axis=0)[-1, 0] / np.diff(mean["w"], axis=0)[-1, 0])
+    assert alike > 2 * turning
+
+
+def test_what_orthograd_leaves_is_orthogonal_and_as_long():
+    x, g = (jnp.asarray(a["kernel"], jnp.float32) for a in (START, GRADS[0]))
+    tx = funcopt.orthograd()
+    u, _ = tx.update(g, tx.init(x), x)
+    assert abs(float(jnp.sum(u * x))) < 1e-6 * float(jnp.linalg.norm(u) * jnp.linalg.norm(x))
+    np.testing.assert_allclose(jnp.linalg.norm(u), jnp.linalg.norm(g), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_orthograd_of_what_is_parallel_is_zero_at_any_scale(scale):
+    x = jnp.asarray(START["kernel"], jnp.float32)
+    tx = funcopt.orthograd()
+    np.testing.assert_array_equal(tx.update(scale * x, tx.init(x), x)[0], jnp.zeros_like(x))
+    zero = jnp.zeros_like(x)
+    np.testing.assert_allclose(tx.update(scale * x, tx.init(zero), zero)[0], scale * x, rtol=1e-6)

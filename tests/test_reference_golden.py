@@ -40,8 +40,10 @@ def from_reference(case: Frozen, leaf: str) -> np.ndarray:
     if case.decoupled_weight_decay:
         hyper["weight_decay"] = case.decoupled_weight_decay
     inputs = case.inputs
+    # What stands before plain descent has a reference that descends.
+    name = case.before.split("(")[0] if case.before else case.factory
     path, _ = reference.trajectory(
-        getattr(reference, case.factory),
+        getattr(reference, name),
         inputs.p0[leaf],
         inputs.grads[leaf] if inputs.grads else lambda p: inputs.gradient(0, leaf, p),
         lambda index: case.rates[index],

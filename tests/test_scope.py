@@ -105,7 +105,8 @@ def test_arrays_do_not_see_each_other(row):
 
 
 def of_arrays(row: Row) -> bool:
-    return isinstance(row.lift, Lifted) and row.acts_on == "array" and not row.random
+    whole = isinstance(row.lift, Lifted) and row.lift.layer_axis is None
+    return whole and row.acts_on == "array" and not row.random
 
 
 @each(ROWS + BLOCKS, where=of_arrays)

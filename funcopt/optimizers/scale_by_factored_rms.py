@@ -23,7 +23,7 @@ from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_or_keep, ema, zeros_real
 from ..math.norm import squarable
 from ..math.safe import safe_divide
-from ..math.varying import mean_across, zeros_learnt_from
+from ..math.varying import AxisNames, mean_across, zeros_learnt_from
 from ..storage import Storage
 
 
@@ -42,12 +42,31 @@ def mean_squares(slots: FactoredSlots) -> Float[Array, "*p"]:
         assert v is not None
         return v
     rows = tuple(axis for axis, n in enumerate(v_col.shape) if n == 1)
-    return abs_sq(_root(v_row, v_col, jnp.mean(v_row, rows, keepdims=True)))
+    return abs_sq(factored_root(v_row, v_col, jnp.mean(v_row, rows, keepdims=True)))
 
 
-def _root(v_row: Float[Array, "*r"], v_col: Float[Array, "*c"], whole: Float[Array, "*w"]) -> Array:
+def factored_root(
+    v_row: Float[Array, "*r"], v_col: Float[Array, "*c"], whole: Float[Array, "*w"]
+) -> Array:
     """√v̂ by its factors, whose product may be too large or too small for its type."""
     return jnp.sqrt(safe_divide(v_row, whole)) * jnp.sqrt(v_col)
+
+
+def mean_along(x: Float[Array, "*p"], axis: int, axis_name: AxisNames) -> Float[Array, "*m"]:
+    """The mean along one axis, of which the first may be sharded by hand.
+
+    Divided before it is summed: what is finite need not have a finite sum.
+    """
+    mean = jnp.sum(x / x.shape[axis], axis, keepdims=True)
+    return mean_across(mean, axis_name) if axis == 0 else mean
+
+
+def zero_means(
+    v: Float[Array, "*p"], axes: tuple[int, ...], axis_name: AxisNames
+) -> tuple[Array, Array]:
+    """Zeros for the means of rows and of columns, where `axes` are those of rows and of columns."""
+    v_col, v_row = (jnp.mean(v, axis, keepdims=True) for axis in axes)
+    return v_row, zeros_learnt_from(v_col, axis_name if axes[0] == 0 else None)
 
 
 @rule(acts_on="array", slots=FactoredSlots)
@@ -65,9 +84,7 @@ class FactoredRms(Rule):
         v, axes = zeros_real(param), self.axes(param)
         if not axes:
             return FactoredSlots(None, None, v)
-        v_col, v_row = (jnp.mean(v, axis, keepdims=True) for axis in axes)
-        whole = self.axis_name if axes[0] == 0 else None
-        return FactoredSlots(v_row, zeros_learnt_from(v_col, whole), None)
+        return FactoredSlots(*zero_means(v, axes, self.axis_name), None)
 
     def update(self, grad: Inexact[Array, "*p"], slots: FactoredSlots, param, clock: Clock):
         del param  # the second moment is of gradients only
@@ -81,12 +98,12 @@ class FactoredRms(Rule):
             v = clock.choose(ema(squares, v, w), v)
             return self.divided(grad, jnp.sqrt(v)), FactoredSlots(None, None, v)
         row, col = self.axes(grad)
-        v_row = clock.choose(ema(self.mean(squares, col), v_row, w), v_row)
-        v_col = clock.choose(ema(self.mean(squares, row), v_col, w), v_col)
-        whole = self.mean(v_row, row)
+        v_row = clock.choose(ema(mean_along(squares, col, self.axis_name), v_row, w), v_row)
+        v_col = clock.choose(ema(mean_along(squares, row, self.axis_name), v_col, w), v_col)
+        whole = mean_along(v_row, row, self.axis_name)
         if self.pytorch:
             whole = jnp.maximum(whole, self.eps)
-        root = _root(v_row, v_col, whole)
+        root = factored_root(v_row, v_col, whole)
         return self.divided(grad, root), FactoredSlots(v_row, v_col, None)
 
     def divided(self, x: Inexact[Array, "*p"], root: Float[Array, "*p"]) -> Inexact[Array, "*p"]:
@@ -101,11 +118,6 @@ class FactoredRms(Rule):
         longest = (axes if self.pytorch else sorted(axes, key=x.shape.__getitem__))[-2:]
         short = any(x.shape[axis] < self.min_dim_size_to_factor for axis in longest)
         return () if short or x.ndim < 2 or not self.factored else tuple(sorted(longest))
-
-    def mean(self, x: Float[Array, "*p"], axis: int) -> Float[Array, "*m"]:
-        """Divided before it is summed: what is finite need not have a finite sum."""
-        mean = jnp.sum(x / x.shape[axis], axis, keepdims=True)
-        return mean_across(mean, self.axis_name) if axis == 0 else mean
 
     def weight(self, t: Int[Array, ""], like: Float[Array, "*p"]) -> Float[Array, ""]:
         """That of this step in a mean; by itself, since 1 minus a decay has lost its digits."""

@@ -3,9 +3,10 @@
 The programs of LAMB, LARS and big_vision's Adafactor are those of timm 1.0.31 (Apache-2.0): with a
 ratio for parameters that do not decay, LAMB's without the clip of all gradients by their global
 norm, which is on by default there, and Adafactor's with a momentum in the type of the parameters.
-Those of NovoGrad, Fromage and SM3 are of pytorch-optimizer 4.1.0 (Apache-2.0). They are not part of
-this repository. With them and NumPy installed, this writes layerwise.npz and layerwise.json, from
-the repository root:
+Those of NovoGrad, Fromage, SM3 and OrthoGrad are of pytorch-optimizer 4.1.0 (Apache-2.0), those of
+CAME and Adam-mini are their authors', came-pytorch 0.1.3 (MIT) and adam-mini 1.1.1. They are not
+part of this repository. With them and NumPy installed, this writes layerwise.npz and
+layerwise.json, from the repository root:
 
     python -m tests.golden.make_layerwise
 """
@@ -21,7 +22,7 @@ BIG_VISION = {
     "min_dim_size_to_factor": 2, "multiply_by_parameter_scale": False, "clipping_threshold": None,
     "momentum": 0.9, "variant": "big_vision",
 }  # fmt: skip
-PACKAGES = ("timm", "pytorch_optimizer", "torch")
+PACKAGES = ("timm", "pytorch_optimizer", "came-pytorch", "adam-mini", "torch")
 
 
 def case(name: str, program: str, settings: dict, kwargs: dict, **more) -> Case:
@@ -92,8 +93,47 @@ def cases():
     )  # fmt: skip
 
 
+def wrapped():
+    yield case("came-decay", "CAME", {"lr": 0.01, "weight_decay": 0.1}, {"weight_decay": 0.1})
+    yield case(
+        "came-quadratic", "CAME",
+        {"lr": 0.05, "betas": [0.8, 0.9, 0.95], "eps": [1e-6, 1e-3], "clip_threshold": 0.5},
+        {
+            "b1": 0.8, "b2": 0.9, "b3": 0.95, "eps": 1e-6, "eps_instability": 1e-3,
+            "clipping_threshold": 0.5,
+        },
+        problem="quadratic",
+    )  # fmt: skip
+    yield case(
+        "adam_mini-blocks", "Adam_mini", {"lr": 0.01, "betas": [0.9, 0.95], "weight_decay": 0.1},
+        {"b2": 0.95, "weight_decay": 0.1, "layer_axis": 0},
+    )  # fmt: skip
+    yield case(
+        "adam_mini-quadratic", "Adam_mini", {"lr": 0.1, "eps": 1e-3},
+        {"eps": 1e-3, "layer_axis": None}, problem="quadratic",
+    )  # fmt: skip
+    call = {"factory": "sgd", "kwargs": {"learning_rate": 0.1}, "before": "orthograd()"}
+    yield Case("orthograd-quadratic", "OrthoGrad", {"lr": 0.1}, call, problem="quadratic")
+
+
+def adam_mini(params: dict, **settings):
+    """The authors' program, whose blocks go by names: a `linear` has one for each row."""
+    from adam_mini import Adam_mini
+
+    named = [("linear" if name == "matrix" else name, p) for name, p in params.items()]
+    return Adam_mini(named, **settings, verbose=False)
+
+
+def orthograd(params: dict, **settings):
+    import torch
+    from pytorch_optimizer import OrthoGrad
+
+    return OrthoGrad(torch.optim.SGD(params.values(), **settings), foreach=True)
+
+
 def programs() -> dict:
     """Their classes, by the names that cases call them."""
+    from came_pytorch import CAME
     from pytorch_optimizer import SM3, Fromage, NovoGrad
     from timm.optim import AdafactorBigVision, Lamb, Lars
 
@@ -104,6 +144,7 @@ def programs() -> dict:
         "NovoGrad": NovoGrad,
         "Fromage": Fromage,
         "SM3": SM3,
+        "CAME": CAME,
     }
 
 
@@ -117,7 +158,12 @@ def run(frozen_case: Case, dtype: str):
     settings = dict(frozen_case.settings)
     if frozen_case.optimizer == "timm.AdafactorBigVision":
         settings["momentum_dtype"] = getattr(torch, dtype)
-    optimizer = programs()[frozen_case.optimizer](params, **settings)
+    by_name = {"Adam_mini": adam_mini, "OrthoGrad": orthograd}.get(frozen_case.optimizer)
+    if by_name is None:
+        optimizer = programs()[frozen_case.optimizer](params, **settings)
+    else:
+        names = [leaf for leaf, _, _ in given]
+        optimizer = by_name(dict(zip(names, params, strict=True)), **settings)
     path = {leaf: [] for leaf, _, _ in given}
     for index in range(STEPS):
         for (_, _, gradient), p in zip(given, params, strict=True):
@@ -133,7 +179,7 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for frozen_case in cases()
+        for frozen_case in (*cases(), *wrapped())
         for dtype in ("float64", "float32")
     ]
     used = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
