@@ -31,6 +31,7 @@ from .core.optimizer import lift as lift
 from .core.optimizer import optimizer as optimizer
 from .core.paper import Paper as Paper
 from .core.partition import partition as partition
+from .core.partition import reset_group as reset_group
 from .core.rule import Accumulator as Accumulator
 from .core.rule import Clock as Clock
 from .core.rule import Divisor as Divisor
@@ -194,12 +195,14 @@ from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_w
 from .transforms.add_noise import add_noise as add_noise
 from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
+from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
 from .transforms.orthograd import orthograd as orthograd
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
+from .transforms.scale_by_path import scale_by_path as scale_by_path
 from .transforms.scale_by_trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 
 __version__ = "0.1.0"
@@ -290,6 +293,7 @@ __all__ = [
     "lamb",
     "laprop",
     "lars",
+    "layerwise_decay",
     "lift",
     "linear_onecycle_schedule",
     "linear_schedule",
@@ -335,6 +339,7 @@ __all__ = [
     "power_schedule",
     "prodigy",
     "radam",
+    "reset_group",
     "rex_schedule",
     "rmsprop",
     "rollback",
@@ -354,6 +359,7 @@ __all__ = [
     "scale_by_learning_rate",
     "scale_by_lion",
     "scale_by_optimistic_gradient",
+    "scale_by_path",
     "scale_by_radam",
     "scale_by_rms",
     "scale_by_rss",

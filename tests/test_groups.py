@@ -132,3 +132,132 @@ def test_bad_transforms(transforms):
 def test_the_state_of_something_else():
     with pytest.raises(ValueError, match="expected a PartitionState"):
         GROUPS.update(GRADS, SGD.init(PARAMS), PARAMS)
+
+
+def test_otherwise_is_the_group_of_what_no_pattern_is_found_in():
+    one = funcopt.partition({"kernel": KERNEL}, otherwise=None)
+    other = funcopt.partition({"kernel": KERNEL, "": None})
+    chex.assert_trees_all_equal(trained(one, PARAMS, GRADS)[0], trained(other, PARAMS, GRADS)[0])
+    for bad in (0.1, "freeze", funcopt.sgd):
+        with pytest.raises(TypeError, match="otherwise must be"):
+            funcopt.partition({"kernel": SGD}, otherwise=bad)
+    with pytest.raises(ValueError, match="got both"):
+        funcopt.partition({"kernel": SGD, "": SGD}, otherwise=SGD)
+    with pytest.raises(ValueError, match="got param_labels"):
+        funcopt.partition({"a": SGD}, labels, otherwise=SGD)
+
+
+def test_one_group_begins_anew_and_the_others_go_on():
+    tx = funcopt.guard(GROUPS)
+    params, state = trained(tx, PARAMS, GRADS)
+    new = funcopt.reset_group(tx, state, params, "kernel")
+    chex.assert_trees_all_equal(new.inner.inner["kernel"], tx.init(params).inner.inner["kernel"])
+    chex.assert_trees_all_equal(new.inner.inner["bias|scale"], state.inner.inner["bias|scale"])
+    chex.assert_trees_all_equal(new._replace(inner=()), state._replace(inner=()))
+    for group in ("embed", "kernle"):
+        with pytest.raises(ValueError, match=f"no group {group!r} moves"):
+            funcopt.reset_group(tx, state, params, group)
+
+
+def test_a_frozen_group_moves_again():
+    params, state = trained(GROUPS, PARAMS, GRADS)
+    moving = funcopt.partition({**GROUPS.arguments["transforms"], "embed": SGD})
+    with pytest.raises(ValueError, match="Groups without a state: 'embed'"):
+        moving.update(GRADS, state, params)
+    state = funcopt.reset_group(moving, state, params, "embed")
+    after, _ = funcopt.step(moving, GRADS, state, params)
+    chex.assert_trees_all_close(after["embed"], params["embed"] - 0.1 * GRADS["embed"])
+    assert int(state.inner["kernel"].count) == 3
+
+
+def test_a_factor_is_a_rate():
+    """Also of the decoupled decay."""
+    factors = {"kernel": 0.5, "embed": 0.0}
+    tx = funcopt.chain(funcopt.adamw(0.1, weight_decay=0.1), funcopt.scale_by_path(factors))
+    groups = funcopt.partition(
+        {"kernel": funcopt.adamw(0.05, weight_decay=0.1), "embed": None},
+        otherwise=funcopt.adamw(0.1, weight_decay=0.1),
+    )
+    one, other = trained(tx, PARAMS, GRADS)[0], trained(groups, PARAMS, GRADS)[0]
+    chex.assert_trees_all_close(one, other, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factors", "error", "words"),
+    [
+        ({"kernel": -1.0}, ValueError, r"factors\['kernel'\] must be"),
+        ({"kernel": lambda step: 1.0}, TypeError, r"factors\['kernel'\]"),
+        ([0.1], TypeError, "must be a dict"),
+        ({}, TypeError, "must be a dict"),
+        ({"dense": 0.1, "kernel": 0.2}, ValueError, "all found in 'dense/kernel'"),
+        ({"kernle": 0.1}, ValueError, "matches no parameter"),
+    ],
+)
+def test_bad_factors(factors, error, words):
+    with pytest.raises(error, match=words):
+        funcopt.scale_by_path(factors).init(PARAMS)
+
+
+def test_a_closed_gate_stops_scaled_updates():
+    tx = funcopt.scale_by_path({"kernel": 0.5})
+    closed = funcopt.step(tx, GRADS, (), PARAMS, gate=jnp.bool_(False))
+    chex.assert_trees_all_equal(closed, (PARAMS, ()))
+    halved, _ = tx.update(jax.tree.map(lambda x: x.astype("bfloat16"), GRADS), ())
+    assert halved["dense"]["kernel"].dtype == jnp.bfloat16
+
+
+LAYERED = {
+    "embedding": jnp.ones(1),
+    "blocks": [{"kernel": jnp.ones(1)} for _ in range(3)],
+    "head": {"kernel": jnp.ones(1)},
+}
+
+
+def test_layers_move_the_less_the_deeper_they_lie():
+    """As timm and BEiT count them: embeddings below the first layer, the head above the last."""
+    tx = funcopt.layerwise_decay(0.5, layers=3)
+    found = tx.update(LAYERED, tx.init(LAYERED))[0]
+    rates = [float(x[0]) for x in jax.tree.leaves(found["blocks"])]
+    assert rates == [0.125, 0.25, 0.5]
+    assert (float(found["embedding"][0]), float(found["head"]["kernel"][0])) == (0.0625, 1.0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_layers_of_a_stack_have_factors_of_their_own(axis):
+    stack = jnp.moveaxis(jnp.ones((3, 2, 2)), 0, axis)
+    tx = funcopt.layerwise_decay(0.5, layers=3, layer_axis={"stack": axis})
+    found = tx.update({"stack": stack}, tx.init({"stack": stack}))[0]["stack"]
+    np.testing.assert_array_equal(jnp.moveaxis(found, axis, 0)[:, 0, 0], [0.125, 0.25, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("params/block_3/kernel", 3),
+        ("encoder/layers/11/attention/query/kernel", 11),
+        ("transformer/h/0/mlp/w", 0),
+        ("h_7/w", 7),
+        ("Encoder/encoderblock_2/MlpBlock_0/Dense_0/kernel", 2),
+        ("backbone/layer10/w", 10),
+    ],
+)
+def test_numbers_of_layers_in_paths(name, number):
+    tx = funcopt.layerwise_decay(0.5, layers=12)
+    update = tx.update({name: jnp.ones(1)}, ())[0][name]
+    assert float(update[0]) == 0.5 ** (12 - number)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"layers": 2}, "'blocks/2/kernel' is of layer 2, counted from 0, but layers=2"),
+        ({"layer": r"stage(\d)"}, "no parameter is of a layer"),
+        ({"layer": "("}, "layer must be a regular expression"),
+        ({"decay": 1.5}, "decay must be"),
+        ({"layers": 0}, "layers must be"),
+        ({"layer_axis": {"head": 0}}, r"has 1 layers along the axis 0, expected layers=3"),
+    ],
+)
+def test_bad_layers(changes, words):
+    with pytest.raises(ValueError, match=words):
+        funcopt.layerwise_decay(**{"decay": 0.5, "layers": 3, **changes}).init(LAYERED)

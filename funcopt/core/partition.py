@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,18 @@ from optax import OptState, Params, Updates
 from .leaves import gradients_beside
 from .paths import path_names, selected, some
 from .refusals import foreign_state
-from .transformation import gated, transformation
+from .transformation import State, gated, transformation
+
+
+def _is_group(tx: object) -> bool:
+    return tx is None or isinstance(tx, optax.GradientTransformation)
 
 
 def _checked(where: str, transforms: object) -> dict[str, optax.GradientTransformation | None]:
     if not isinstance(transforms, Mapping) or not transforms:
         raise TypeError(f"{where} must be a dict of transformations by label, got {transforms!r}.")
     for label, tx in transforms.items():
-        if tx is not None and not isinstance(tx, optax.GradientTransformation):
+        if not _is_group(tx):
             raise TypeError(
                 f"{where}[{label!r}] must be a gradient transformation, or None to leave its "
                 f"parameters where they are, got {tx!r}."
@@ -30,6 +34,19 @@ def _checked(where: str, transforms: object) -> dict[str, optax.GradientTransfor
 
 
 Transforms = Annotated[Mapping[str, optax.GradientTransformation | None], _checked]
+
+
+def _rest(where: str, tx: object) -> object:
+    if not _is_group(tx) and tx != RAISES:
+        raise TypeError(
+            f"{where} must be a gradient transformation, None to leave these parameters where "
+            f"they are, or {RAISES!r}, got {tx!r}."
+        )
+    return tx
+
+
+RAISES = "raises"
+Otherwise = Annotated[optax.GradientTransformation | Literal["raises"] | None, _rest]
 
 
 Labels = Any
@@ -159,7 +176,9 @@ def _of(label: str, labels: list[str], leaves: Sequence[X]) -> list[X | optax.Ma
 
 
 @transformation
-def partition(transforms: Transforms, param_labels: Labels = None):
+def partition(
+    transforms: Transforms, param_labels: Labels = None, *, otherwise: Otherwise = RAISES
+):
     """Parameter groups: give each group of parameters a transformation of its own.
 
     Args:
@@ -169,6 +188,11 @@ def partition(transforms: Transforms, param_labels: Labels = None):
         param_labels: which label each parameter has: a tree of labels (a prefix of the parameters'
             tree is enough), or a function from parameters to one, as in optax. None: the labels
             are regular expressions that are searched in the path; `""` takes what no other does.
+        otherwise: the transformation of parameters that no pattern is found in: the same as that of
+            the label `""`. None leaves them where they are; `"raises"`, there must be none.
+
+    Rates that are multiples of one another need no groups: see `scale_by_path` and
+    `layerwise_decay`. `funcopt.reset_group` begins the state of one group anew.
 
     Extra arguments of `update` reach all groups. What several groups report has their labels in
     `funcopt.metrics`: `lr/bias`, and `lr/otherwise` for the group `""`. `funcopt.current_lr` is
@@ -186,4 +210,57 @@ def partition(transforms: Transforms, param_labels: Labels = None):
     >>> {name: float(x[0]) for name, x in params.items()}
     {'bias': 0.0, 'kernel': 0.8999..., 'scale': 1.0}
     """
-    return _Partition(transforms, param_labels)
+    if otherwise == RAISES:
+        return _Partition(transforms, param_labels)
+    if "" in transforms or param_labels is not None:
+        raise ValueError(
+            "partition: otherwise= is for labels that are patterns, and is the same as the label "
+            f'"": got {"both" if "" in transforms else "param_labels"}.'
+        )
+    return _Partition({**transforms, "": otherwise}, None)
+
+
+def reset_group(
+    tx: optax.GradientTransformation, state: State, params: Params, group: str
+) -> State:
+    """Begin the state of one group anew: its moments, its count of steps and its schedules.
+
+    For a group whose parameters were replaced, or one that was frozen and is to move: every
+    `partition` in the state that has such a group gets a fresh state for it, and keeps the others.
+
+    Args:
+        tx: the transformation, a `partition` or anything around one.
+        state: its state, or one in which the group is missing because it was frozen.
+        params: the parameters as they are.
+        group: the label, `""` for the rest.
+
+    Raises:
+        ValueError: there is no such group that moves.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx = funcopt.partition({"head": funcopt.adam(0.1)}, otherwise=funcopt.sgd(0.1))
+    >>> params = {"body": jnp.ones(1), "head": jnp.ones(1)}
+    >>> params, state = funcopt.step(tx, params, tx.init(params), params)
+    >>> state = funcopt.reset_group(tx, state, params, "head")
+    >>> int(state.inner["head"].count), int(state.inner[""].count)
+    (0, 1)
+    """
+    found: list[str] = []
+
+    def renewed(fresh: Any, old: Any) -> Any:
+        if not isinstance(fresh, PartitionState):
+            return old
+        found.extend(fresh.inner)
+        own = {group: fresh.inner[group]} if group in fresh.inner else {}
+        return PartitionState({**old.inner, **own})
+
+    def is_groups(x: Any) -> bool:
+        return isinstance(x, PartitionState)
+
+    new = jax.tree.map(renewed, tx.init(params), state, is_leaf=is_groups)
+    if group not in found:
+        raise ValueError(
+            f"reset_group: no group {group!r} moves. Groups that do: "
+            f"{some(list(map(repr, found)))}."
+        )
+    return new
