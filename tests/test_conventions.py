@@ -22,7 +22,9 @@ GIVEN = {  # where an argument that is no number has to be given
     "base_optimizer": funcopt.sgd(0.1),
     "direction": funcopt.identity(),
     "every": 2,
+    "factors": {"": 0.5},
     "inner": funcopt.sgd(0.1),
+    "layers": 2,
     "transforms": {"": funcopt.sgd(0.1)},
 }
 ONE_OF = {"average": {"decay": 0.9}}

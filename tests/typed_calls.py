@@ -36,6 +36,7 @@ GIVEN = {  # where an argument without default is no number
     "boundaries": "[10]",
     "cosine_kwargs": "[{}]",
     "direction": "tx",
+    "factors": '{"": 0.5}',
     "inner": "tx",
     "interpolate_type": '"linear"',
     "milestones": "[10]",

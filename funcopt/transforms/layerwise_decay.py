@@ -79,6 +79,8 @@ def layerwise_decay(
     Source: https://arxiv.org/abs/1801.06146, section 3.2.
     """
 
+    count = int(layers)
+
     def of_leaf(leaf: Leaf) -> ArrayLike:
         if leaf.stacked:
             (axis,) = leaf.stacked
@@ -87,8 +89,9 @@ def layerwise_decay(
                     f"layerwise_decay: {leaf.path!r} of shape {leaf.shape} has "
                     f"{leaf.shape[axis]} layers along the axis {axis}, expected layers={layers}."
                 )
-            beside = [1 if i != axis else layers for i in range(len(leaf.shape))]
-            return decay ** np.arange(int(layers), 0, -1, np.float64).reshape(beside)
+            beside = [1] * len(leaf.shape)
+            beside[axis] = count
+            return decay ** np.arange(count, 0, -1).reshape(beside)
         found = re.search(layer, leaf.path)
         if found is None:
             return decay ** (layers + 1) if re.search(embedding, leaf.path) else 1.0
