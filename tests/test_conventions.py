@@ -103,7 +103,7 @@ UNSTORED = {
 
 
 def test_whoever_has_slots_takes_storage():
-    params = {"kernel": jnp.ones((3, 5))}
+    params = {"blocks": [{"kernel": jnp.ones((3, 5))}]}
 
     def has_slots(name: str) -> bool:
         state = jax.eval_shape(made(name).init, params)

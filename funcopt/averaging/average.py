@@ -188,7 +188,7 @@ def average(
     """
     check_kind(kind, ema=(decay, debias, warmup), polynomial=(gamma,), window=(window,))
     if kind == "window" or not isinstance(kind, str):
-        weights = (1.0,) * (window or 5) if isinstance(kind, str) else tuple(kind)
+        weights = (1.0,) * int(window or 5) if isinstance(kind, str) else tuple(kind)
         return LiftedTree(Latest(weights, start, every), storage, gated(inner))
     if kind == "uniform":
         gamma = 0.0

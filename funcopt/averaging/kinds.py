@@ -23,7 +23,7 @@ def check_weights(where: str, x: Sequence[Numeric]) -> tuple[Numeric, ...]:
 
 
 Window = Annotated[
-    int | None, Within(1, 2**20, schedule=False, optional=True, integer=True), Static
+    Numeric | None, Within(1, 2**20, schedule=False, optional=True, integer=True), Static
 ]
 KINDS = ("ema", "uniform", "polynomial", "window")
 
