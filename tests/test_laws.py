@@ -338,11 +338,11 @@ def test_one_compilation_scan_and_donation(row):
 
 
 @each_kind(ALL, where=lambda row: "mu_dtype" in row.accepts)
-def test_mu_dtype_keeps_mu_and_nothing_else(row):
+def test_mu_dtype_keeps_means_of_gradients_and_nothing_else(row):
     tx = row.make(mu_dtype="bfloat16")
     _, state = steps(tx) if row.rate else steps(funcopt.chain(tx, funcopt.descend(0.1)))
     for name in row.slots:
-        want = "bfloat16" if name == "mu" else "float32"
+        want = "bfloat16" if name in ("mu", "m1", "m2") else "float32"
         assert kept_types(row, state, name) <= {want}
 
 

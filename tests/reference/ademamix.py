@@ -44,6 +44,7 @@ ROWS = [
     Row(
         "ademamix",
         funcopt.ademamix,
+        {"b3": 0.99},
         reference=ademamix,
         keeps_moving=True,
         scheduled={**MIXED, **DECAY},
@@ -74,6 +75,7 @@ ROWS = [
         {"b3": 0.99, "alpha": 2.0, "eps_root": 1e-6},
         reference=ademamix,
         keeps_moving=True,
+        optax_rounds=1e-5,
         scheduled=MIXED,
         optax=optax.contrib.scale_by_ademamix,
     ),

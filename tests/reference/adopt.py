@@ -69,7 +69,7 @@ ROWS = [
     block(
         "scale_by_adopt",
         funcopt.scale_by_adopt,
-        {"b2": 0.95, "use_clipping": False},
+        {"b2": 0.95, "eps": 1e-2, "use_clipping": False},
         reference=adopt,
         slots=MOMENTS,
         silent_steps=1,

@@ -33,6 +33,8 @@ def madgrad(p, g, slots, t, lr, momentum=0.9, weight_decay=0.0, eps=1e-6):
     return new, {"grad_sum_sq": squares, "s": s, "x0": slots["x0"]}
 
 
+# Sums round at every step, and their quotient is the way from the start.
+SUMS = {"float32": 2e-6, "way_float32": 4e-6, "slots_float32": 8e-6}
 ROWS = [
     Row(
         "madgrad",
@@ -40,6 +42,7 @@ ROWS = [
         reference=madgrad,
         keeps_moving=True,
         looks_back=True,
+        **SUMS,
         scheduled={"momentum": (0.9, 0.6), "eps": (1e-6, 1e-3), **DECAY},
         optax=optax.contrib.madgrad,
         optax_differs="for complex parameters: its squares are complex",
@@ -51,6 +54,7 @@ ROWS = [
         {"momentum": 0.7, "weight_decay": 0.1, "eps": 1e-3},
         reference=madgrad,
         looks_back=True,
+        **SUMS,
         scheduled={"momentum": (0.9, 0.6), "eps": (1e-6, 1e-3), **DECAY},
         optax=optax.contrib.madgrad,
         optax_differs="for complex parameters: its squares are complex",

@@ -31,6 +31,8 @@ def rprop(
 
 
 LATE = "its every step comes one update later"
+# A step size is a product of as many factors as there were steps.
+PRODUCTS = {"float32": 2e-6, "way_float32": 2e-6}
 ETAS = {"eta_minus": (0.5, 0.4), "eta_plus": (1.2, 1.4)}
 ROWS = [
     Row(
@@ -40,6 +42,7 @@ ROWS = [
         fixed_rate=True,
         scheduled=ETAS,
         optax_differs=LATE,
+        **PRODUCTS,
     ),
     Row(
         "rprop-bounded",
@@ -49,5 +52,6 @@ ROWS = [
         fixed_rate=True,
         scheduled={**ETAS, "min_step_size": (0.01, 0.02), "max_step_size": (0.1, 0.2)},
         optax_differs=LATE,
+        **PRODUCTS,
     ),
 ]
