@@ -122,6 +122,7 @@ from .optimizers.simplified_ademamix import (
 )
 from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import sm3 as sm3
+from .optimizers.soap import soap as soap
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
@@ -383,6 +384,7 @@ __all__ = [
     "simplified_ademamix",
     "skip_nonfinite",
     "sm3",
+    "soap",
     "spam",
     "stable_adamw",
     "stable_spam",

@@ -232,6 +232,7 @@ def block(name: str, algorithm: Callable[..., Any], kwargs: Any = (), **columns:
 MOMENTS = ("mu", "nu")
 HALVED = (
     "mu",
+    "basis_mu",
     "m",
     "v",
     "g",

@@ -61,6 +61,7 @@ UNMASKED = {"mechanize": "it pulls on the one factor of all steps, of which ther
 BY_DEFAULT = {
     "adamuon": (0.01, "its authors' default"),
     "scion": (1.0, "its authors' default: parameters stay in a ball"),
+    "soap": (0.01, "its authors' default"),
     "stable_adamw": (0.01, "PyTorch's default of AdamW, which it is a variant of"),
 }
 

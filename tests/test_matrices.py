@@ -48,6 +48,7 @@ RELATIVES = {
     "adamuon": partial(funcopt.adamuon, 0.1, layer_axis={"blocks": 0}),
     "polargrad": partial(funcopt.polargrad, 0.1, layer_axis={"blocks": 0}),
     "scion": partial(funcopt.scion, 0.1, layer_axis={"blocks": 0}),
+    "soap": partial(funcopt.soap, 0.1, layer_axis={"blocks": 0}),
 }
 each_relative = pytest.mark.parametrize("name", RELATIVES)
 
@@ -216,6 +217,84 @@ def test_scion_keeps_parameters_in_its_ball():
     edge = 2.0 * np.sqrt(4 / 5)
     assert np.linalg.norm(params["kernel"], 2) == pytest.approx(edge, rel=2e-3)
     assert_close(params["bias"], -2.0, 1e-3)
+
+
+# -- bases ----------------------------------------------------------------------------------------
+
+
+def wandering(steps: int) -> list[np.ndarray]:
+    """Gradients of a matrix whose mean squares change."""
+    return [normal(5, 4) * np.geomspace(0.1, 3, 4, dtype=np.float32) for _ in range(steps)]
+
+
+def test_soap_in_the_basis_of_its_parameters_is_adam():
+    """One step late, since the first one only makes the basis, and with eps in another place."""
+    grads, params = wandering(6), PARAMS["kernel"]
+    soap = funcopt.soap(0.1, eps=0.0, weight_decay=0.0, max_precond_dim=1)
+    found = updates(soap, grads, params)
+    assert not np.any(found[0])
+    adam = updates(funcopt.adam(0.1, 0.95, 0.95, eps=0.0), grads[1:], params)
+    jax.tree.map(assert_close, found[1:], adam)
+    turned = updates(funcopt.soap(0.1, eps=0.0, weight_decay=0.0), grads, params)
+    assert np.abs(turned[-1] - adam[-1]).max() > 0.01
+
+
+def test_soap_turns_with_its_gradients():
+    """Also after bases were renewed: which of them a matrix is told in does not matter."""
+    tx = funcopt.soap(0.1, weight_decay=0.0, precondition_frequency=2)
+    grads, params = wandering(8), PARAMS["kernel"]
+    one = updates(tx, grads, params)[-1]
+    other = updates(tx, [LEFT @ g @ RIGHT for g in grads], params)[-1]
+    assert_close(LEFT @ one @ RIGHT, other, 1e-4)
+    adam = funcopt.soap(0.1, weight_decay=0.0, max_precond_dim=1)
+    one, other = (updates(adam, g, params)[-1] for g in (grads, [LEFT @ g @ RIGHT for g in grads]))
+    assert np.abs(LEFT @ one @ RIGHT - other).max() > 0.01
+
+
+def test_bases_change_every_few_steps_and_stay_orthogonal():
+    tx, params = funcopt.soap(0.1, precondition_frequency=3), PARAMS["kernel"]
+    state, changes = tx.init(params), []
+    for g in wandering(8):
+        old = state.left_basis, state.right_basis
+        _, state = tx.update(g, state, params)
+        new = state.left_basis, state.right_basis
+        changes.append([bool(differs(a, b).any()) for a, b in zip(old, new, strict=True)])
+        for basis in new:
+            assert_close(basis.T @ basis, np.eye(len(basis)), 1e-5)
+    assert [all(x) for x in changes] == [any(x) for x in changes]
+    assert [all(x) for x in changes] == [True, False, False, True, False, False, True, False]
+
+
+def test_mean_squares_follow_their_eigenvectors():
+    """Where two eigenvalues change places, so do the mean squares of their directions."""
+    tx, params = funcopt.soap(0.0, 0.5, 0.5, precondition_frequency=1), jnp.zeros((2, 3))
+    state = tx.init(params)
+    first, then = (
+        jnp.eye(2, 3) * jnp.array([[3.0], [1.0]]),
+        jnp.eye(2, 3) * jnp.array([[1.0], [9.0]]),
+    )
+    for g in (first, first, first, then):
+        before = state
+        _, state = tx.update(g, state, params)
+    np.testing.assert_allclose(np.abs(before.left_basis), np.eye(2), atol=1e-6)
+    np.testing.assert_allclose(np.abs(state.left_basis), np.eye(2)[::-1], atol=1e-6)
+    nu = 0.5 * before.basis_nu + 0.5 * jnp.square(then)
+    np.testing.assert_allclose(state.basis_nu[:, :2], nu[::-1, 1::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"precondition_frequency": 0}, ValueError, "precondition_frequency must be an integer"),
+        ({"max_precond_dim": 0}, ValueError, "max_precond_dim must be an integer"),
+        ({"shampoo_beta": 1.0}, ValueError, "shampoo_beta must be a number in"),
+        ({"storage": {"left": "bfloat16"}}, ValueError, "left"),
+        ({"storage": {"basis_nu": "bfloat16"}}, ValueError, "accumulates magnitudes"),
+    ],
+)
+def test_bad_arguments_of_soap(changes, error, words):
+    with pytest.raises(error, match=words):
+        updates(RELATIVES["soap"](**changes))
 
 
 @pytest.mark.default_promotion
@@ -451,6 +530,7 @@ def test_zero_gradients_of_matrices_give_zero(dtype):
 UNEVEN = {
     "muon": lambda: muon(),
     "normuon": RELATIVES["normuon"],
+    "soap": RELATIVES["soap"],
     "adafactor": lambda: adafactor(momentum=0.9),
 }
 others = pytest.mark.default_promotion

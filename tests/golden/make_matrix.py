@@ -1,8 +1,9 @@
-"""Freeze trajectories of NorMuon and Scion: Python 3.11, torch 2.13.0, on the CPU.
+"""Freeze trajectories of NorMuon, Scion and SOAP: Python 3.11, torch 2.13.0, on the CPU.
 
 The program is pytorch-optimizer 4.1.0 (https://github.com/kozistr/pytorch_optimizer, Apache 2.0),
-whose NorMuon and Scion equal their authors' programs (github.com/zichongli5/NorMuon,
-github.com/LIONS-EPFL/scion). From the repository root, this writes matrix.npz and matrix.json:
+which equals their authors' programs (github.com/zichongli5/NorMuon, github.com/LIONS-EPFL/scion,
+github.com/nikhilvyas/SOAP). From the repository root, this writes matrix.npz and soap.npz, and
+the .json of each:
 
     python -m tests.golden.make_matrix
 
@@ -10,7 +11,7 @@ It takes Newton and Schulz's steps in bfloat16, which has three digits: here the
 the parameters. Its matrices are [outputs, inputs], so that it is given those of the frozen inputs
 transposed. It divides by the larger of the norm and 1e-7, the authors by their sum: `ns_eps` is 0.
 What is no matrix goes through its AdamW, in NorMuon, at the rate of the matrices times
-`otherwise_rate`.
+`otherwise_rate`. Its SOAP takes QR in float32: here it is in the type of the parameters, too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from tests.golden.freeze import STEPS, Case, leaves, write
 
 
 def case(name: str, optimizer: str, settings: dict, factory: str, kwargs: dict) -> Case:
-    call = {"learning_rate": settings["lr"], "ns_eps": 0.0, **kwargs}
+    call = {"learning_rate": settings["lr"], **kwargs}
+    call |= {} if optimizer == "SOAP" else {"ns_eps": 0.0}
     return Case(name, optimizer, settings, {"factory": factory, "kwargs": call})
 
 
@@ -38,11 +40,22 @@ def cases():
         "scion-unconstrained", "SCION", {"lr": 0.02, "momentum": 0.4, "scale": 3.0},
         "scion", {"b1": 0.6, "radius": 3.0, "weight_decay": 0.0},
     )  # fmt: skip
+    yield case("soap", "SOAP", {"lr": 0.02}, "soap", {})
+    yield case(
+        "soap-one-side", "SOAP",
+        {"lr": 0.05, "betas": (0.8, 0.9), "shampoo_beta": 0.7, "eps": 1e-3, "weight_decay": 0.0,
+         "precondition_frequency": 3, "max_precondition_dim": 3},
+        "soap",
+        {"b1": 0.8, "b2": 0.9, "shampoo_beta": 0.7, "eps": 1e-3, "weight_decay": 0.0,
+         "precondition_frequency": 3, "max_precond_dim": 3},
+    )  # fmt: skip
 
 
 def optimizer(frozen_case: Case, matrices: list, others: list):
     import pytorch_optimizer
 
+    if frozen_case.optimizer == "SOAP":
+        return pytorch_optimizer.SOAP([*matrices, *others], **frozen_case.settings)
     settings = {**frozen_case.settings, "foreach": False}
     if frozen_case.optimizer == "SCION":
         return pytorch_optimizer.SCION([*matrices, *others], **settings)
@@ -81,6 +94,16 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     from importlib.metadata import version
 
+    import torch
+
+    to = torch.Tensor.to
+
+    def to_at_least(x, *args, **kwargs):
+        wide = x.dtype == torch.float64 and args[:1] == (torch.float32,)
+        return x if wide else to(x, *args, **kwargs)
+
+    torch.Tensor.to = to_at_least
+
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
         for frozen_case in cases()
@@ -90,7 +113,8 @@ def main() -> None:
         f"pytorch-optimizer {version('pytorch-optimizer')}, Python {platform.python_version()}, "
         f"torch {version('torch')}"
     )
-    write("matrix", made_with, frozen)
+    for source, wanted in (("matrix", False), ("soap", True)):
+        write(source, made_with, [x for x in frozen if (x[0].optimizer == "SOAP") == wanted])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,173 @@
+"""SOAP: Adam in the eigenbasis of Shampoo's preconditioner.
+
+    mu ← b1 mu + (1 − b1) g,  nu ← b2 nu + (1 − b2) g²      g is G in the basis of `in_eigenbasis`
+    u = √(1 − b2ˢ) / (1 − b1ˢ) mu / (√nu + eps)             s = t − 1, from the second step on
+    x ← x − learning_rate u
+    x ← x − learning_rate weight_decay x
+
+Vyas et al., 2025, Algorithm 3 (https://arxiv.org/abs/2409.11321), as in the authors' program: the
+first step only makes the basis, eps is added before the bias is corrected, and decay comes after
+the step. What is no matrix goes through the same Adam without a basis.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import (
+    DecayRate,
+    Flag,
+    Length,
+    NonNegative,
+    OptionalDecayRate,
+    OptionalNonNegative,
+    Rate,
+    Steps,
+)
+from ..core.leaf import LayerAxis, Matrices
+from ..core.lift import masked
+from ..core.optimizer import Otherwise, optimizer
+from ..core.paper import ICLR, Paper
+from ..core.paths import Mask
+from ..core.rule import Clock, Divisor, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, times
+from ..storage import Storage
+from ..transforms.scale import Scale
+from .in_eigenbasis import InEigenbasis
+from .moment_slots import Moments, mean_square, zero_moments
+
+SOAP = Paper(
+    "Vyas, Nikhil and Morwani, Depen and Zhao, Rosie and Kwun, Mujin and Shapira, Itai and "
+    "Brandfonbrener, David and Janson, Lucas and Kakade, Sham",
+    "SOAP: Improving and Stabilizing Shampoo using Adam",
+    2025,
+    "https://arxiv.org/abs/2409.11321",
+    booktitle=ICLR,
+)
+
+
+@rule(acts_on="element", slots=Moments)
+class LateAdam(Rule):
+    """Adam from the second step on, with eps added before the bias is corrected."""
+
+    b1: DecayRate = 0.95
+    b2: DecayRate = 0.95
+    eps: NonNegative = 1e-8
+    bias_correction: bool = True
+
+    def init(self, param: Inexact[Array, "*p"]) -> Moments:
+        return zero_moments(param)
+
+    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
+        del param  # Adam looks only at gradients
+        late = clock.t > 1
+        slots = clock.renew(
+            slots,
+            mu=jnp.where(late, ema(slots.mu, grad, self.b1), slots.mu),
+            nu=jnp.where(late, ema(slots.nu, abs_sq(grad), self.b2), slots.nu),
+        )
+        mu, nu = slots
+        direction = divide_by_root(mu, nu, self.eps)
+        if self.bias_correction:
+            s = jnp.maximum(clock.t - 1, 1)
+            first, second = (bias_correction(b, s, nu.dtype) for b in (self.b1, self.b2))
+            direction = times(jnp.sqrt(second) / first, direction)
+        return direction, slots
+
+    def divides_by(self) -> Divisor:
+        corrected = self.bias_correction
+        return Divisor(mean_square, self.b2, self.eps, corrected=corrected, updates=lambda t: t - 1)
+
+
+@rule(acts_on="element", needs_params=True)
+class DecayAfterStep(Rule):
+    """Decay of what a step has led to; none at the first step, which there is none of."""
+
+    weight_decay: NonNegative = 0.01
+    relative_rate: NonNegative = 1.0
+
+    def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
+        assert clock.lr is not None
+        decay = jnp.where(clock.t > 1, self.weight_decay, 0)
+        return grad + times(decay, param - times(self.relative_rate * clock.lr, grad)), slots
+
+
+@transformation(paper=SOAP)
+def soap(
+    learning_rate: Rate,
+    b1: DecayRate = 0.95,
+    b2: DecayRate = 0.95,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.01,
+    mask: Mask = None,
+    *,
+    shampoo_beta: OptionalDecayRate = None,
+    precondition_frequency: Steps = 10,
+    max_precond_dim: Length = 10000,
+    bias_correction: Flag = True,
+    otherwise: Otherwise = None,
+    otherwise_rate: OptionalNonNegative = None,
+    hidden: Mask = None,
+    matrices: Matrices = None,
+    layer_axis: LayerAxis = None,
+    storage: Storage = None,
+):
+    """SOAP: Adam in a basis that turns with the gradients of each matrix.
+
+    Of a matrix [m, n] it remembers 2 (m n + m² + n²) numbers, where Adam remembers 2 m n.
+
+    Args:
+        learning_rate: about the length of a step in each element, at least 0, or a schedule; 0.003
+            is the authors'.
+        b1: decay of the mean gradient, in [0, 1).
+        b2: decay of the mean squared gradient, in [0, 1).
+        eps: added to the root, at least 0.
+        weight_decay: of all parameters, after each step, at least 0; it goes through their learning
+            rates.
+        mask: which parameters decay, see `add_decayed_weights`.
+        shampoo_beta: decay of the mean squares of both sides, in [0, 1); None for `b2`.
+        precondition_frequency: how many steps a basis is kept, at least 1.
+        max_precond_dim: a side that is longer than this keeps its own basis, at least 1; with 1,
+            all of them do, and SOAP is Adam.
+        bias_correction: divide the moments by their total weight.
+        otherwise: the rules for what is no matrix, one or several; None for the same Adam and
+            decay.
+        otherwise_rate: the learning rate of these is that of the matrices times this, at least 0;
+            None for 1.
+        hidden: a mask of the parameters that may be matrices; None for all.
+        matrices: which axes make a matrix of a leaf with more than two, as in `muon`.
+        layer_axis: where layers are stacked in one leaf, as in `lift`; each is a matrix with bases
+            of its own.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; a pattern is
+            found in no path; `update` has no parameters.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx, params = funcopt.soap(0.1), {"kernel": jnp.eye(2)}
+    >>> grads, state = {"kernel": jnp.array([[0.0, 3.0], [0.5, 0.0]])}, tx.init(params)
+    >>> for _ in range(2):
+    ...     params, state = funcopt.step(tx, grads, state, params)
+    >>> jnp.round(params["kernel"], 3)
+    Array([[ 0.999, -0.1  ],
+           [-0.1  ,  0.999]], dtype=float32)
+
+    Source: https://arxiv.org/abs/2409.11321, and the authors' program.
+    """
+    adam, rate = LateAdam(b1, b2, eps, bias_correction), otherwise_rate
+    rate = 1.0 if rate is None else rate
+    decay, of_rest = (masked(mask, DecayAfterStep(weight_decay, x)) for x in (1.0, rate))
+    rest = (adam, of_rest) if otherwise is None else otherwise
+    assert isinstance(rest, tuple)
+    beta = b2 if shampoo_beta is None else shampoo_beta
+    return optimizer(
+        InEigenbasis(adam, beta, precondition_frequency, max_precond_dim),
+        decay,
+        learning_rate=learning_rate,
+        otherwise=(*rest, Scale(rate)),
+        layer_axis=layer_axis,
+        matrices=matrices,
+        hidden=hidden,
+        storage=storage,
+    )
