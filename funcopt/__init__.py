@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from . import arguments as arguments
+from . import decays as decays
 from . import rules as rules
 from . import schedules as schedules
 from . import storage as storage
@@ -274,6 +275,7 @@ __all__ = [
     "dadapt_adagrad",
     "dadapt_adamw",
     "dadapt_sgd",
+    "decays",
     "descend",
     "diagnose_init",
     "dog",

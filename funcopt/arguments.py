@@ -35,3 +35,4 @@ from .core.arguments import Span as Span
 from .core.arguments import Steps as Steps
 from .core.arguments import Threshold as Threshold
 from .core.arguments import Within as Within
+from .transforms.decay_rules import WeightDecay as WeightDecay

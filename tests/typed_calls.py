@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import funcopt
 from funcopt import rules, schedules
+from funcopt.arguments import WeightDecay
 from funcopt.core.arguments import NumberOfSteps, Within
 from funcopt.core.record import annotations, parts
 from funcopt.safety.accumulate import Every
@@ -60,7 +61,7 @@ class Argument(NamedTuple):
 
 
 def argument(annotation: Any, needed: bool) -> Argument:
-    if annotation == Every:
+    if annotation in (Every, WeightDecay):
         return Argument(True, True, False, needed)
     check = next((x for x in parts(annotation)[1] if isinstance(x, Within | NumberOfSteps)), None)
     if check is None:

@@ -120,7 +120,8 @@ def optimizer(
     """Make an optimizer of rules: lift them over a tree, and descend at their end.
 
     Args:
-        rules: applied to every leaf, one after the other.
+        rules: applied to every leaf, one after the other, but for decays that stand before all
+            others (`decays.l2`) or after the descent (`decays.independent`).
         learning_rate: what the outcome is multiplied by, before it is subtracted.
         otherwise, layer_axis, matrices, hidden, storage: as in `lift`; both chains share the count
             of steps and the learning rate.
@@ -131,8 +132,21 @@ def optimizer(
     Array(0.001, dtype=float32)
     """
     assert otherwise is None or isinstance(otherwise, tuple)
-    rest = None if otherwise is None else (*otherwise, Descend())
-    return Lifted((*rules, Descend()), learning_rate, storage, rest, layer_axis, matrices, hidden)
+    rest = None if otherwise is None else descending(*otherwise)
+    return Lifted(descending(*rules), learning_rate, storage, rest, layer_axis, matrices, hidden)
+
+
+def descending(*rules: Rule | MaskedRule) -> tuple[Rule | MaskedRule, ...]:
+    """The rules, and the descent after them; those that have a place of their own in that."""
+
+    def at(place: str) -> list[Rule | MaskedRule]:
+        return [each for each in rules if _place(each) == place]
+
+    return (*at("first"), *at("here"), Descend(), *at("last"))
+
+
+def _place(rule: Rule | MaskedRule) -> str:
+    return getattr(rule.rule if isinstance(rule, MaskedRule) else rule, "place", "here")
 
 
 def subtracted(

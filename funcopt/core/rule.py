@@ -109,6 +109,8 @@ class Rule:
     needs_path: ClassVar[bool] = False
     slots: ClassVar[type] = NoSlots
     report: ClassVar[type] = NoReport
+    place: ClassVar[Literal["first", "here", "last"]] = "here"
+    """Where an optimizer applies it: before its other rules, in its turn, or after the descent."""
 
     def __post_init__(self):
         check_fields(self)

@@ -19,7 +19,7 @@ from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, unbiased
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments, mean_square, zero_moments
 from .nadam import Nadam
 
@@ -144,7 +144,7 @@ def adamw(
     eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 1e-4,
+    weight_decay: WeightDecay = 1e-4,
     mask: Mask = None,
     *,
     nesterov: Flag = False,
@@ -156,7 +156,8 @@ def adamw(
         learning_rate: about the length of a step in each element, at least 0; or a schedule. It
             multiplies the decay too.
         b1, b2, eps, eps_root, mu_dtype, nesterov, storage: as in `adam`.
-        weight_decay: at least 0. The default is optax's; PyTorch's is 0.01.
+        weight_decay: at least 0, or one of `funcopt.decays`, such as `decays.cautious(0.1)`. The
+            default is optax's; PyTorch's is 0.01.
         mask: which parameters decay, see `add_decayed_weights`. Biases and scales usually do not:
             `mask="!bias|scale"`.
 
@@ -173,7 +174,7 @@ weight_decay=0.1, mask='kernel')
     """
     return optimizer(
         _rule(b1, b2, eps, eps_root, nesterov, True),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

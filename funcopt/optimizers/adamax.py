@@ -21,7 +21,7 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import divide_or_keep, ema, unbiased, zeros_real
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .adam import ADAM
 
 
@@ -113,7 +113,7 @@ def adamaxw(
     b1: DecayRate = 0.9,
     b2: DecayRate = 0.999,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 1e-4,
+    weight_decay: WeightDecay = 1e-4,
     mask: Mask = None,
     *,
     storage: Storage = None,
@@ -124,7 +124,7 @@ def adamaxw(
         learning_rate: the longest step in each element, at least 0; or a schedule. It multiplies
             the decay too.
         b1, b2, eps, storage: as in `adamax`.
-        weight_decay: at least 0.
+        weight_decay: at least 0, or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
 
     Raises:
@@ -140,7 +140,7 @@ def adamaxw(
     """
     return optimizer(
         Adamax(b1, b2, eps),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=storage,
     )

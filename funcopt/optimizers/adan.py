@@ -27,6 +27,7 @@ from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased, zeros_real
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import ProximalDecay, WeightDecay, decaying
 
 VariantName = Literal["paper", "optax"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -73,18 +74,6 @@ class Adan(Rule):
         return Divisor(lambda slots: slots.n, self.b3, self.eps, self.eps_root, corrected=True)
 
 
-@rule(acts_on="element", needs_params=True)
-class ProximalDecay(Rule):
-    """The step to (x − η u) / (1 + η weight_decay)."""
-
-    weight_decay: NonNegative = 0.0
-
-    def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
-        assert clock.lr is not None
-        shrunk = (1 + clock.lr * self.weight_decay).astype(grad.dtype)
-        return (grad + times(self.weight_decay, param)) / shrunk, slots
-
-
 ADAN = Paper(
     "Xie, Xingyu and Zhou, Pan and Li, Huan and Lin, Zhouchen and Yan, Shuicheng",
     "Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep Models",
@@ -121,7 +110,7 @@ def adan(
     b3: DecayRate = 0.99,
     eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     variant: Variant = "paper",
@@ -139,8 +128,9 @@ def adan(
         b3: decay of the mean square, in [0, 1).
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0; optax's default is 1e-8.
-        weight_decay: at least 0; the paper's is 0.02. It divides parameters by
-            1 + learning_rate · weight_decay after the step; in the variant of optax it is AdamW's.
+        weight_decay: at least 0, or one of `funcopt.decays`; the paper's is 0.02. A number divides
+            parameters by 1 + learning_rate · weight_decay after the step; in the variant of optax
+            it is AdamW's.
         mask: which parameters decay, see `add_decayed_weights`.
         variant: "paper", or "optax" for the equations of optax 0.2.8.
         storage: how slots are kept between steps, see `funcopt.storage`.
@@ -157,7 +147,7 @@ def adan(
 
     Source: https://arxiv.org/abs/2208.06677, Algorithm 1.
     """
-    decay = ProximalDecay(weight_decay) if variant == "paper" else Decay(weight_decay)
+    decay = decaying(weight_decay, ProximalDecay if variant == "paper" else Decay)
     return optimizer(
         Adan(b1, b2, b3, eps, eps_root, variant),
         masked(mask, decay),

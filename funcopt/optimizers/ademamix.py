@@ -25,7 +25,7 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, ema_between, times, unbiased, zeros_real
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import mean_square
 
 
@@ -117,7 +117,7 @@ def ademamix(
     eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     warmup_steps: OptionalSteps = None,
@@ -136,7 +136,7 @@ def ademamix(
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0.
         mu_dtype: the dtype in which both means are kept, None for the dtype of the arithmetic.
-        weight_decay: decoupled, at least 0.
+        weight_decay: decoupled, at least 0, or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         warmup_steps: in how many steps `alpha` and `b3` come to their ends; None for no warm-up.
             The paper takes all steps of the training, without which large rates diverge early.
@@ -156,7 +156,7 @@ def ademamix(
     """
     return optimizer(
         Ademamix(b1, b2, b3, alpha, eps, eps_root, warmup_steps),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=_means_in(mu_dtype, storage),
     )

@@ -19,7 +19,7 @@ from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, unbiased
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments, mean_square, zero_moments
 
 
@@ -58,7 +58,7 @@ def laprop(
     b2: DecayRate = 0.999,
     eps: NonNegative = 1e-15,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     storage: Storage = None,
@@ -90,7 +90,7 @@ def laprop(
     """
     return optimizer(
         Laprop(b1, b2, eps),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

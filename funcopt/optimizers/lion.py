@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..core.arguments import DecayRate, DType, NonNegative, OpenDecayRate, Rate
+from ..core.arguments import DecayRate, DType, OpenDecayRate, Rate
 from ..core.lift import masked
 from ..core.optimizer import lift, optimizer
 from ..core.paper import NEURIPS, Paper
@@ -20,7 +20,7 @@ from ..core.rule import Clock, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import ema
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 
 
 class LionSlots(NamedTuple):
@@ -76,7 +76,7 @@ def lion(
     b1: DecayRate = 0.9,
     b2: OpenDecayRate = 0.99,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 1e-3,
+    weight_decay: WeightDecay = 1e-3,
     mask: Mask = None,
     *,
     storage: Storage = None,
@@ -89,7 +89,8 @@ def lion(
         b1: weight of the momentum in the direction, in [0, 1).
         b2: decay of the momentum, in (0, 1).
         mu_dtype: the dtype in which `mu` is kept, None for the dtype of the arithmetic.
-        weight_decay: decoupled, at least 0; three to ten times above what suits AdamW.
+        weight_decay: decoupled, at least 0, or one of `funcopt.decays`; three to ten
+            times above what suits AdamW.
         mask: which parameters decay, see `add_decayed_weights`.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
@@ -107,7 +108,7 @@ def lion(
     """
     return optimizer(
         Lion(b1, b2),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

@@ -27,7 +27,7 @@ from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, power, unbiased
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments, mean_square, zero_moments
 
 VariantName = Literal["dozat", "pytorch", "init2winit"]
@@ -151,7 +151,7 @@ def nadamw(
     eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 1e-4,
+    weight_decay: WeightDecay = 1e-4,
     mask: Mask = None,
     *,
     variant: Variant = "dozat",
@@ -177,7 +177,7 @@ def nadamw(
     """
     return optimizer(
         Nadam(b1, b2, eps, eps_root, variant, momentum_decay),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

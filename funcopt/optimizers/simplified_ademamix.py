@@ -22,7 +22,7 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased, zeros_real
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 
 
 class SimplifiedAdemamixSlots(NamedTuple):
@@ -92,7 +92,7 @@ def simplified_ademamix(
     alpha: NonNegative = 0.0,
     eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     storage: Storage = None,
@@ -109,7 +109,7 @@ def simplified_ademamix(
             batches 0 suits, for large ones up to about 100.
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0.
-        weight_decay: decoupled, at least 0.
+        weight_decay: decoupled, at least 0, or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
@@ -127,7 +127,7 @@ def simplified_ademamix(
     """
     return optimizer(
         SimplifiedAdemamix(b1, b2, alpha, eps, eps_root),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=storage,
     )

@@ -25,7 +25,7 @@ from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments, mean_square, zero_moments
 
 
@@ -83,7 +83,7 @@ def spam(
     b2: DecayRate = 0.999,
     eps: NonNegative = 1e-6,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     threshold: Threshold = 5000.0,
@@ -97,7 +97,7 @@ def spam(
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule.
         b1, b2, eps, mu_dtype: as in `adam`.
-        weight_decay: at least 0, decoupled.
+        weight_decay: decoupled, at least 0, or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         threshold: an element is cut where its square is above `threshold` times its mean square;
             at least 0, or a schedule; infinity for none.
@@ -119,7 +119,7 @@ def spam(
     """
     return optimizer(
         Spam(b1, b2, eps, threshold, reset_interval, warmup, grace),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

@@ -41,7 +41,7 @@ from ..core.transformation import transformation
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, zeros_real
 from ..math.varying import zero_learnt_from
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .calmed_gradient import StableSpamSlots, calmed
 from .moment_slots import mean_square
 
@@ -116,7 +116,7 @@ def stable_spam(
     gamma1: DecayRate = 0.7,
     gamma2: DecayRate = 0.9,
     gamma3: DecayRate = 0.999,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     mu_dtype: DType = None,
@@ -137,7 +137,7 @@ def stable_spam(
         gamma1: decay of the mean norm, in [0, 1); the paper has 0.85 for bfloat16.
         gamma2: decay of the mean squared norm, in [0, 1); the paper has 0.99999 for bfloat16.
         gamma3: decay of the mean largest entry, in [0, 1).
-        weight_decay: at least 0, decoupled.
+        weight_decay: decoupled, at least 0, or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         mu_dtype: the dtype in which `mu` is kept, None for the dtype of the arithmetic.
         reset_interval: after how many updates moments begin anew, at least 1; None for never.
@@ -168,7 +168,7 @@ def stable_spam(
     )
     return optimizer(
         rule,
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )

@@ -39,6 +39,11 @@ def cases():
         "cautious-adam-betas", "adamw", {**adam, "betas": [0.7, 0.9], "caution": True},
         "cautious(adam(LR, b1=0.7, b2=0.9))", problem="quadratic",
     )  # fmt: skip
+    corrected = {**adam, "weight_decay": 0.5, "corrected_weight_decay": True}
+    yield case(
+        "adamc", "adamw", corrected,
+        "adamw(LR, weight_decay=decays.corrected(0.5, 0.05))", halved=True,
+    )  # fmt: skip
 
 
 def made(frozen_case: Case, params: list):

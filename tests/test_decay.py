@@ -1,0 +1,171 @@
+"""Weight decays beside optimizers: against NumPy, and those that mean the same."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcopt
+from funcopt import decays
+from tests.reference.adam import adam
+
+RANDOM = np.random.default_rng(9)
+START = {"kernel": RANDOM.standard_normal((3, 4)), "bias": RANDOM.standard_normal(4)}
+START["kernel"][0, 0] = 0.0
+GRADS = [{leaf: RANDOM.standard_normal(x.shape) for leaf, x in START.items()} for _ in range(12)]
+for grads in GRADS:
+    grads["kernel"][1] = 0.0  # Adam's direction is 0 there, where `cautious` decays
+LAMBDA, LARGEST = 0.7, 0.1
+
+
+def rate(t):
+    """Of the t-th step, from 1 on."""
+    return LARGEST * 0.5 ** ((t - 1) // 4)
+
+
+SCHEDULE = funcopt.piecewise_constant_schedule(LARGEST, {4: 0.5, 8: 0.5})
+
+# Where η is the rate, u the direction and x the parameter: the parameter after the step.
+MODES = {
+    "decoupled": (decays.decoupled(LAMBDA), lambda x, u, η: x - η * u - η * LAMBDA * x),
+    "after": (decays.decoupled(LAMBDA, "after"), lambda x, u, η: (x - η * u) * (1 - η * LAMBDA)),
+    "independent": (decays.independent(0.07), lambda x, u, η: x - η * u - 0.07 * x),
+    "corrected": (
+        decays.corrected(LAMBDA, LARGEST),
+        lambda x, u, η: x - η * u - η**2 / LARGEST * LAMBDA * x,
+    ),
+    "squared": (decays.squared(LAMBDA), lambda x, u, η: x - η * u - η**2 * LAMBDA * x),
+    "cautious": (
+        decays.cautious(LAMBDA),
+        lambda x, u, η: np.where(u * x >= 0, x * (1 - η * LAMBDA), x) - η * u,
+    ),
+    "proximal": (decays.proximal(LAMBDA), lambda x, u, η: (x - η * u) / (1 + η * LAMBDA)),
+}
+
+
+def path(tx, start=START, grads=GRADS):
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.asarray, start)
+        state, found = tx.init(params), []
+        step = jax.jit(lambda *given: funcopt.step(tx, *given))
+        for g in grads:
+            params, state = step(jax.tree.map(jnp.asarray, g), state, params)
+            found.append(jax.tree.map(np.asarray, params))
+        return found
+
+
+def same(ours, others, rtol=1e-13):
+    def close(a, b):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-14)
+
+    jax.tree.map(close, ours, others)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_decay_of_adam_is_that_of_numpy(mode):
+    decay, moved = MODES[mode]
+    x, slots, expected = dict(START), {leaf: {} for leaf in START}, []
+    for t, grads in enumerate(GRADS, 1):
+        for leaf, g in grads.items():
+            step, slots[leaf] = adam(np.zeros_like(g), g, slots[leaf], t, 1.0)
+            decays_here = leaf == "kernel"
+            η = rate(t)
+            x[leaf] = moved(x[leaf], -step, η) if decays_here else x[leaf] + η * step
+        expected.append(dict(x))
+    same(path(funcopt.adamw(SCHEDULE, weight_decay=decay, mask="kernel")), expected)
+    plain = path(funcopt.adamw(SCHEDULE, weight_decay=LAMBDA, mask="kernel"))
+    if mode != "decoupled":
+        assert np.abs(plain[-1]["kernel"] - expected[-1]["kernel"]).max() > 1e-3
+
+
+def test_l2_is_a_part_of_the_gradient():
+    l2 = funcopt.chain(funcopt.add_decayed_weights(LAMBDA, mask="kernel"), funcopt.adam(0.1))
+    same(path(funcopt.adamw(0.1, weight_decay=decays.l2(LAMBDA), mask="kernel")), path(l2))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (decays.decoupled(0.1), 0.1),
+        (decays.corrected(0.1, 0.05), 0.1),
+        (decays.squared(2.0), 0.1),
+        (decays.independent(0.005), 0.1),
+        (decays.independent(funcopt.constant_schedule(0.005)), 0.1),
+        (decays.l2(0.0), 0.0),
+        (decays.cautious(0.0), 0.0),
+        (decays.proximal(0.0), 0.0),
+        (decays.decoupled(0.0, "after"), 0.0),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("factory", [funcopt.adamw, funcopt.lion])
+def test_decays_that_are_the_same_at_a_constant_rate(factory, one, other):
+    same(path(factory(0.05, weight_decay=one)), path(factory(0.05, weight_decay=other)), 1e-12)
+
+
+def test_l2_is_decoupled_where_the_direction_is_the_gradient():
+    def sgd(decay):
+        return funcopt.optimizer(funcopt.rules.Scale(1.0), decay, learning_rate=0.05)
+
+    same(path(sgd(decays.l2(0.1))), path(sgd(decays.decoupled(0.1))))
+
+
+def test_adan_divides_by_default():
+    plain = path(funcopt.adan(0.05, weight_decay=0.3))
+    same(plain, path(funcopt.adan(0.05, weight_decay=decays.proximal(0.3))))
+    others = path(funcopt.adan(0.05, weight_decay=decays.decoupled(0.3)))
+    assert np.abs(others[-1]["kernel"] - plain[-1]["kernel"]).max() > 1e-3
+
+
+def test_cautious_decay_never_acts_against_the_step():
+    """Where the step moves away from zero it is the step alone."""
+    tx = funcopt.optimizer(decays.cautious(0.5), learning_rate=1.0)
+    params = jnp.array([1.0, -1.0, 1.0, -1.0, 1.0])
+    grads = jnp.array([0.25, -0.25, -0.25, 0.25, 0.0])
+    updates, _ = tx.update(grads, tx.init(params), params)
+    np.testing.assert_array_equal(updates, [-0.75, 0.75, 0.25, -0.25, -0.5])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_skipped_step_decays_nothing(mode):
+    tx = funcopt.guard(funcopt.adamw(0.1, weight_decay=MODES[mode][0]))
+    params = {"w": jnp.array([1.0, -2.0])}
+    bad = {"w": jnp.array([jnp.nan, 1.0])}
+    after, _ = funcopt.step(tx, bad, tx.init(params), params)
+    np.testing.assert_array_equal(after["w"], params["w"])
+
+
+def test_where_the_rate_is_zero_an_independent_decay_goes_on():
+    tx = funcopt.adamw(0.0, weight_decay=decays.independent(0.25))
+    params = jnp.array([4.0])
+    after, _ = funcopt.step(tx, jnp.ones(1), tx.init(params), params)
+    np.testing.assert_array_equal(after, [3.0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_optimizer_with_a_decay_is_a_value(mode):
+    decay, _ = MODES[mode]
+    tx = funcopt.adamw(0.1, weight_decay=decay)
+    assert eval(repr(tx), dict(vars(funcopt))) == tx
+    assert hash(tx) == hash(funcopt.adamw(0.1, weight_decay=decay))
+    assert tx != funcopt.adamw(0.1, weight_decay=0.7)
+    assert jax.tree.leaves(tx)[-1] in (LAMBDA, 0.07, LARGEST)
+    assert jax.tree.map(lambda x: x, tx) == tx
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "words"),
+    [
+        (decays.cautious, (-1.0,), "weight_decay must be a finite number >= 0"),
+        (decays.corrected, (0.1, 0.0), "max_learning_rate must be a finite number > 0"),
+        (decays.decoupled, (0.1, "later"), "when must be one of before, after, got 'later'"),
+        (funcopt.adamw, {"weight_decay": -1.0}, "weight_decay must be a finite number >= 0"),
+        (funcopt.adamw, {"weight_decay": "cautious"}, "or a decay such as funcopt.decays.cautious"),
+        (funcopt.adamw, {"weight_decay": funcopt.Momentum(0.9)}, "or a decay such as"),
+    ],
+)
+def test_what_is_no_decay(make, given, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make(0.1, **given) if isinstance(given, dict) else make(*given)
