@@ -9,3 +9,8 @@ def counted(count: Int[Array, "*n"], more: Shaped[Array, "..."]) -> Int[Array, "
     most = jnp.iinfo(count.dtype).max
     more = more.astype(count.dtype)
     return jnp.where(count > most - more, most, count + more)
+
+
+def following(count: Int[Array, "*n"]) -> Int[Array, "*n"]:
+    """`count` + 1."""
+    return jnp.minimum(count, jnp.iinfo(count.dtype).max - 1) + 1

@@ -114,6 +114,7 @@ adam = in_optax_state("adam", funcopt.adam)
 adamax = in_optax_state("adamax", funcopt.adamax)
 adamaxw = in_optax_state("adamaxw", funcopt.adamaxw)
 adamw = in_optax_state("adamw", funcopt.adamw)
+adan = in_optax_state("adan", funcopt.adan, variant="optax")
 adaptive_grad_clip = in_optax_state("adaptive_grad_clip", funcopt.adaptive_grad_clip)
 add_decayed_weights = in_optax_state("add_decayed_weights", funcopt.add_decayed_weights)
 amsgrad = in_optax_state("amsgrad", funcopt.amsgrad, **CORRECTED)
@@ -130,6 +131,10 @@ normalize_by_update_norm = in_optax_state(
     "normalize_by_update_norm", funcopt.normalize_by_update_norm
 )
 novograd = in_optax_state("novograd", funcopt.novograd)
+optimistic_adam_v2 = in_optax_state("optimistic_adam_v2", funcopt.optimistic_adam_v2)
+optimistic_gradient_descent = in_optax_state(
+    "optimistic_gradient_descent", funcopt.optimistic_gradient_descent
+)
 polyak_sgd = in_optax_state("polyak_sgd", funcopt.polyak_sgd)
 radam = in_optax_state("radam", funcopt.radam)
 rmsprop = in_optax_state("rmsprop", funcopt.rmsprop)
@@ -137,6 +142,7 @@ scale = in_optax_state("scale", funcopt.scale)
 scale_by_adadelta = in_optax_state("scale_by_adadelta", funcopt.scale_by_adadelta)
 scale_by_adam = in_optax_state("scale_by_adam", funcopt.scale_by_adam)
 scale_by_adamax = in_optax_state("scale_by_adamax", funcopt.scale_by_adamax)
+scale_by_adan = in_optax_state("scale_by_adan", funcopt.scale_by_adan, variant="optax")
 scale_by_amsgrad = in_optax_state(
     "scale_by_amsgrad", funcopt.scale_by_amsgrad, left=CORRECTIONS, only=_corrects
 )
@@ -149,6 +155,9 @@ scale_by_lion = in_optax_state(
     funcopt.scale_by_lion,
     left=("mode", "smooth_beta"),
     only=lambda given: given["mode"] == "hard",
+)
+scale_by_optimistic_gradient = in_optax_state(
+    "scale_by_optimistic_gradient", funcopt.scale_by_optimistic_gradient
 )
 scale_by_radam = in_optax_state("scale_by_radam", funcopt.scale_by_radam)
 scale_by_rms = in_optax_state("scale_by_rms", funcopt.scale_by_rms)

@@ -20,6 +20,7 @@ NAMES = (
     "dadapt_adamw",
     "dog",
     "dowg",
+    "madgrad",
     "mechanize",
     "momo",
     "momo_adam",

@@ -55,6 +55,17 @@ def with_fields(state: Any, new: dict[str, Any]) -> Any:
     return state
 
 
+COUNTS = ("count", "t", "is_initial_step")
+"""What optax's states call the number of steps, or whether there was none."""
+
+
+def _counted(found: dict[str, Any]) -> Array:
+    """How many steps there were; where only the first is told from the others, at most one."""
+    if "is_initial_step" in found:
+        found = {"t": ~jnp.asarray(found["is_initial_step"]), **found}
+    return jnp.asarray(found.get("count", found.get("t", 0)), jnp.int32)
+
+
 def _is_none(x: Any) -> bool:
     return x is None
 
@@ -94,7 +105,7 @@ class InOptaxState:
         goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, OptState]:
-        found = dict(fields(state, {"count", *self._kept}))
+        found = dict(fields(state, {*COUNTS, *self._kept}))
         missing = [name for name in self._kept if name not in found]
         if missing:
             raise ValueError(
@@ -102,7 +113,7 @@ class InOptaxState:
                 f"there is no {', '.join(missing)}: `tx.init(params)` makes one, and the order of "
                 "arguments is `tx.update(grads, state, params)`."
             )
-        count = jnp.asarray(found.get("count", 0), jnp.int32)
+        count = _counted(found)
         # Leaves that no gradient comes for, as an Equinox model has some, keep their slots.
         leaves, structure = jax.tree.flatten(updates, is_leaf=_is_none)
         here = [x is not None for x in leaves]
@@ -119,8 +130,9 @@ class InOptaxState:
         renewed = {
             name: _put_back(here, structure, found[name], getattr(new, name)) for name in slots
         }
-        if "count" in found:
-            renewed["count"] = jnp.asarray(new.count, jnp.result_type(found["count"]))
+        for name in set(COUNTS) & set(found):
+            said = new.count == 0 if name == "is_initial_step" else new.count
+            renewed[name] = jnp.asarray(said, jnp.result_type(found[name]))
         return out, with_fields(state, renewed)
 
     @property

@@ -16,6 +16,7 @@ from ..core.optimizer import lift, optimizer
 from ..core.paper import NEURIPS, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
+from ..math.counts import following
 from ..math.moments import abs_sq, divide_by_root, ema, unbiased
 from ..storage import Storage
 from .moment_slots import Moments, mean_square, zero_moments
@@ -39,7 +40,7 @@ class Adabelief(Rule):
         slots = clock.renew(slots, nu=ema(slots.nu, surprise, self.b2) + self.eps_root)
         mu, nu = slots
         if self.nesterov:
-            ahead = unbiased(mu, self.b1, clock.t + 1)
+            ahead = unbiased(mu, self.b1, following(clock.t))
             mu = ema(ahead, unbiased(grad, self.b1, clock.t), self.b1)
         else:
             mu = unbiased(mu, self.b1, clock.t)

@@ -25,6 +25,7 @@ from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
+from ..math.counts import following
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, power, unbiased
 from ..storage import Storage, with_slot
 from ..transforms.decay_rules import WeightDecay, decaying
@@ -65,10 +66,10 @@ class Nadam(Rule):
         if self.variant == "init2winit":
             return (b1 * mu + (1 - b1) * g) / bias_correction(b1, t, dtype)
         if self.variant == "dozat":
-            now, later = (bias_correction(b1, i, dtype) for i in (t, _next(t)))
+            now, later = (bias_correction(b1, i, dtype) for i in (t, following(t)))
             return b1 * mu / later + (1 - b1) * g / now
-        m, m_next = (b1 * (1 - self._dip(i, dtype)) for i in (t, _next(t)))
-        product, next_product = (self._product(i, dtype) for i in (t, _next(t)))
+        m, m_next = (b1 * (1 - self._dip(i, dtype)) for i in (t, following(t)))
+        product, next_product = (self._product(i, dtype) for i in (t, following(t)))
         return m_next * mu / (1 - next_product) + (1 - m) * g / (1 - product)
 
     def _dip(self, t: Int[Array, ""], dtype) -> Float[Array, ""]:
@@ -87,11 +88,6 @@ class Nadam(Rule):
         ratio = jnp.expm1(steps * log_q) / jnp.where(still, 1, jnp.expm1(log_q))
         sums = jnp.where(still, steps, ratio) * jnp.exp(log_q)
         return power(self.b1, t, dtype) * jnp.exp(-jnp.sum(sums * 0.5**k / k))
-
-
-def _next(t: Int[Array, ""]) -> Int[Array, ""]:
-    """t + 1, or t where the count of updates has come to its end."""
-    return jnp.minimum(t, jnp.iinfo(t.dtype).max - 1) + 1
 
 
 NADAM = Paper(

@@ -28,6 +28,7 @@ from ..core.optimizer import lift, optimizer
 from ..core.paper import ICLR, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
+from ..math.counts import following
 from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased
 from ..math.rectification import length, rectification
 from ..storage import Storage
@@ -57,7 +58,7 @@ class Radam(Rule):
         )
         nu = unbiased(slots.nu, self.b2, clock.t)
         if self.nesterov:
-            ahead = unbiased(slots.mu, self.b1, clock.t + 1)
+            ahead = unbiased(slots.mu, self.b1, following(clock.t))
             mu = ema(ahead, unbiased(grad, self.b1, clock.t), self.b1)
         else:
             mu = unbiased(slots.mu, self.b1, clock.t)
