@@ -106,13 +106,53 @@ def on_eight_devices():
         check_places(name, jax.eval_shape(tx.init, params), found)
 
 
+STACKED = {
+    "muon": lambda: funcopt.muon(0.1, layer_axis=0),
+    "stable_adamw": lambda: funcopt.stable_adamw(0.1, layer_axis=0),
+    "adafactor": lambda: funcopt.adafactor(0.1, 2, layer_axis=0),
+    "clip_by_block_rms": lambda: funcopt.clip_by_block_rms(0.1, layer_axis=0),
+    "novograd": lambda: funcopt.novograd(0.1, layer_axis=0),
+    "adam_mini": lambda: funcopt.adam_mini(0.1, layer_axis=0),
+}
+
+
+def stacked_on_an_explicit_mesh():
+    """Layers of one leaf, which lie on several devices or are themselves in parts on all."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    random = np.random.default_rng(2)
+    start, *grads = (np.float32(random.standard_normal((8, 8, 16))) for _ in range(3))
+
+    def end(tx, put):
+        params = put(start)
+        state = jax.jit(tx.init)(params)
+        for g in grads:
+            params, state = jax.jit(lambda *given: funcopt.step(tx, *given))(put(g), state, params)
+        return np.asarray(params)
+
+    with jax.set_mesh(mesh):
+        for name, make in STACKED.items():
+            tx, specs = make(), [P("data"), P(None, "data"), P(None, None, "data")]
+            whole = end(tx, lambda x: jax.device_put(x, NamedSharding(mesh, P())))
+            for spec in specs:
+                found = end(tx, lambda x, s=spec: jax.device_put(x, NamedSharding(mesh, s)))
+                np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_layers_of_one_leaf_on_an_explicit_mesh():
+    alone_with_eight_devices("stacked_on_an_explicit_mesh")
+
+
 def test_on_eight_devices_a_state_lies_where_its_parameters_do():
+    alone_with_eight_devices("on_eight_devices")
+
+
+def alone_with_eight_devices(check):
     """In a process of its own, which must ask for the devices before it starts JAX."""
     program = (
         "import jax\n"
         "jax.config.update('jax_num_cpu_devices', 8)\n"
         "from tests import test_sharding\n"
-        "test_sharding.on_eight_devices()\n"
+        f"test_sharding.{check}()\n"
         "print('all sharded')\n"
     )
     done = subprocess.run(

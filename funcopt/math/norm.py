@@ -32,7 +32,14 @@ def norm(x: Inexact[Array, "*p"], axes: Axes = None) -> Float[Array, "*n"]:
     limits = jnp.finfo(squares.dtype)
     exact = jnp.isfinite(squares) & (squares > float(limits.tiny) / float(limits.eps) ** 2)
     scaled = partial(_scaled, axes=axes)
+    if is_sharded(x):
+        return jnp.where(exact, safe_sqrt(squares), scaled(squares, x))
     return jax.lax.cond(jnp.all(exact), lambda s, x: safe_sqrt(s), scaled, squares, x)
+
+
+def is_sharded(x: Array) -> bool:
+    """Whether an explicit mesh has parts of it, of which a mapped condition cannot choose any."""
+    return any(axis is not None for axis in getattr(jax.typeof(x).sharding, "spec", ()))
 
 
 def _square_sum(x: Array, axes: Axes) -> Array:

@@ -20,9 +20,9 @@ from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import ema, unbiased
+from ..math.moments import ema, unbiased, zeros_real
 from ..math.norm import norm, squarable
-from ..math.varying import norm_across, parts, zero_learnt_from
+from ..math.varying import norm_across, parts, zeros_learnt_from
 from ..storage import Storage, with_slot
 from ..transforms.add_decayed_weights import Decay
 from .moment_slots import Moments
@@ -44,7 +44,8 @@ class AdamMini(Rule):
     axis_name: AxisName = None
 
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
-        return Moments(jnp.zeros_like(param), zero_learnt_from(param, self.axis_name))
+        zeros = zeros_learnt_from(zeros_real(param), self.axis_name)
+        return Moments(jnp.zeros_like(param), jnp.sum(zeros))
 
     def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
         del param  # Adam-mini looks only at gradients

@@ -21,9 +21,9 @@ from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import ema
+from ..math.moments import ema, zeros_real
 from ..math.norm import norm, squarable
-from ..math.varying import norm_across, zero_learnt_from
+from ..math.varying import norm_across, zeros_learnt_from
 from ..storage import Storage
 
 
@@ -55,7 +55,8 @@ class Novograd(Rule):
     axis_name: AxisName = None
 
     def init(self, param: Inexact[Array, "*p"]) -> NovogradSlots:
-        return NovogradSlots(jnp.zeros_like(param), zero_learnt_from(param, self.axis_name))
+        zeros = zeros_learnt_from(zeros_real(param), self.axis_name)
+        return NovogradSlots(jnp.zeros_like(param), jnp.sum(zeros))
 
     def update(self, grad: Inexact[Array, "*p"], slots: NovogradSlots,
                param: Inexact[Array, "*p"], clock: Clock):  # fmt: skip
