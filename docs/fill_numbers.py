@@ -236,8 +236,10 @@ def torch_optimizers() -> str:
     for case in frozen["cases"]:
         ours, settings = case["funcopt"], case["settings"]
         rate = ours["kwargs"]["learning_rate"]
-        if case["problem"] == "quadratic" or (
-            "lr_decay" not in settings and isinstance(rate, dict)
+        if (
+            "call" in ours
+            or case["problem"] == "quadratic"
+            or ("lr_decay" not in settings and isinstance(rate, dict))
         ):
             continue  # the same settings once more, or a rate that a scheduler has moved
         if isinstance(rate, dict):

@@ -63,7 +63,7 @@ def called(factory: str, kwargs: Any, *given: Any) -> Any:
 
 def transformation_of(case: Frozen) -> Any:
     if case.call:
-        return eval(case.call, {**vars(funcopt)})
+        return eval(case.call, {**vars(funcopt), "jnp": jnp})
     hyper = {name: x for name, x in case.kwargs.items() if name != "learning_rate"}
     if case.decoupled_weight_decay:
         return funcopt.chain(

@@ -21,8 +21,7 @@ def case(name, optimizer, settings, factory, kwargs, *, chain=0.0, decoupled=0.0
         call["chain_weight_decay"] = chain
     if decoupled:
         call["decoupled_weight_decay"] = decoupled
-    if more.pop("evaluated", False):
-        call["evaluated"] = True
+    call |= {name: more.pop(name) for name in ("evaluated", "call") if name in more}
     return Case(name, optimizer, settings, call, **more)
 
 
@@ -204,7 +203,7 @@ def adamax():
 
 
 def radam():
-    """With an eps that no root feels: PyTorch adds it before the bias correction."""
+    """Mostly with an eps that no root feels: PyTorch adds it before the bias correction."""
     tiny = {"eps": 1e-30}
     yield case("radam-default", "RAdam", {"lr": 0.001, **tiny}, "radam", tiny)
     yield case(
@@ -216,6 +215,11 @@ def radam():
     yield case(
         "radam-decoupled", "RAdam", decay | {"decoupled_weight_decay": True}, "radam", tiny,
         decoupled=0.1,
+    )  # fmt: skip
+    corrected = "lambda step: 1e-3 / (1 - 0.95 ** (jnp.asarray(step, float) + 1)) ** 0.5"
+    yield case(
+        "radam-eps", "RAdam", {"lr": 0.1, "betas": [0.9, 0.95], "eps": 1e-3}, "radam", {},
+        call=f"radam(0.1, b2=0.95, eps={corrected})",
     )  # fmt: skip
     yield case("radam-quadratic", "RAdam", {"lr": 0.1, **tiny}, "radam", tiny, problem="quadratic")
 
