@@ -197,11 +197,13 @@ from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_w
 from .transforms.add_noise import add_noise as add_noise
 from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
+from .transforms.keep_params_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
 from .transforms.orthograd import orthograd as orthograd
+from .transforms.project import project as project
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from .transforms.scale_by_path import scale_by_path as scale_by_path
@@ -292,6 +294,7 @@ __all__ = [
     "inverse_sqrt_schedule",
     "inverse_time_decay",
     "join_schedules",
+    "keep_params_nonnegative",
     "knee_schedule",
     "lamb",
     "laprop",
@@ -341,6 +344,7 @@ __all__ = [
     "polynomial_schedule",
     "power_schedule",
     "prodigy",
+    "project",
     "radam",
     "reset_group",
     "rex_schedule",

@@ -24,6 +24,7 @@ GIVEN = {  # where an argument that is no number has to be given
     "every": 2,
     "factors": {"": 0.5},
     "inner": funcopt.sgd(0.1),
+    "projection": jnp.abs,
     "layers": 2,
     "transforms": {"": funcopt.sgd(0.1)},
 }
@@ -189,7 +190,7 @@ def usual(kind: type) -> dict[str, Any]:
     """Values that the class takes, its defaults where it has them."""
     told = annotations(kind)
     left = {
-        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,)])
+        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,), abs])
         for each in fields(kind)
     }
     values = {

@@ -42,6 +42,7 @@ GIVEN = {  # where an argument without default is no number
     "interpolate_type": '"linear"',
     "milestones": "[10]",
     "points": "{0: 1.0}",
+    "projection": "jnp.abs",
     "schedule": "plain",
     "schedules": "[plain, schedule]",
     "transforms": '{"": tx}',
