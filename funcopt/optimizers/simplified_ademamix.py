@@ -105,8 +105,8 @@ def simplified_ademamix(
         b1: decay of the sum of gradients, in [0, 1). The authors let it grow over the training from
             0.9: a schedule.
         b2: decay of the mean squared gradient, in [0, 1).
-        alpha: how many times the gradient of the step counts beside the sum, at least 0. For small
-            batches 0 suits, for large ones up to about 100.
+        alpha: how many times the gradient of the step counts beside the sum, at least 0. With 0
+            it is Adam whose first moment is a sum.
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0.
         weight_decay: decoupled, at least 0, or one of `funcopt.decays`.
