@@ -14,7 +14,7 @@ that is longer than `max_precond_dim` keeps the identity. Of the inner rule's sl
 gradients turns with the basis, which is exact; mean squares cannot, and follow their eigenvectors.
 """
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,11 +39,23 @@ class BasisSlots(NamedTuple):
     right_basis: Exact | None
 
 
+def _with_moments(where: str, x: object) -> Rule:
+    if not isinstance(x, Rule) or x.acts_on != "element" or x.slots is not Moments:
+        raise TypeError(
+            f"{where} must be a rule for elements that keeps a mean and a mean square, such as "
+            f"rules.Adam(), got {x!r}."
+        )
+    return x
+
+
+WithMoments = Annotated[Rule, _with_moments]
+
+
 @rule(acts_on="matrix", slots=BasisSlots)
 class InEigenbasis(Rule):
     """Apply a rule for elements, which keeps a mean and a mean square, in an eigenbasis."""
 
-    inner: Rule
+    inner: WithMoments
     beta: DecayRate = 0.95
     frequency: Steps = 10
     max_precond_dim: Length = 10000

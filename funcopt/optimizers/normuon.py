@@ -119,7 +119,7 @@ def normuon(
     >>> grads = {"kernel": jnp.diag(jnp.array([3.0, 0.5]))}
     >>> updates, state = tx.update(grads, tx.init(params), params)
     >>> jnp.diag(updates["kernel"]), state.output_nu["kernel"].shape
-    (Array([-0.0892..., -0.0892...], dtype=float32), (1, 2))
+    (Array([-0.089..., -0.089...], dtype=float32), (1, 2))
 
     Source: https://arxiv.org/abs/2510.05491, and the authors' program.
     """
