@@ -183,6 +183,7 @@ def kinds(base: type) -> Iterator[type]:
             yield kind
 
 
+INNER = funcopt.rules.Adam()
 KINDS = sorted({*kinds(Rule), *kinds(TreeRule)}, key=lambda kind: kind.__name__)
 
 
@@ -190,7 +191,7 @@ def usual(kind: type) -> dict[str, Any]:
     """Values that the class takes, its defaults where it has them."""
     told = annotations(kind)
     left = {
-        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,), abs])
+        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,), abs, INNER])
         for each in fields(kind)
     }
     values = {
