@@ -199,6 +199,7 @@ from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
 from .transforms.keep_params_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
+from .transforms.mars import mars as mars
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
@@ -309,6 +310,7 @@ __all__ = [
     "lookahead",
     "loss_scale",
     "madgrad",
+    "mars",
     "masked",
     "mechanize",
     "metrics",

@@ -44,12 +44,23 @@ def cases():
         "adamc", "adamw", corrected,
         "adamw(LR, weight_decay=decays.corrected(0.5, 0.05))", halved=True,
     )  # fmt: skip
+    mars = {"lr": 0.05, "optimize_1d": True}
+    yield case(
+        "mars-adamw", "mars", {**mars, "weight_decay": 0.1},
+        "chain(mars(0.025, b1=0.9), adamw(LR, b2=0.99, weight_decay=0.1))",
+    )  # fmt: skip
+    yield case(
+        "mars-adamw-gamma", "mars", {**mars, "gamma": 0.2, "betas": [0.95, 0.9]},
+        "chain(mars(0.2, b1=0.95), adamw(LR, b1=0.95, b2=0.9, weight_decay=0.0))",
+        problem="quadratic",
+    )  # fmt: skip
 
 
 def made(frozen_case: Case, params: list):
     from timm.optim.adamw import AdamWLegacy
+    from timm.optim.mars import Mars
 
-    kinds = {"adamw": AdamWLegacy}
+    kinds = {"adamw": AdamWLegacy, "mars": Mars}
     return kinds[frozen_case.optimizer](params, **frozen_case.settings)
 
 
