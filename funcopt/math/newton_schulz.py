@@ -60,7 +60,11 @@ def _steps(
         narrow = cast(a, dtype), cast(b, dtype)
         return cast(jnp.matmul(*narrow, preferred_element_type=sums), y.dtype)
 
-    for a, b, c in triples:
+    def step(y: Array, triple: Array) -> tuple[Array, None]:
+        a, b, c = triple
         gram = product(y, y.conj().T)
-        y = times(a, y) + product(times(b, gram) + times(c, product(gram, gram)), y)
-    return y
+        return times(a, y) + product(times(b, gram) + times(c, product(gram, gram)), y), None
+
+    real = jnp.finfo(y.dtype).dtype
+    numbers = jnp.stack([jnp.stack([cast(x, real) for x in triple]) for triple in triples])
+    return jax.lax.scan(step, y, numbers)[0]
