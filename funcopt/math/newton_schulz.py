@@ -18,7 +18,7 @@ from jaxtyping import Array, Inexact
 
 from .dtypes import cast, common_dtype
 from .moments import times
-from .norm import is_sharded, norm
+from .norm import is_sharded, norm_below
 
 Triple = tuple[Any, Any, Any]
 
@@ -40,7 +40,8 @@ def newton_schulz(
         )
     tall = x.shape[0] > x.shape[1]
     y = x.conj().T if tall else x
-    size = norm(y) + eps
+    largest = jnp.max(jnp.abs(jax.lax.stop_gradient(y)), initial=0)
+    size = norm_below(y, largest) + eps  # `norm` has a branch, which takes long to compile
     y = y / cast(jnp.where(size > 0, size, 1), y.dtype)
     steps = partial(_steps, triples=triples)
     if dtype is None and y.dtype == jnp.float32:
