@@ -205,6 +205,7 @@ from .transforms.normalize_by_update_norm import (
 )
 from .transforms.orthograd import orthograd as orthograd
 from .transforms.project import project as project
+from .transforms.sam_gradient import sam_gradient as sam_gradient
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from .transforms.scale_by_path import scale_by_path as scale_by_path
@@ -355,6 +356,7 @@ __all__ = [
     "rprop",
     "rule",
     "rules",
+    "sam_gradient",
     "scale",
     "scale_by_adadelta",
     "scale_by_adam",
