@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ import numpy as np
 import optax
 
 import funcopt
+from funcopt.core.record import Static
 from tests import catalog
 
 Factory = Callable[..., optax.GradientTransformation]
@@ -57,10 +58,16 @@ class Finding(NamedTuple):
 
 def inject(factory: Factory) -> optax.GradientTransformation:
     """optax's way to numbers that change during a run."""
-    static = ("min_dim_size_to_factor",)
-    has_static = set(static) <= set(inspect.signature(factory).parameters)
-    return optax.inject_hyperparams(factory, static_args=static if has_static else ())(
-        learning_rate=RATE
+    return optax.inject_hyperparams(factory, static_args=structure(factory))(learning_rate=RATE)
+
+
+def structure(factory: Factory) -> tuple[str, ...]:
+    """The arguments that are no numbers to change: axes and lengths."""
+    return tuple(
+        name
+        for name, each in inspect.signature(factory).parameters.items()
+        if name == "min_dim_size_to_factor"
+        or Static in get_args(getattr(each.annotation, "meaning", None))
     )
 
 
@@ -230,7 +237,8 @@ def bad_leaf(leaves: Callable[[], tuple[Any, Any]], library: Library, factory: F
 def bad_argument(name: str, value: Any, library: Library, factory: Factory) -> Seen | None:
     """A number that makes no sense is refused when the optimizer is made, by its name."""
     del library
-    if name not in inspect.signature(factory).parameters:
+    parameters = inspect.signature(factory).parameters
+    if name not in parameters or (value is None and parameters[name].default is None):
         return None
     arguments = {"learning_rate": RATE} | {name: value}
     return refused(name, lambda: factory(**arguments))

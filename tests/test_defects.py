@@ -19,6 +19,7 @@ from tests.defects import (
     measure,
     measure_library,
     optax_rows,
+    structure,
 )
 
 # Half of the checks run code of optax, which relies on promotion.
@@ -30,7 +31,8 @@ ROWS = dict(funcopt_rows())
 @each_kind(catalog.ROWS, where=lambda row: row.name in ROWS)
 def test_no_defects(row):
     found = list(measure(FUNCOPT, [(row.name, ROWS[row.name])]))
-    assert len(found) >= len(ROW_CHECKS) - 2  # no `b1`, no slots: two checks may not apply
+    # No `b1`, no slots, a rate that may be None: three checks may not apply.
+    assert len(found) >= len(ROW_CHECKS) - 3
     assert [one for one in found if not one.ok] == []
 
 
@@ -46,15 +48,17 @@ def test_inject_hyperparams_in_float32_is_the_optimizer_itself(row):
     params = {"w": jnp.ones(3, "bfloat16")}
     grads = {"w": jnp.array([0.1, -2.0, 0.0], "bfloat16")}
     plain = factory(RATE)
-    injected = optax.inject_hyperparams(factory, hyperparam_dtype=jnp.float32)(RATE)
+    static = structure(factory)
+    injected = optax.inject_hyperparams(factory, static, hyperparam_dtype=jnp.float32)(RATE)
     states = plain.init(params), injected.init(params)
     for _ in range(2):
         want, first = plain.update(grads, states[0], params)
         have, second = jax.jit(injected.update)(grads, states[1], params)
         states = first, second
-        np.testing.assert_allclose(
-            np.asarray(have["w"], np.float32), np.asarray(want["w"], np.float32), rtol=2**-8
-        )
+        have, want = (np.asarray(x["w"], np.float32) for x in (have, want))
+        # Where a step cancels the mean of those before it, its last bits are left.
+        cancelled = 2**-20 * np.abs(want).max()
+        np.testing.assert_allclose(have, want, rtol=2**-8, atol=cancelled)
 
 
 KNOWN = {  # of optax 0.2.8: which optimizers fail a check
