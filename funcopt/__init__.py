@@ -197,6 +197,7 @@ from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_w
 from .transforms.add_noise import add_noise as add_noise
 from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
+from .transforms.grokfast import grokfast as grokfast
 from .transforms.keep_params_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
 from .transforms.mars import mars as mars
@@ -289,6 +290,7 @@ __all__ = [
     "flush",
     "fromage",
     "global_norm",
+    "grokfast",
     "guard",
     "health",
     "hypergradient",

@@ -1,4 +1,4 @@
-"""MARS in front of optimizers: what it is without its parts."""
+"""MARS and Grokfast in front of optimizers: what they are without their parts."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,9 +27,19 @@ def test_without_the_difference_and_the_clip_it_is_the_optimizer(optimizer):
     np.testing.assert_array_equal(path(funcopt.chain(funcopt.mars(0.0), optimizer)), path(clipped))
 
 
-def test_where_gradients_do_not_change_neither_does_it():
+def test_where_gradients_do_not_change_mars_does_not_change_them():
     tx = funcopt.mars(0.5, b1=0.9, max_norm=float("inf"))
     state = tx.init(jnp.zeros(2))
     for _ in range(3):
         updates, state = tx.update(jnp.array([1.0, -2.0]), state)
         np.testing.assert_array_equal(updates, [1.0, -2.0])
+
+
+def test_without_its_part_grokfast_is_the_optimizer():
+    tx = funcopt.chain(funcopt.grokfast(lamb=0.0), funcopt.adamw(0.1))
+    np.testing.assert_array_equal(path(tx), path(funcopt.adamw(0.1)))
+
+
+def test_without_a_memory_grokfast_is_a_longer_gradient():
+    tx = funcopt.chain(funcopt.grokfast(alpha=0.0, lamb=2.0), funcopt.sgd(0.1))
+    np.testing.assert_allclose(path(tx), path(funcopt.sgd(0.3)), rtol=1e-6)
