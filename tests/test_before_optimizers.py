@@ -42,4 +42,5 @@ def test_without_its_part_grokfast_is_the_optimizer():
 
 def test_without_a_memory_grokfast_is_a_longer_gradient():
     tx = funcopt.chain(funcopt.grokfast(alpha=0.0, lamb=2.0), funcopt.sgd(0.1))
-    np.testing.assert_allclose(path(tx), path(funcopt.sgd(0.3)), rtol=1e-6)
+    # Parameters of about 1 are rounded at each of nine steps.
+    np.testing.assert_allclose(path(tx), path(funcopt.sgd(0.3)), rtol=0, atol=9 * 1.2e-7)
