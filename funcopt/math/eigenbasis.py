@@ -3,8 +3,11 @@
 The largest eigenvalue comes first. A basis that is None is the identity.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Int
+
+from .norm import is_sharded
 
 Left = Inexact[Array, "m m"] | None
 Right = Inexact[Array, "n n"] | None
@@ -49,3 +52,13 @@ def restored(x: Inexact[Array, "m n"], left: Left, right: Right) -> Inexact[Arra
 def outer(x: Inexact[Array, "m n"]) -> Inexact[Array, "m m"]:
     """x xᴴ."""
     return jnp.matmul(x, x.conj().T, precision="highest")
+
+
+def whole(x: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
+    """The matrix on every device of an explicit mesh, where a product of parts has no place."""
+    return jax.sharding.reshard(x, jax.sharding.PartitionSpec(None, None)) if is_sharded(x) else x
+
+
+def placed_like(x: Inexact[Array, "m n"], like: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
+    """`x` in parts on an explicit mesh as `like` is."""
+    return jax.sharding.reshard(x, jax.typeof(like).sharding.spec) if is_sharded(like) else x

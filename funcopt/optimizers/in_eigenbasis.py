@@ -22,7 +22,15 @@ from jaxtyping import Array, Inexact, Int
 
 from ..core.arguments import DecayRate, Length, Steps
 from ..core.rule import Accumulator, Clock, Exact, Rule, Signed, rule
-from ..math.eigenbasis import eigenbasis, followed, outer, restored, rotated
+from ..math.eigenbasis import (
+    eigenbasis,
+    followed,
+    outer,
+    placed_like,
+    restored,
+    rotated,
+    whole,
+)
 from ..math.moments import ema
 from ..math.varying import varying_like
 from .moment_slots import Moments
@@ -76,14 +84,17 @@ class InEigenbasis(Rule):
     ):
         del param  # it is in no basis
         bases = slots.left_basis, slots.right_basis
-        moments = Moments(slots.basis_mu, slots.basis_nu)
-        update, (mu, nu) = self.inner.update(rotated(grad, *bases), moments, None, clock)
-        left = self.mean(slots.left, grad)
-        right = self.mean(slots.right, grad.conj().T)
+        moments = Moments(whole(slots.basis_mu), whole(slots.basis_nu))
+        g = whole(grad)
+        update, (mu, nu) = self.inner.update(rotated(g, *bases), moments, None, clock)
+        left = self.mean(slots.left, g)
+        right = self.mean(slots.right, g.conj().T)
         turned = BasisSlots(mu, nu, left, right, *bases)
         new = jax.lax.switch(self.case(clock.t), (_as_it_is, _turned, _first), turned)
         kept = {name: x for name, x in new._asdict().items() if x is not None}
-        return restored(update, *bases), clock.renew(slots, **kept)
+        kept["basis_mu"] = placed_like(new.basis_mu, slots.basis_mu)
+        kept["basis_nu"] = placed_like(new.basis_nu, slots.basis_nu)
+        return placed_like(restored(update, *bases), grad), clock.renew(slots, **kept)
 
     def mean(self, squares: Array | None, grad: Inexact[Array, "m n"]) -> Array | None:
         return None if squares is None else ema(squares, outer(grad), self.beta)

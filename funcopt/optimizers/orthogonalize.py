@@ -131,7 +131,7 @@ class Orthogonalize(Rule):
         del param, clock  # a direction asks only for what it is the direction of
         factor = newton_schulz(grad, self.triples(), self.eps, self.ns_dtype)
         if self.nuclear_norm:
-            factor = times(jnp.vdot(factor, grad).real, factor)
+            factor = times(jnp.sum((factor.conj() * grad).real), factor)
         return factor, slots
 
     def triples(self) -> Sequence[Any]:

@@ -11,6 +11,7 @@ the step. What is no matrix goes through the same Adam without a basis.
 """
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import (
@@ -63,8 +64,8 @@ class LateAdam(Rule):
         late = clock.t > 1
         slots = clock.renew(
             slots,
-            mu=jnp.where(late, ema(slots.mu, grad, self.b1), slots.mu),
-            nu=jnp.where(late, ema(slots.nu, abs_sq(grad), self.b2), slots.nu),
+            mu=lax.select_n(late, slots.mu, ema(slots.mu, grad, self.b1)),
+            nu=lax.select_n(late, slots.nu, ema(slots.nu, abs_sq(grad), self.b2)),
         )
         mu, nu = slots
         direction = divide_by_root(mu, nu, self.eps)
@@ -137,7 +138,7 @@ def soap(
         hidden: a mask of the parameters that may be matrices; None for all.
         matrices: which axes make a matrix of a leaf with more than two, as in `muon`.
         layer_axis: where layers are stacked in one leaf, as in `lift`; each is a matrix with bases
-            of its own.
+            of its own. On an explicit mesh, JAX's QR takes no stack in parts along this axis.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
