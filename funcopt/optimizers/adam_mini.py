@@ -24,7 +24,7 @@ from ..math.moments import ema, unbiased, zeros_real
 from ..math.norm import norm, squarable
 from ..math.varying import norm_across, parts, zeros_learnt_from
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments
 
 
@@ -80,7 +80,7 @@ def adam_mini(
     b2: DecayRate = 0.999,
     eps: NonNegative = 1e-8,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     layer_axis: LayerAxis = -1,
@@ -95,7 +95,7 @@ def adam_mini(
         b2: decay of the mean squared gradient of a block, in [0, 1).
         eps: added to the root, at least 0.
         mu_dtype: the dtype in which `mu` is kept, None for the dtype of the arithmetic.
-        weight_decay: at least 0; the learning rate multiplies it.
+        weight_decay: at least 0, or one of `funcopt.decays`; the learning rate multiplies it.
         mask: which parameters decay, see `add_decayed_weights`.
         layer_axis: the axes whose every index is a block of its own: one in all leaves of two axes
             or more, or a dict of axes by patterns in the path. The default makes a block of all
@@ -120,7 +120,7 @@ def adam_mini(
     """
     return optimizer(
         AdamMini(b1, b2, eps, axis_name),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         layer_axis=layer_axis,
         storage=with_slot(storage, "mu", mu_dtype),
