@@ -157,7 +157,7 @@ def test_list_and_show_are_also_json(capsys):
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        (["--tag", "matrix", "--search", "Muon"], {"muon", "rules.Muon"}),
+        (["--tag", "matrix", "--search", "Muon"], {"muon", "normuon"}),
         (["--needs", "value", "--search", "momo"], {"momo", "momo_adam"}),
         (["--search", "no such thing"], set()),
     ],

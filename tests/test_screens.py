@@ -136,8 +136,8 @@ def test_every_public_name_is_shown():
 
 
 def test_an_unknown_name_gives_few_hints():
-    with pytest.raises(ValueError, match="unknown name 'adan'") as caught:
-        show("adan")
+    with pytest.raises(ValueError, match="unknown name 'adom'") as caught:
+        show("adom")
     hints = re.findall(r"'(\w+)'", str(caught.value).partition("mean")[2])
     assert 1 <= len(hints) <= 5
     assert str(caught.value).endswith("`funcopt list` has all names.")

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ..core.arguments import Choice, Numeric, Within
 from ..core.record import Static
@@ -28,7 +28,7 @@ Window = Annotated[
 KINDS = ("ema", "uniform", "polynomial", "window")
 
 
-def _kind(where: str, x: Any) -> Any:
+def _kind(where: str, x: str | Sequence[Numeric]) -> object:
     return Choice(KINDS)(where, x) if isinstance(x, str) else check_weights(where, x)
 
 

@@ -14,7 +14,7 @@ JAX's libraries. Embeddings, output heads and what is no matrix go through AdamW
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ..core.arguments import (
     DecayRate,
@@ -54,13 +54,13 @@ NO_HIDDEN = r"(?i)(^|[/._])(\w*embed\w*|wte|wpe|(\w+_)?head|logits|classifier)(_
 ADJUST: Mapping[str, ScalingName] = {"original": "keller", "match_rms_adamw": "moonlight"}
 
 
-def _adjust(where: str, x: Any) -> Any:
+def _adjust(where: str, x: object) -> object:
     if x is not None and (not isinstance(x, str) or x not in ADJUST):
         raise ValueError(f"{where} must be one of {', '.join(ADJUST)} or None, got {x!r}.")
     return x
 
 
-def hidden_matrices(path: str, leaf: Any) -> bool:
+def hidden_matrices(path: str, leaf: object) -> bool:
     """Whether the name of a parameter is not one of an embedding or an output head."""
     del leaf  # its axes are looked at elsewhere
     return re.search(NO_HIDDEN, path) is None

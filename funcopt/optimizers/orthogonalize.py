@@ -8,7 +8,7 @@ Jordan et al. lead any to between 0.7 and 1.2 in 5 steps, others nearer to 1.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, TypeGuard
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -19,7 +19,8 @@ from ..core.rule import Clock, Rule, rule
 from ..math.moments import times
 from ..math.newton_schulz import newton_schulz
 
-Triples = tuple[tuple[float, float, float], ...]
+Triple = tuple[float, float, float]
+Triples = tuple[Triple, ...]
 
 KELLER = (3.4445, -4.7750, 2.0315)
 EXPRESS_5: Triples = (
@@ -45,7 +46,7 @@ def below(safety: float, triples: Triples) -> Triples:
     return tuple((a / safety, b / safety**3, c / safety**5) for a, b, c in triples)
 
 
-COEFFICIENTS: Mapping[str, Any] = {
+COEFFICIENTS: Mapping[str, Triple | Triples] = {
     # Jordan et al.: https://kellerjordan.github.io/posts/muon/
     "keller": KELLER,
     # You, 2025: https://x.com/YouJiacheng/status/1905861218138804534
@@ -74,11 +75,11 @@ COEFFICIENTS: Mapping[str, Any] = {
 }
 
 
-def _numbers(where: str, x: Any) -> Any:
-    def is_triple(each: Any) -> bool:
+def _numbers(where: str, x: object) -> object:
+    def is_triple(each: object) -> TypeGuard[Sequence]:
         return isinstance(each, tuple | list) and len(each) == 3 and all(map(is_number, each))
 
-    def numbers(each: Any) -> tuple:
+    def numbers(each: Sequence) -> tuple:
         return tuple(float(n) if isinstance(n, int | float) else n for n in each)
 
     if is_triple(x):
@@ -90,7 +91,7 @@ def _numbers(where: str, x: Any) -> Any:
     )
 
 
-def _named(where: str, x: Any) -> Any:
+def _named(where: str, x: object) -> object:
     if not isinstance(x, str):
         return _numbers(where, x)
     if x not in COEFFICIENTS:
@@ -134,7 +135,7 @@ class Orthogonalize(Rule):
             factor = times(jnp.sum((factor.conj() * grad).real), factor)
         return factor, slots
 
-    def triples(self) -> Sequence[Any]:
+    def triples(self) -> Sequence:
         """(a, b, c) of each step."""
         told = self.ns_coeffs
         if not isinstance(told[0], tuple | list):

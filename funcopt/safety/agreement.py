@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..math.global_norm import Facts, norm_of, square_sums, total
@@ -17,7 +18,9 @@ def everywhere(flag: Bool[Array, ""], axis_name: AxisNames) -> Bool[Array, ""]:
     return jax.lax.pmin(flag.astype(jnp.int32), axis_name).astype(bool)
 
 
-def square_sum_across(leaves: Sequence[Array], axis_name: AxisNames) -> Float[Array, ""]:
+def square_sum_across(
+    leaves: Sequence[Array | np.ndarray], axis_name: AxisNames
+) -> Float[Array, ""]:
     """The sum of squares, over all devices where the type of a leaf says that it is a part."""
     leaves = [x for x in leaves if jnp.size(x)]
     sums = square_sums(leaves)
@@ -31,7 +34,7 @@ def square_sum_across(leaves: Sequence[Array], axis_name: AxisNames) -> Float[Ar
 
 
 def whole_norm(
-    leaves: Sequence[Array],
+    leaves: Sequence[Array | np.ndarray],
     sums: Sequence[Float[Array, ""]],
     axis_name: AxisNames,
     facts: Facts | None = None,
@@ -52,7 +55,7 @@ def whole_norm(
 
 
 def _parts(
-    leaves: Sequence[Array], axis_name: AxisNames
+    leaves: Sequence[Array | np.ndarray], axis_name: AxisNames
 ) -> list[tuple[tuple[str, ...], list[int]]]:
     """The leaves by those of the axes along which they vary."""
     groups: dict[tuple[str, ...], list[int]] = {}

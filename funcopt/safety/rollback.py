@@ -19,11 +19,13 @@ addition brings back a parameter that is infinite or NaN: only a `guard(check_up
 sees updates that would make one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int
 from optax import OptState, Params, Updates
@@ -134,7 +136,7 @@ class Rollback(Wrapper[RollbackState]):
         )
 
     def _finite(
-        self, grads: list[Array], value: ArrayLike | None, inner: OptState
+        self, grads: Sequence[Array | np.ndarray], value: ArrayLike | None, inner: OptState
     ) -> Bool[Array, ""]:
         finite = jnp.isfinite(square_sum([x for x in grads if jnp.size(x)]))
         finite &= rates_are_finite(self.inner, inner)

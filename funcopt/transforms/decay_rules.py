@@ -13,7 +13,7 @@ With η the learning rate and u what comes of the rules before, x moves by −η
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -115,7 +115,7 @@ DECAYS = (*DECAYS, CautiousDecay, ProximalDecay)
 NUMBER = Within(0, math.inf, "[)")
 
 
-def _weight_decay(where: str, x: Any) -> Any:
+def _weight_decay(where: str, x: object) -> object:
     if isinstance(x, DECAYS):
         return x
     if isinstance(x, Rule | str):

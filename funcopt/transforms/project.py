@@ -7,7 +7,7 @@ gradient descent; the same after any other step is heuristic, for which P is of 
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
@@ -20,7 +20,7 @@ from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 
 
-def _projection(where: str, x: Any) -> Any:
+def _projection(where: str, x: object) -> object:
     if not callable(x) or isinstance(x, type):
         raise TypeError(
             f"{where} must be a function of one parameter, such as `lambda x: jnp.clip(x, 0, 1)`, "
