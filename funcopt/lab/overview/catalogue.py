@@ -57,7 +57,7 @@ class Catalogue:
     def matching(self, *, tag: str = "", needs: str = "", search: str = "") -> "Catalogue":
         """The entries with a tag, which need an argument, and in which a text is found.
 
-        >>> [entry.name for entry in catalogue().matching(tag="matrix", search="shampoo").entries]
+        >>> [entry.name for entry in catalogue().matching(tag="matrix", search="Vyas").entries]
         ['soap']
         """
         for name, asked, there in (("tag", tag, self.tags), ("needs", needs, self.needs)):
