@@ -25,6 +25,7 @@ import pytest
 
 import funcopt
 from tests.catalog import ALL, BLOCKS, NESTED, ROWS, Row, each, each_kind, each_rule
+from tests.defects import structure
 
 BY_NAME = {row.name: row for row in ALL}
 WITH_NUMBERS = [row for row in ALL if jax.tree.leaves(row.make())]
@@ -537,7 +538,7 @@ def test_inside_apply_if_finite(row):
 @each_kind(ROWS)
 def test_inside_inject_hyperparams(row):
     with jax.disable_jit():
-        tx = optax.inject_hyperparams(row.factory)(row.rate)
+        tx = optax.inject_hyperparams(row.factory, structure(row.factory))(row.rate)
         params, state = steps(tx, **row.extra)
     close(params, trained(row.name)[0], TRACED)
     assert float(state.hyperparams[row.rate_name]) == pytest.approx(row.rate)
@@ -602,7 +603,9 @@ def nestings(row: Row) -> dict[str, Any]:
         "partition": optax.partition(
             {"a": tx, "b": optax.set_to_zero()}, {"kernel": "a", "bias": "b"}
         ),
-        "inject_hyperparams": optax.inject_hyperparams(row.factory)(row.rate),
+        "inject_hyperparams": optax.inject_hyperparams(row.factory, structure(row.factory))(
+            row.rate
+        ),
         "deep": optax.chain(optax.apply_if_finite(optax.masked(funcopt.chain(tx), True), 3)),
     }
 
