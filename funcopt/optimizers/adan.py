@@ -122,7 +122,7 @@ def adan(
 
     Args:
         learning_rate: about the length of a step in each element, at least 0; or a schedule. The
-            paper takes five to ten times AdamW's.
+            authors take up to five to ten times AdamW's.
         b1: decay of the mean gradient, in [0, 1).
         b2: decay of the mean difference, in [0, 1), and how far it looks ahead.
         b3: decay of the mean square, in [0, 1).

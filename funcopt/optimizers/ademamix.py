@@ -132,7 +132,7 @@ def ademamix(
         b1: decay of the fast mean, in [0, 1).
         b2: decay of the mean squared gradient, in [0, 1).
         b3: decay of the slow mean, in [0, 1).
-        alpha: how many times the slow mean counts, at least 0; 4 to 10 in the paper.
+        alpha: how many times the slow mean counts, at least 0; 5 to 8 in the paper.
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0.
         mu_dtype: the dtype in which both means are kept, None for the dtype of the arithmetic.
