@@ -45,6 +45,8 @@ from .optimizers.adagrad import Adagrad as Adagrad
 from .optimizers.adam import Adam as Adam
 from .optimizers.adamax import Adamax as Adamax
 from .optimizers.amsgrad import Amsgrad as Amsgrad
+from .optimizers.eigenbasis import Eigenbasis as Eigenbasis
+from .optimizers.in_basis import InBasis as InBasis
 from .optimizers.lion import Lion as Lion
 from .optimizers.matrix_scale import MatrixScale as MatrixScale
 from .optimizers.mean_gradient import MeanGradient as MeanGradient
@@ -82,9 +84,11 @@ __all__ = [
     "Decay",
     "Descend",
     "Divisor",
+    "Eigenbasis",
     "Exact",
     "ExactColumn",
     "FactoredRms",
+    "InBasis",
     "Largest",
     "Lion",
     "MatrixScale",

@@ -173,7 +173,6 @@ def compiled(row: Row, gated: bool) -> Program:
 SCALAR_BYTES = 512
 ARRAY_BYTES = 4 * LEAF[0] * LEAF[1]
 TURNED = "slots are kept along other axes than the rule works along, and are selected as kept"
-SWITCHED = "bases come out of a `lax.switch`, and are selected after it"
 SUMMED = "the norm is summed over an array that is chosen by itself"
 VECTORS = "a vector for each axis is selected by itself"
 # What a gate costs nevertheless: bytes of temporaries, passes, and why.
@@ -183,8 +182,6 @@ COSTS = {
     "polargrad-decay": (0, 1, SUMMED),
     "sm3": (4 * LEAF[0], 0, VECTORS),
     "sm3-plain": (4 * LEAF[0], 0, VECTORS),
-    "soap": (4 * ARRAY_BYTES, 6, SWITCHED),
-    "soap-one-side": (2 * ARRAY_BYTES, 2, SWITCHED),
 }
 
 

@@ -131,6 +131,7 @@ def test_math_knows_only_arrays():
 # What a file with a rule in it may import of funcopt.
 RULES_MAY_IMPORT = (
     "funcopt.core.arguments",
+    "funcopt.core.basis",
     "funcopt.core.leaf",
     "funcopt.core.lift.masked",
     "funcopt.core.optimizer",

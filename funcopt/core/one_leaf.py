@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from ..math.dtypes import cast, common_dtype
+from ..math.norm import is_sharded
 from ..storage import Storage, kept_dtype
 from ..storage.kept import Coded, decoded, kept_again
 from .leaf import View
@@ -130,11 +132,12 @@ def _applied(
     rule: Rule, view: View | None, update: Array, slots: Any, param: Array | None, clock: Clock
 ) -> tuple[Array, Any, Any]:
     """One rule on one leaf, of which it sees every stacked part by itself."""
+    if rule.acts_on == "matrix" and is_sharded(update):
+        return _on_whole_matrices(rule, view, update, slots, param, clock)
     if view is None:
         return _checked(rule, rule.update(update, slots, param, clock), update, slots)
-    unit = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(view.unit, update.dtype))
-    whole = [u is not None and u.shape == view.unit for u in unit]
-    moved = type(slots)(*(view.of(x) if same else x for x, same in zip(slots, whole, strict=True)))
+    same = _of_shape(rule, view, update)
+    moved = type(slots)(*(view.of(x) if s else x for x, s in zip(slots, same, strict=True)))
 
     def of_unit(update: Array, slots: Any, param: Array | None) -> tuple[Array, Any, Any]:
         return _checked(rule, rule.update(update, slots, param, clock), update, slots)
@@ -144,10 +147,51 @@ def _applied(
     seen = None if param is None else view.of(param)
     new_update, new, report = of_unit(view.of(update), moved, seen)
     shape = update.shape
-    new = type(slots)(
-        *(view.back(x, shape) if same else x for x, same in zip(new, whole, strict=True))
-    )
+    new = type(slots)(*(view.back(x, shape) if s else x for x, s in zip(new, same, strict=True)))
     return view.back(new_update, shape), new, report
+
+
+def _of_shape(rule: Rule, view: View, like: Array) -> list[bool]:
+    """Which slots have the shape of what the rule sees."""
+    unit = jax.eval_shape(rule.init, jax.ShapeDtypeStruct(view.unit, like.dtype))
+    return [u is not None and u.shape == view.unit for u in unit]
+
+
+def _on_whole_matrices(
+    rule: Rule, view: View | None, update: Array, slots: Any, param: Array | None, clock: Clock
+) -> tuple[Array, Any, Any]:
+    """A rule for matrices on a leaf in parts on an explicit mesh, where a product of parts would be
+    told its place: every device has all matrices as a whole, or those of the layers that it has.
+    """
+    layers = () if view is None else view.order[: view.stacked]
+    kept = jax.typeof(update).sharding.spec
+    whole = P(*(place if axis in layers else None for axis, place in enumerate(kept)))
+    of_layers = P(*(kept[axis] for axis in layers))
+
+    def places(x: Array) -> P:
+        return whole if x.shape == update.shape else of_layers
+
+    given = update, slots, param
+    specs = jax.tree.map(places, given)
+    numbers, structure = jax.tree.flatten((rule, clock))
+    known = [x if isinstance(x, int | float) else None for x in numbers]
+
+    def applied(given: tuple, arrays: list[Array]) -> tuple[Array, Any, Any]:
+        fill = iter(arrays)
+        full = [next(fill) if x is None else x for x in known]
+        rule, clock = jax.tree.unflatten(structure, full)
+        return _applied(rule, view, *given, clock)
+
+    if any(each is not None for each in of_layers):
+        out = *specs[:2], of_layers
+        applied = jax.shard_map(applied, in_specs=(specs, P()), out_specs=out)
+    arrays = [x for x in numbers if not isinstance(x, int | float)]
+    *new, report = applied(jax.tree.map(jax.sharding.reshard, given, specs), arrays)
+
+    def back(x: Array, old: Array) -> Array:
+        return jax.sharding.reshard(x, jax.typeof(old).sharding.spec)
+
+    return *jax.tree.map(back, tuple(new), given[:2]), report
 
 
 def _checked(rule: Rule, done: Any, grad: Array, kept: Any) -> tuple[Array, Any, Any]:

@@ -152,7 +152,7 @@ R = TypeVar("R", bound=type)
 def rule(
     *,
     acts_on: ActsOn,
-    slots: type = NoSlots,
+    slots: type | Callable[[Any], type] = NoSlots,
     report: type = NoReport,
     needs_params: bool = False,
     needs_path: bool = False,
@@ -163,7 +163,8 @@ def rule(
         acts_on: what one output element may depend on: the same `"element"` of the inputs, the
             whole `"array"`, or the last two axes as a `"matrix"`.
         slots: the NamedTuple class of what is remembered, its fields annotated `Signed` or
-            `Accumulator` or `Exact`, or one of these or None.
+            `Accumulator` or `Exact`, or one of these or None; of a rule around a rule a function
+            of it, which always returns the same class.
         report: the NamedTuple class of what `update` says about a step, its fields annotated by how
             those of all leaves become one: `Norm`, `Largest`, `Smallest`, `Mean`, `Total`. Their
             defaults are what they are before the first update.
@@ -193,7 +194,8 @@ def rule(
     check_report(report)
 
     def decorate(cls: R) -> R:
-        cls.acts_on, cls.slots, cls.report = acts_on, slots, report
+        cls.acts_on, cls.report = acts_on, report
+        cls.slots = slots if isinstance(slots, type) else property(slots)
         cls.needs_params, cls.needs_path = needs_params, needs_path
         told = cls.__doc__ or sys.modules[cls.__module__].__doc__
         cls.__doc__ = told or f"The rule {cls.__name__}."

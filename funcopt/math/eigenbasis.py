@@ -3,14 +3,12 @@
 The largest eigenvalue comes first. A basis that is None is the identity.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Int
 
-from .norm import is_sharded
-
 Left = Inexact[Array, "m m"] | None
 Right = Inexact[Array, "n n"] | None
+Sides = tuple[Left, Right]
 
 
 def eigenbasis(x: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
@@ -21,15 +19,25 @@ def eigenbasis(x: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
 
 
 def followed(
-    x: Inexact[Array, "n n"], basis: Inexact[Array, "n n"]
-) -> tuple[Inexact[Array, "n n"], Int[Array, " n"]]:
-    """The eigenvectors of `x`, from those of a matrix near it by one step of the power method, and
-    the order in which the old columns have become those of the new basis.
+    x: Inexact[Array, "n n"], basis: Inexact[Array, "n n"], sort: bool = True
+) -> tuple[Inexact[Array, "n n"], Int[Array, " n"] | None]:
+    """The eigenvectors of `x`, from those of a matrix near it by one step of the power method.
+
+    With them the order in which the old columns have become those of the new basis, None where they
+    are not sorted by what they say of eigenvalues.
     """
     product = jnp.matmul(x, basis, precision="highest")
-    order = jnp.argsort(-jnp.sum(basis.conj() * product, 0).real)
-    basis, triangle = jnp.linalg.qr(product[:, order])
+    order = jnp.argsort(-jnp.sum(basis.conj() * product, 0).real) if sort else None
+    basis, triangle = jnp.linalg.qr(product if order is None else product[:, order])
     return basis * phase(jnp.diagonal(triangle))[None], order
+
+
+def in_order(
+    x: Inexact[Array, "m n"], rows: Int[Array, " m"] | None, columns: Int[Array, " n"] | None
+) -> Inexact[Array, "m n"]:
+    """The matrix with its rows and its columns in these orders, None for as they are."""
+    x = x if rows is None else x[rows]
+    return x if columns is None else x[:, columns]
 
 
 def phase(x: Inexact[Array, "*p"]) -> Inexact[Array, "*p"]:
@@ -52,13 +60,3 @@ def restored(x: Inexact[Array, "m n"], left: Left, right: Right) -> Inexact[Arra
 def outer(x: Inexact[Array, "m n"]) -> Inexact[Array, "m m"]:
     """x xᴴ."""
     return jnp.matmul(x, x.conj().T, precision="highest")
-
-
-def whole(x: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
-    """The matrix on every device of an explicit mesh, where a product of parts has no place."""
-    return jax.sharding.reshard(x, jax.sharding.PartitionSpec(None, None)) if is_sharded(x) else x
-
-
-def placed_like(x: Inexact[Array, "m n"], like: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
-    """`x` in parts on an explicit mesh as `like` is."""
-    return jax.sharding.reshard(x, jax.typeof(like).sharding.spec) if is_sharded(like) else x

@@ -18,7 +18,7 @@ from jaxtyping import Array, Inexact
 
 from .dtypes import cast, common_dtype
 from .moments import times
-from .norm import is_sharded, norm_below
+from .norm import norm_below
 
 Triple = tuple[Any, Any, Any]
 
@@ -32,12 +32,6 @@ def newton_schulz(
     as `x`. None: of float32, bfloat16 on accelerators and float32 on a CPU; anything else as it is.
     They are as precise as `jax.default_matmul_precision` says.
     """
-    if is_sharded(x):
-        # On an explicit mesh a product of parts is to be told where it lies.
-        whole = jax.sharding.reshard(x, jax.sharding.PartitionSpec(None, None))
-        return jax.sharding.reshard(
-            newton_schulz(whole, triples, eps, dtype), jax.typeof(x).sharding.spec
-        )
     tall = x.shape[0] > x.shape[1]
     y = x.conj().T if tall else x
     largest = jnp.max(jnp.abs(jax.lax.stop_gradient(y)), initial=0)

@@ -1,6 +1,6 @@
 """SOAP: Adam in the eigenbasis of Shampoo's preconditioner.
 
-    mu ← b1 mu + (1 − b1) g,  nu ← b2 nu + (1 − b2) g²      g is G in the basis of `in_eigenbasis`
+    mu ← b1 mu + (1 − b1) g,  nu ← b2 nu + (1 − b2) g²      g is G in the basis of `eigenbasis`
     u = √(1 − b2ˢ) / (1 − b1ˢ) mu / (√nu + eps)             s = t − 1, from the second step on
     x ← x − learning_rate u
     x ← x − learning_rate weight_decay x
@@ -34,7 +34,8 @@ from ..core.transformation import transformation
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, times
 from ..storage import Storage
 from ..transforms.scale import Scale
-from .in_eigenbasis import InEigenbasis
+from .eigenbasis import Eigenbasis
+from .in_basis import InBasis
 from .moment_slots import Moments, mean_square, zero_moments
 
 SOAP = Paper(
@@ -138,7 +139,7 @@ def soap(
         hidden: a mask of the parameters that may be matrices; None for all.
         matrices: which axes make a matrix of a leaf with more than two, as in `muon`.
         layer_axis: where layers are stacked in one leaf, as in `lift`; each is a matrix with bases
-            of its own. On an explicit mesh, JAX's QR takes no stack in parts along this axis.
+            of its own.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -163,7 +164,7 @@ def soap(
     assert isinstance(rest, tuple)
     beta = b2 if shampoo_beta is None else shampoo_beta
     return optimizer(
-        InEigenbasis(adam, beta, precondition_frequency, max_precond_dim),
+        InBasis(adam, Eigenbasis(beta, precondition_frequency, max_precond_dim)),
         decay,
         learning_rate=learning_rate,
         otherwise=(*rest, Scale(rate)),

@@ -1,0 +1,83 @@
+"""Rules in bases that follow the gradients of a matrix: what becomes of their slots and steps."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcopt
+from funcopt import rules
+
+RANDOM = np.random.default_rng(7)
+PARAMS = {"kernel": jnp.ones((5, 4))}
+GRADS = [
+    {"kernel": RANDOM.standard_normal((5, 4)) * np.geomspace(0.1, 3, 4)} for _ in range(8)
+]  # eight gradients of matrices whose mean squares change
+BASES = {
+    "qr": rules.Eigenbasis(frequency=2),
+    "eigh": rules.Eigenbasis(frequency=3, by="eigh"),
+    "one side": rules.Eigenbasis(frequency=2, max_precond_dim=4),
+}
+each_basis = pytest.mark.parametrize("basis", BASES.values(), ids=BASES)
+
+
+def walk(*chain: Any, grads: Any = GRADS, rate: float = 0.1) -> list[Any]:
+    """The updates of an optimizer of these rules."""
+    tx = funcopt.optimizer(*chain, learning_rate=rate)
+    state, found = tx.init(PARAMS), []
+    for g in grads:
+        u, state = tx.update(jax.tree.map(jnp.float32, g), state, PARAMS)
+        found.append(u["kernel"])
+    return found
+
+
+def assert_close(one: Any, other: Any, atol: float = 1e-6) -> None:
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+@each_basis
+@pytest.mark.parametrize("name", ["MeanGradient", "Momentum"])
+def test_a_linear_rule_is_itself_in_any_basis(basis, name):
+    """Its mean turns with the basis: kept as it is, it would be that of other directions."""
+    inner = getattr(rules, name)(0.9)
+    assert_close(walk(rules.InBasis(inner, basis)), walk(inner))
+
+
+@pytest.mark.parametrize(
+    "inner", [rules.Adam(), rules.Lion(), rules.Adagrad(), rules.Rms(), rules.Adabelief()], ids=repr
+)
+def test_a_rule_in_the_basis_of_its_parameters_is_itself(inner):
+    assert_close(walk(rules.InBasis(inner, rules.Eigenbasis(max_precond_dim=1))), walk(inner))
+    turned = walk(rules.InBasis(inner, rules.Eigenbasis()))
+    assert np.abs(turned[-1] - walk(inner)[-1]).max() > 1e-3
+
+
+@each_basis
+def test_slots_of_a_rule_in_a_basis_are_named_so(basis):
+    tx = funcopt.optimizer(rules.InBasis(rules.Adam(), basis), learning_rate=0.1)
+    assert eval(repr(tx), dict(vars(funcopt))) == tx
+    state = tx.init(PARAMS)
+    assert state.basis_nu["kernel"].shape == (5, 4)
+    sides = "left", "right", "left_basis", "right_basis"
+    assert state.slots[0]._fields == ("basis_mu", "basis_nu", *sides)
+    _, state = tx.update(PARAMS, state, PARAMS)
+    again = pickle.loads(pickle.dumps(state))
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, again, state)
+    kept = funcopt.optimizer(*tx.body().chain[:1], learning_rate=0.1, storage="bfloat16")
+    assert kept.init(PARAMS).basis_mu["kernel"].dtype == jnp.bfloat16
+    assert kept.init(PARAMS).left_basis["kernel"] is None or (
+        kept.init(PARAMS).right_basis["kernel"].dtype == jnp.float32
+    )
+
+
+@pytest.mark.parametrize("inner", [rules.MatrixScale(), rules.Decay(0.1)], ids=["matrix", "decay"])
+def test_what_is_no_rule_for_a_basis(inner):
+    with pytest.raises(TypeError, match="inner must be a rule for elements that looks at gradient"):
+        rules.InBasis(inner, rules.Eigenbasis())
