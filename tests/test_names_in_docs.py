@@ -23,6 +23,8 @@ import pytest
 import funcopt
 import funcopt.arguments
 import funcopt.lab
+from funcopt import Rule
+from funcopt.core.basis import PREFIX
 from tests.test_docs import PAGES, ROOT, blocks, check_funcopt, options
 
 each_page = pytest.mark.parametrize(
@@ -94,8 +96,15 @@ def words_of_the_package() -> frozenset[str]:
     optax_arguments = json.loads((ROOT / "docs" / "optax_signatures.json").read_text())[
         "parameters"
     ]
+    slots = {
+        name
+        for each in Rule.__subclasses__()
+        if isinstance(each.slots, type)
+        for name in each.slots._fields
+    }
     return frozenset().union(
         *map(words_of, trees),
+        {f"{PREFIX}{name}" for name in slots},
         *optax_arguments.values(),
         dir(builtins),
         sys.stdlib_module_names,

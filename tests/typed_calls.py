@@ -32,7 +32,7 @@ array = jnp.array(0.5)
 """
 NUMBERS = ("1", "0.5", "array", "np.array(0.5)", "np.float32(0.5)", "np.int64(1)")
 FUNCTIONS = ("plain", "schedule", "feedback", "lambda step: 0.1", "jnp.sqrt")
-GIVEN = {  # where an argument without default is no number
+GIVEN = {  # where an argument without default is no number, in one call after the name of that
     "base_optimizer": "tx",
     "boundaries": "[10]",
     "cosine_kwargs": "[{}]",
@@ -46,8 +46,9 @@ GIVEN = {  # where an argument without default is no number
     "schedule": "plain",
     "schedules": "[plain, schedule]",
     "transforms": '{"": tx}',
+    "funcopt.rules.InBasis(basis": "funcopt.rules.Eigenbasis()",
+    "funcopt.rules.InBasis(inner": "funcopt.rules.Adam()",
 }
-
 
 ANYTHING = {"funcopt.partition": "param_labels"}  # a tree, whose containers may be anyone's
 
@@ -114,7 +115,11 @@ def fields_of(kind: type) -> dict[str, Argument]:
 
 def calls(name: str, known: dict[str, Argument]) -> Iterator[str]:
     numbers = {key: "0.5" for key, each in known.items() if each.number}
-    needed = {key: GIVEN.get(key, "0.5") for key, each in known.items() if each.needed}
+    needed = {
+        key: GIVEN.get(f"{name}({key}", GIVEN.get(key, "0.5"))
+        for key, each in known.items()
+        if each.needed
+    }
 
     def call(given: dict[str, str], wrong: bool = False) -> str:
         words = ", ".join(f"{key}={word}" for key, word in {**needed, **given}.items())

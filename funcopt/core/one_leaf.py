@@ -176,17 +176,18 @@ def _on_whole_matrices(
     numbers, structure = jax.tree.flatten((rule, clock))
     known = [x if isinstance(x, int | float) else None for x in numbers]
 
-    def applied(given: tuple, arrays: list[Array]) -> tuple[Array, Any, Any]:
+    def run(given: tuple, arrays: list[Array]) -> tuple[Array, Any, Any]:
         fill = iter(arrays)
         full = [next(fill) if x is None else x for x in known]
         rule, clock = jax.tree.unflatten(structure, full)
-        return _applied(rule, view, *given, clock)
+        update, slots, param = given
+        return _applied(rule, view, update, slots, param, clock)
 
     if any(each is not None for each in of_layers):
         out = *specs[:2], of_layers
-        applied = jax.shard_map(applied, in_specs=(specs, P()), out_specs=out)
+        run = jax.shard_map(run, in_specs=(specs, P()), out_specs=out)
     arrays = [x for x in numbers if not isinstance(x, int | float)]
-    *new, report = applied(jax.tree.map(jax.sharding.reshard, given, specs), arrays)
+    *new, report = run(jax.tree.map(jax.sharding.reshard, given, specs), arrays)
 
     def back(x: Array, old: Array) -> Array:
         return jax.sharding.reshard(x, jax.typeof(old).sharding.spec)
