@@ -13,10 +13,10 @@ from typing import Literal
 
 from .core.arguments import Hyperparameter, Numeric
 from .core.rule import Rule
-from .transforms.add_decayed_weights import Decay
-from .transforms.decay_rules import (
+from .transforms.decay_kinds import (
     CautiousDecay,
     CorrectedDecay,
+    DecoupledDecay,
     IndependentDecay,
     L2Decay,
     LateDecay,
@@ -56,7 +56,7 @@ def decoupled(weight_decay: Hyperparameter, when: Literal["before", "after"] = "
     """
     if when not in ("before", "after"):
         raise ValueError(f"decoupled: when must be one of before, after, got {when!r}.")
-    return Decay(weight_decay) if when == "before" else LateDecay(weight_decay)
+    return DecoupledDecay(weight_decay) if when == "before" else LateDecay(weight_decay)
 
 
 def independent(weight_decay: Hyperparameter) -> Rule:

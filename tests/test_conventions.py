@@ -11,10 +11,12 @@ import optax
 import pytest
 
 import funcopt
-from funcopt.arguments import NonNegative, OptionalNonNegative, Real, WeightDecay
+from funcopt import decays
+from funcopt.arguments import Real
 from funcopt.core.paths import Mask
-from funcopt.core.record import annotations, choices, static_fields
+from funcopt.core.record import annotations, choices, parts, static_fields
 from funcopt.rules import Rule, TreeRule
+from funcopt.transforms.decay_rules import DecayAmong
 from tests.typed_calls import arguments_of, factories
 
 NAMES = {thing.__name__: thing for thing in factories().values()}
@@ -67,6 +69,48 @@ BY_DEFAULT = {
 }
 
 
+RECORDS = {
+    "l2": decays.l2(0.1),
+    "decoupled": decays.decoupled(0.1),
+    "after": decays.decoupled(0.1, "after"),
+    "independent": decays.independent(0.1),
+    "corrected": decays.corrected(0.1, 0.5),
+    "squared": decays.squared(0.1),
+    "cautious": decays.cautious(0.1),
+    "proximal": decays.proximal(0.1),
+}
+# Decays that an optimizer refuses, and why.
+FOUND_RATE = ({"corrected"}, "the rate is found in training")
+SUMMED = ({*RECORDS} - {"l2"}, "the next step puts back what a decay takes")
+MODEL = ({*RECORDS} - {"proximal"}, "a model of the loss that has this decay in it")
+REFUSED = {
+    "add_decayed_weights": ({*RECORDS}, "weight_decay must be a finite number"),
+    "cocob": SUMMED,
+    "dadapt_adagrad": SUMMED,
+    "dadapt_adamw": FOUND_RATE,
+    "dadapt_sgd": SUMMED,
+    "dog": FOUND_RATE,
+    "dowg": FOUND_RATE,
+    "mechanize": ({*RECORDS}, "pulls on the factor that it learns"),
+    "momo": MODEL,
+    "momo_adam": MODEL,
+    "prodigy": FOUND_RATE,
+}
+
+
+@pytest.mark.parametrize("name", DECAYING)
+def test_every_optimizer_that_decays_takes_every_decay_or_says_why_not(name):
+    refused, why = REFUSED.get(name, (set(), ""))
+    for each, decay in RECORDS.items():
+        if each in refused:
+            with pytest.raises((ValueError, TypeError), match=why):
+                made(name, weight_decay=decay)
+        else:
+            assert made(name, weight_decay=decay).arguments["weight_decay"] == decay
+    with pytest.raises((ValueError, TypeError), match="weight_decay must be"):
+        made(name, weight_decay=-1.0 if name != "add_decayed_weights" else jnp.nan)
+
+
 def test_a_mask_stands_beside_every_decay():
     without = {name for name in DECAYING if "mask" not in parameters_of(NAMES[name])}
     assert without == set(UNMASKED)
@@ -80,10 +124,12 @@ def test_decay_is_told_in_the_same_way(name):
         assert ours["weight_decay"].default == theirs["weight_decay"].default
     else:
         assert ours["weight_decay"].default == BY_DEFAULT.get(name, (0.0,))[0]
-    optional = ours["weight_decay"].default is None
-    kinds = [OptionalNonNegative] if optional else [NonNegative, WeightDecay]
-    # A building block may also push away from zero.
-    assert told["weight_decay"] in ([Real] if name == "add_decayed_weights" else kinds)
+    if name == "add_decayed_weights":  # a building block may also push away from zero
+        assert told["weight_decay"] == Real
+    else:
+        check = parts(told["weight_decay"])[1][0]
+        assert isinstance(check, DecayAmong)
+        assert check.optional == (ours["weight_decay"].default is None)
     if name in UNMASKED:
         return
     assert told["mask"] == Mask

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import funcopt
 from funcopt import decays
 from tests.reference.adam import adam
+from tests.test_conventions import DECAYING, RECORDS, REFUSED, made
 
 RANDOM = np.random.default_rng(9)
 START = {"kernel": RANDOM.standard_normal((3, 4)), "bias": RANDOM.standard_normal(4)}
@@ -103,6 +106,127 @@ def test_l2_is_a_part_of_the_gradient():
 @pytest.mark.parametrize("factory", [funcopt.adamw, funcopt.lion])
 def test_decays_that_are_the_same_at_a_constant_rate(factory, one, other):
     same(path(factory(0.05, weight_decay=one)), path(factory(0.05, weight_decay=other)), 1e-12)
+
+
+# For each decay of RECORDS: the step s from x, decayed at the rate η of a leaf.
+DECAYED = {
+    "decoupled": lambda x, s, η: s - η * 0.1 * x,
+    "after": lambda x, s, η: s - η * 0.1 * (x + s),
+    "independent": lambda x, s, η: s - 0.1 * x,
+    "corrected": lambda x, s, η: s - η * η.whole / 0.5 * 0.1 * x,
+    "squared": lambda x, s, η: s - η**2 * 0.1 * x,
+    "cautious": lambda x, s, η: np.where(s * x <= 0, s - η * 0.1 * x, s),
+    "proximal": lambda x, s, η: (x + s) / (1 + η * 0.1) - x,
+}
+# What an optimizer does with a number, where that is not `decoupled`.
+NUMBERS = {
+    "adadelta": "l2",
+    "adafactor": "independent",
+    "adan": "proximal",
+    "cocob": "l2",
+    "dadapt_adagrad": "l2",
+    "dadapt_sgd": "l2",
+    "dog": "l2",
+    "dowg": "l2",
+    "madgrad": "l2",
+    "momo": "proximal",
+    "momo_adam": "proximal",
+}
+# Where a number is none of the decays, and why.
+OWN = {
+    "lamb": "it is a part of the direction whose length is set",
+    "lars": "the ratio knows it",
+    "mechanize": "it pulls on a factor",
+    "novograd": "it is a part of the momentum",
+    "soap": "there is none at the first step",
+    "stable_adamw": "it is shorter where the step is",
+}
+FIRST = {  # numbers at which the first step is felt
+    **{each: {"estim_lr0": 0.4} for each in ("dadapt_adamw", "dadapt_adagrad", "dadapt_sgd")},
+    "dog": {"init_step": ("learning_rate", 0.3)},
+    "dowg": {"init_estim_sq_dist": 0.2},
+    "prodigy": {"estim_lr0": 0.4},
+    "schedule_free_radam": {"b1": 1e-9},  # the first rate is 0, and so is the weight of the step
+}
+
+
+class LeafRate(float):
+    """The rate of a leaf, and that of the transformation."""
+
+    whole: float
+
+    def __new__(cls, rate, whole):
+        self = super().__new__(cls, rate)
+        self.whole = whole
+        return self
+
+
+def first_steps(name, grads=None, steps=1, **changes):
+    """What an optimizer makes of a few gradients, and the rate in force."""
+    if "otherwise_rate" in inspect.signature(getattr(funcopt, name)).parameters:
+        changes = {"otherwise_rate": 0.25, **changes}
+    with jax.enable_x64(True), jax.disable_jit():
+        tx = made(name, **FIRST.get(name, {}), **changes)
+        params = jax.tree.map(jnp.asarray, START)
+        state, found = tx.init(params), []
+        for g in GRADS[:steps] if grads is None else [grads]:
+            updates, state = tx.update(jax.tree.map(jnp.asarray, g), state, params, value=2.0)
+            params = funcopt.apply_updates(params, updates)
+            found.append({leaf: np.asarray(u) for leaf, u in updates.items()})
+        whole = float(funcopt.current_lr(state))
+        rest = changes.get("otherwise_rate", 1)
+        return found, {"kernel": LeafRate(whole, whole), "bias": LeafRate(rest * whole, whole)}
+
+
+WITH_DECAYS = [name for name in DECAYING if name not in ("add_decayed_weights", "mechanize")]
+
+
+@pytest.mark.parametrize("name", WITH_DECAYS)
+def test_a_decay_means_the_same_beside_every_optimizer(name):
+    refused, _ = REFUSED.get(name, (set(), ""))
+    [plain], η = first_steps(name, weight_decay=0.0)
+    for each, decayed in DECAYED.items():
+        if each in refused or name in ("momo", "momo_adam"):
+            continue
+        [step], _ = first_steps(name, weight_decay=RECORDS[each], mask="kernel|bias")
+        for leaf, x in START.items():
+            expected = decayed(x, plain[leaf], η[leaf])
+            np.testing.assert_allclose(step[leaf], expected, 1e-6, 1e-15, err_msg=each)
+    if "l2" not in refused and NUMBERS.get(name) != "l2":
+        grads = {leaf: g + 0.1 * START[leaf] for leaf, g in GRADS[0].items()}
+        [step], _ = first_steps(name, weight_decay=RECORDS["l2"])
+        same(step, first_steps(name, grads, weight_decay=0.0)[0][0], 1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_DECAYS if name not in OWN])
+def test_what_an_optimizer_does_with_a_number_is_one_of_the_decays(name):
+    decay = RECORDS[NUMBERS.get(name, "decoupled")]
+    steps, _ = first_steps(name, steps=3, weight_decay=decay, mask="kernel")
+    others, _ = first_steps(name, steps=3, weight_decay=0.1, mask="kernel")
+    same(steps, others, 1e-11)
+
+
+def test_where_a_part_does_not_decay_the_step_is_as_without():
+    for name in ("prodigy", "muon", "novograd", "madgrad"):
+        [plain], _ = first_steps(name, weight_decay=0.0)
+        [step], _ = first_steps(name, weight_decay=decays.squared(9.0), mask="kernel")
+        np.testing.assert_array_equal(step["bias"], plain["bias"])
+        assert np.abs(step["kernel"] - plain["kernel"]).max() > 1e-3
+
+
+def test_lars_with_l2_is_optax_s():
+    changes = {"weight_decay": 0.1, "variant": "optax"}
+    steps, _ = first_steps("lars", steps=3, weight_decay=decays.l2(0.1))
+    same(steps, first_steps("lars", steps=3, **changes)[0], 1e-11)
+
+
+def test_the_rest_of_muon_decays_by_its_own_rate_also_where_it_is_given():
+    rest = (funcopt.rules.Adam(), decays.squared(0.1))
+    tx = funcopt.muon(0.5, otherwise=rest, otherwise_rate=0.25)
+    plain = funcopt.muon(0.5, otherwise=rest[:1], otherwise_rate=0.25)
+    params, grads = {"bias": jnp.array([8.0])}, {"bias": jnp.ones(1)}
+    [step, without] = [each.update(grads, each.init(params), params)[0] for each in (tx, plain)]
+    np.testing.assert_allclose(without["bias"] - step["bias"], [(0.5 * 0.25) ** 2 * 0.8], 1e-5)
 
 
 def test_l2_is_decoupled_where_the_direction_is_the_gradient():

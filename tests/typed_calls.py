@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import funcopt
 from funcopt import rules, schedules
-from funcopt.arguments import WeightDecay
 from funcopt.core.arguments import NumberOfSteps, Within
 from funcopt.core.record import annotations, parts
 from funcopt.safety.accumulate import Every
+from funcopt.transforms.decay_rules import DecayAmong
 
 HEAD = """
 import jax
@@ -63,8 +63,11 @@ class Argument(NamedTuple):
 
 
 def argument(annotation: Any, needed: bool) -> Argument:
-    if annotation in (Every, WeightDecay):
+    if annotation == Every:
         return Argument(True, True, False, needed)
+    decay = next((x for x in parts(annotation)[1] if isinstance(x, DecayAmong)), None)
+    if decay is not None:
+        return Argument(True, True, decay.optional, needed)
     check = next((x for x in parts(annotation)[1] if isinstance(x, Within | NumberOfSteps)), None)
     if check is None:
         return Argument(False, False, False, needed)

@@ -22,16 +22,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params
 
-from ..core.arguments import (
-    Base,
-    Flag,
-    Numeric,
-    Offset,
-    OptionalDecayRate,
-    Steps,
-    Within,
-)
+from ..core.arguments import Base, Flag, Numeric, Offset, OptionalDecayRate, Steps, Within
 from ..core.paper import Paper
+from ..core.rule import Rule
 from ..core.transformation import gated, transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import CommonNumber, ExactColumn, Start, Step, TreeRule, tree_rule
@@ -106,12 +99,14 @@ class Average(TreeRule):
         return fresh / total, total
 
 
-def within_average(rule: TreeRule, gamma: Gamma, storage: Storage) -> LiftedTree:
+def within_average(
+    rule: TreeRule, gamma: Gamma, storage: Storage, decay: Rule | None = None
+) -> LiftedTree:
     """`rule`, and the polynomial-decay average of its points where there is a `gamma`."""
     if gamma is None:
-        return LiftedTree(rule, storage)
+        return LiftedTree(rule, storage, decay=decay)
     check_slots(storage, [rule.slots, AverageSlots])
-    inside = LiftedTree(rule, part(storage, rule.slots))
+    inside = LiftedTree(rule, part(storage, rule.slots), decay=decay)
     average = Average(None, gamma, 0, 1, False, False)
     return LiftedTree(average, part(storage, AverageSlots), inside)
 

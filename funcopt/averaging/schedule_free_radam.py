@@ -34,7 +34,7 @@ from ..core.transformation import transformation
 from ..math.rectification import length, rectification
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots, made_schedule_free
 from .schedule_free_sgd import warmed_up
 
@@ -56,7 +56,7 @@ def schedule_free_radam(
     b1: OpenDecayRate = 0.9,
     b2: Annotated[Numeric, Within(0.6, 1, "()", schedule=False)] = 0.999,
     eps: Positive = 1e-8,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     weight_lr_power: NonNegative = 2.0,
     state_dtype: DType = None,
     *,
@@ -74,7 +74,8 @@ def schedule_free_radam(
         b1: in (0, 1): how much of the average is in the parameters.
         b2: decay rate of the mean square, in (0.6, 1): below, there is nothing to rectify.
         eps: above 0, added to the root.
-        weight_decay: times the parameters in training (y) and the rate.
+        weight_decay: times the parameters in training (y) and the rate; or one of
+            `funcopt.decays`.
         weight_lr_power: at least 0; a step's weight is the largest rate so far to this power.
         state_dtype: in which z is kept; None for float32, or float64 for such parameters. Steps
             below half a unit in the last place of z are lost in half precision.
@@ -95,7 +96,7 @@ def schedule_free_radam(
     check_slots(storage, [ScheduleFreeSlots, Rms.slots])
     base = optimizer(
         Rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=rate,
         storage=part(storage, Rms.slots),
     )

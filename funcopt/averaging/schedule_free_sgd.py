@@ -13,7 +13,6 @@ from ..core.arguments import (
     DType,
     NonNegative,
     OpenDecayRate,
-    OptionalNonNegative,
     OptionalSteps,
     Rate,
     Steps,
@@ -24,7 +23,7 @@ from ..core.paths import Mask
 from ..core.schedule import product, schedule
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import OptionalWeightDecay, decaying
 from .schedule_free import SCHEDULE_FREE, ScheduleFree, made_schedule_free
 
 
@@ -48,7 +47,7 @@ def schedule_free_sgd(
     learning_rate: Rate = 1.0,
     warmup_steps: OptionalSteps = None,
     b1: OpenDecayRate = 0.9,
-    weight_decay: OptionalNonNegative = None,
+    weight_decay: OptionalWeightDecay = None,
     weight_lr_power: NonNegative = 2.0,
     state_dtype: DType = None,
     *,
@@ -64,7 +63,8 @@ def schedule_free_sgd(
             warm up. The first rate is a fraction 1 / warmup_steps, as the authors have it, where
             optax begins with 0.
         b1: in (0, 1): how much of the average is in the parameters.
-        weight_decay: times the parameters in training (y), added to the gradient; None is none.
+        weight_decay: times the parameters in training (y), added to the gradient; or one of
+            `funcopt.decays`; None is none.
         weight_lr_power: at least 0; a step's weight is the largest rate so far to this power.
         state_dtype: in which z is kept; None for float32, or float64 for such parameters. Steps
             below half a unit in the last place of z are lost in half precision.
@@ -81,7 +81,7 @@ def schedule_free_sgd(
     """
     decay = ()
     if weight_decay is not None or mask is not None:  # a mask is looked at without decay, too
-        decay = (masked(mask, Decay(0.0 if weight_decay is None else weight_decay)),)
+        decay = (masked(mask, decaying(0.0 if weight_decay is None else weight_decay)),)
     base = optimizer(*decay, learning_rate=warmed_up(learning_rate, warmup_steps))
     rule = ScheduleFree(None, b1, weight_lr_power, mask)
     return made_schedule_free(base, rule, state_dtype, storage)

@@ -121,7 +121,7 @@ def optimizer(
 
     Args:
         rules: applied to every leaf, one after the other, but for decays that stand before all
-            others (`decays.l2`) or after the descent (`decays.independent`).
+            others (`decays.l2`) or after the descent (the other ones of `decays`).
         learning_rate: what the outcome is multiplied by, before it is subtracted.
         otherwise, layer_axis, matrices, hidden, storage: as in `lift`; both chains share the count
             of steps and the learning rate.
@@ -137,12 +137,19 @@ def optimizer(
 
 
 def descending(*rules: Rule | MaskedRule) -> tuple[Rule | MaskedRule, ...]:
-    """The rules, and the descent after them; those that have a place of their own in that."""
+    """The rules, and the descent after them."""
+    return around(rules, Descend())
+
+
+def around(
+    rules: Sequence[Rule | MaskedRule], *middle: Rule | MaskedRule
+) -> tuple[Rule | MaskedRule, ...]:
+    """The rules, then those of the middle, but for rules that have a place of their own."""
 
     def at(place: str) -> list[Rule | MaskedRule]:
         return [each for each in rules if _place(each) == place]
 
-    return (*at("first"), *at("here"), Descend(), *at("last"))
+    return (*at("first"), *at("here"), *middle, *at("last"))
 
 
 def _place(rule: Rule | MaskedRule) -> str:
@@ -155,7 +162,7 @@ def subtracted(
     """An optimizer whose rules multiply by the learning rate themselves, which they read in
     `clock.lr`: for what the rate does not multiply, as a decay, or multiplies before a mean.
     """
-    return Lifted((*rules, Subtract()), learning_rate, storage, layer_axis=layer_axis)
+    return Lifted(around(rules, Subtract()), learning_rate, storage, layer_axis=layer_axis)
 
 
 def stepped(
@@ -168,7 +175,8 @@ def stepped(
     """An optimizer whose last rules see steps, with the learning rate and the minus sign in them:
     for a momentum of steps.
     """
-    return Lifted((*rules, Descend(), *then), learning_rate, storage, layer_axis=layer_axis)
+    chain = around(rules, Descend(), *then)
+    return Lifted(chain, learning_rate, storage, layer_axis=layer_axis)
 
 
 @transformation

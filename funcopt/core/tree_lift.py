@@ -34,7 +34,7 @@ from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .paths import selected
 from .refusals import called, foreign_state, no_parameters, no_value
 from .report import common, reported
-from .rule import Clock
+from .rule import Clock, NoSlots, Rule
 from .transformation import INTERNAL, reports
 from .tree_rule import Start, Step, TreeRule
 
@@ -70,12 +70,15 @@ class LiftedTree:
     """The pair `(init, update)` of a tree rule, and of the transformation that it wraps.
 
     `kept` has the types of slots that are given outright, whatever `storage` may say of their like.
+    `decay` is a rule for each leaf that the `mask` of the tree rule means. It sees the gradient
+    where its place is the first, else the step and, as the rate in force, the number `lr`.
     """
 
     rule: TreeRule
     storage: Storage = None
     inner: Any = None
     kept: Any = None
+    decay: Rule | None = None
 
     takes: ClassVar = INTERNAL
 
@@ -96,8 +99,8 @@ class LiftedTree:
         arrays, structure = parameters(params)
         selected(getattr(self.rule, "mask", None), params)  # one that fits nothing is told here
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
-        feedback = init_feedback(self.rule)
-        rule = self._at(feedback, jnp.zeros([], jnp.int32), real)
+        feedback = init_feedback(self._numbers)
+        rule, _ = self._at(feedback, jnp.zeros([], jnp.int32), real)
         wide = [x.astype(common_dtype(real, x)) for x in arrays]
         inside = params if rule.observes else structure.unflatten(wide)
         inner = () if self.inner is None else self.inner.init(inside)
@@ -150,10 +153,10 @@ class LiftedTree:
             names=[*trees],
             shape_of=self._shapes_beside([*trees], state.inner),
         )
-        feedback = update_feedback(self.rule, state.feedback, value, metric, state.count)
+        feedback = update_feedback(self._numbers, state.feedback, value, metric, state.count)
         clock = Clock(jnp.asarray(optax.safe_increment(state.count)), gate=gate)
         now = _TreeStep(self, *beside, clock, state, goes_on)
-        rule = self._at(feedback, state.count, now.real)
+        rule, decay = self._at(feedback, state.count, now.real)
         given = {"value": value, "metric": metric, "gate": gate}
         extra_args |= {name: x for name, x in given.items() if x is not None}
 
@@ -178,9 +181,12 @@ class LiftedTree:
                 lambda old, flag, x: self._restarted(old, clock.choose(flag, False), x, now),
             )
             x = now.params if rule.needs_params else None
-            steps, slots, numbers, *rest = rule.update(now.grads, now.slots, state.numbers, x, step)
+            grads = now.grads if decay is None else now.decayed_first(decay)
+            steps, slots, numbers, *rest = rule.update(grads, now.slots, state.numbers, x, step)
             dtypes = list(map(jnp.result_type, ran)) if rule.observes else now.dtypes
-            steps, slots = now.as_updates(steps, dtypes), now.kept_as_trees(slots)
+            lasting = None if decay is None or decay.place == "first" else (decay, numbers.lr)
+            steps = now.as_updates(steps, dtypes, lasting)
+            slots = now.kept_as_trees(slots)
             numbers = now.numbers(numbers)
             inner = rest[0] if rest else inner
         elif self.inner is not None:
@@ -202,18 +208,26 @@ class LiftedTree:
 
         return jax.tree.map(one, self.inner.init(now.as_tree(x)), old)
 
+    @property
+    def _numbers(self) -> tuple[TreeRule, Rule | None]:
+        """Everything that may be a schedule."""
+        return self.rule, self.decay
+
     def _at(self, feedback: tuple, count: Array, real: Any) -> Any:
-        """The rule at this step. What is a number in Python stays one, so that 1 - b2 is exact."""
+        """The rule and the decay at this step.
+
+        What is a number in Python stays one, so that 1 - b2 is exact.
+        """
 
         def at(path: tuple, x: Any) -> Any:
             if isinstance(x, int | float):
                 return x
             if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jnp.integer):
                 return x
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
             return number_at(f"{self.name}: {name}", x, count).astype(real)
 
-        told = bind_feedback(self.rule, feedback)
+        told = bind_feedback(self._numbers, feedback)
         return jax.tree_util.tree_map_with_path(at, told, is_leaf=callable)
 
     def _own(self, state: Any) -> TreeState:
@@ -252,7 +266,8 @@ class LiftedTree:
         def shapes(shape: tuple[int, ...], dtype: Any) -> dict[str, tuple[int, ...]]:
             array = jax.ShapeDtypeStruct(shape, dtype)
             real = jnp.finfo(common_dtype(jnp.float32, array)).dtype
-            rule = self._at(init_feedback(self.rule), jnp.zeros([], jnp.int32), real)
+            first = init_feedback(self._numbers)
+            rule, _ = self._at(first, jnp.zeros([], jnp.int32), real)
             start = Start(real, None, False, inner)
             slots, _ = jax.eval_shape(lambda x: rule.init([x], start), array)
             return {name: getattr(slots, name)[0].shape for name in names}
@@ -291,9 +306,18 @@ def _number(x: Any, real: Any) -> Array:
 
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames="dtype")
-def _left(step: Array, number: Array | None, clock: Clock, dtype: Any) -> Array:
+def _left(
+    step: Array,
+    number: Array | None,
+    clock: Clock,
+    dtype: Any,
+    decay: Rule | None = None,
+    param: Array | None = None,
+) -> Array:
     if number is not None:
         step = number.astype(step.real.dtype) * step
+    if decay is not None:
+        step, _ = decay.update(step, NoSlots(), param, clock)
     return clock.choose_step(step).astype(dtype)
 
 
@@ -425,9 +449,32 @@ class _TreeStep:
             jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
         ]
 
-    def as_updates(self, steps: Column | Scaled, dtypes: list[Any]) -> Updates:
-        """Updates in the types `dtypes`; with the gate closed, what changes no bit."""
+    def decayed_first(self, decay: Rule) -> Column:
+        """The gradients, with a decay in them that stands before all else."""
+        flags = self.selected(self.lifted.rule.mask)  # type: ignore[attr-defined]
+        if decay.place != "first":
+            return self.grads
+        return [
+            decay.update(g, NoSlots(), x, self.clock)[0] if flag else g
+            for g, x, flag in zip(self.grads, self.params, flags, strict=True)
+        ]
+
+    def as_updates(
+        self, steps: Column | Scaled, dtypes: list[Any], decay: tuple[Rule, Array] | None
+    ) -> Updates:
+        """Updates in the types `dtypes`, decayed at a rate; with the gate closed, what changes no
+        bit.
+        """
         numbers, arrays = steps if isinstance(steps, Scaled) else ([None] * len(steps), steps)
         rows = zip(arrays, numbers, dtypes, strict=True)
         clock = replace(self.clock, gate=None) if self.goes_on else self.clock
-        return self.as_tree([_left(x, number, clock, dtype) for x, number, dtype in rows])
+        if decay is None:
+            return self.as_tree([_left(x, number, clock, dtype) for x, number, dtype in rows])
+        rule, clock = decay[0], replace(clock, lr=decay[1])
+        flags = self.selected(self.lifted.rule.mask)  # type: ignore[attr-defined]
+        return self.as_tree(
+            [
+                _left(*row[:2], clock, row[2], *((rule, x) if flag else ()))
+                for row, x, flag in zip(rows, self.params, flags, strict=True)
+            ]
+        )

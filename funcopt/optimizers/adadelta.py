@@ -21,7 +21,8 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_or_keep, ema, zeros_real
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 
 
 class AdadeltaSlots(NamedTuple):
@@ -77,7 +78,7 @@ def adadelta(
     learning_rate: Rate = 1.0,
     rho: OpenDecayRate = 0.9,
     eps: NonNegative = 1e-6,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     storage: Storage = None,
@@ -91,7 +92,7 @@ def adadelta(
         rho: decay of both mean squares, in (0, 1).
         eps: at least 0; the first steps are √eps long.
         weight_decay: added to the gradient times the parameter (L2, as PyTorch and optax), at
-            least 0; decoupled decay is `chain(scale_by_adadelta(), add_decayed_weights(...), ...)`.
+            least 0; or one of `funcopt.decays`, such as `decays.decoupled(0.1)`.
         mask: which parameters decay, see `add_decayed_weights`.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
@@ -106,7 +107,7 @@ def adadelta(
     Source: https://arxiv.org/abs/1212.5701, Algorithm 1.
     """
     return optimizer(
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay, L2Decay)),
         Adadelta(rho, eps),
         learning_rate=learning_rate,
         storage=storage,

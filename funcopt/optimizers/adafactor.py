@@ -40,7 +40,7 @@ from ..math.moments import ema, times
 from ..math.norm import clip_ratio, norm
 from ..math.varying import norm_across, parts
 from ..storage import Storage, with_slot
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .scale_by_factored_rms import FactoredRms
 from .stable_adamw import RmsReport
 
@@ -104,7 +104,7 @@ def adafactor(
     clipping_threshold: OptionalThreshold = 1.0,
     momentum: OptionalDecayRate = None,
     dtype_momentum: DType = None,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     eps: NonNegative = 1e-30,
     factored: Flag = True,
     mask: Mask = None,
@@ -136,7 +136,7 @@ def adafactor(
             none.
         dtype_momentum: the dtype in which that is kept, None for the dtype of the arithmetic.
         weight_decay: of each step, at least 0: as in optax, the learning rate does not multiply it,
-            but with `variant="big_vision"`.
+            but with `variant="big_vision"`. Or one of `funcopt.decays`.
         eps: added to squared gradients, at least 0.
         factored: False to keep the second moment of each element.
         mask: which parameters decay, see `add_decayed_weights`.
@@ -185,7 +185,7 @@ def adafactor(
         RelativeStep(
             clipping_threshold, multiply_by_parameter_scale, momentum, min_scale, axis_name, rated
         ),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
     )  # fmt: skip
     rate = relative_step if learning_rate is None else learning_rate
     storage = with_slot(storage, "ema", dtype_momentum)

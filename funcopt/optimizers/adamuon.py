@@ -34,6 +34,7 @@ from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..storage import Storage
+from ..transforms.decay_rules import WeightDecay
 from .mean_gradient import MeanGradient
 from .muon import for_hidden
 from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
@@ -79,7 +80,7 @@ def adamuon(
     beta: DecayRate = 0.95,
     b2: OptionalDecayRate = None,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.01,
+    weight_decay: WeightDecay = 0.01,
     mask: Mask = None,
     *,
     nesterov: Flag = True,

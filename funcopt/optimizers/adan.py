@@ -27,7 +27,8 @@ from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased, zeros_real
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
-from ..transforms.decay_rules import ProximalDecay, WeightDecay, decaying
+from ..transforms.decay_kinds import ProximalDecay
+from ..transforms.decay_rules import WeightDecay, decaying
 
 VariantName = Literal["paper", "optax"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]

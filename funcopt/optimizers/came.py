@@ -27,7 +27,7 @@ from ..math.moments import abs_sq, divide_or_keep, ema, times, zeros_real
 from ..math.norm import clip_ratio, norm, squarable
 from ..math.varying import norm_across, parts
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from .scale_by_factored_rms import (
     FactoredSlots,
     factored_root,
@@ -127,7 +127,7 @@ def came(
     b2: DecayRate = 0.999,
     b3: DecayRate = 0.9999,
     eps: NonNegative = 1e-30,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     eps_instability: NonNegative = 1e-16,
@@ -147,7 +147,7 @@ def came(
         b2: decay of the second moment, in [0, 1).
         b3: decay of the instability, in [0, 1), above b2.
         eps: added to squared gradients, at least 0.
-        weight_decay: at least 0; the learning rate multiplies it.
+        weight_decay: at least 0, or one of `funcopt.decays`; the learning rate multiplies it.
         mask: which parameters decay, see `add_decayed_weights`.
         eps_instability: added to the squared instability, at least 0.
         clipping_threshold: the largest root mean square of an array's direction before it enters
@@ -174,7 +174,7 @@ def came(
     """
     return optimizer(
         Came(b1, b2, b3, eps, eps_instability, clipping_threshold, axis_name),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         layer_axis=layer_axis,
         storage=storage,

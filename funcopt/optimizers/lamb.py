@@ -15,7 +15,7 @@ from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from ..transforms.scale_by_trust_ratio import TrustRatio
 from .adam import Adam
 
@@ -37,7 +37,7 @@ def lamb(
     b2: DecayRate = 0.999,
     eps: NonNegative = 1e-6,
     eps_root: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     trust_ratio_mask: Mask = None,
@@ -54,7 +54,8 @@ def lamb(
         b2: decay of the mean squared gradient, in [0, 1).
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0.
-        weight_decay: at least 0; added to Adam's direction before the ratio is taken.
+        weight_decay: at least 0, added to Adam's direction before the ratio is taken; or one of
+            `funcopt.decays`, which comes after the step.
         mask: which parameters decay, see `add_decayed_weights`.
         trust_ratio_mask: which parameters have a trust ratio, a mask of the same kind; the others
             go through AdamW. None for all. The authors leave out biases and the parameters of
@@ -79,7 +80,7 @@ def lamb(
     """
     return optimizer(
         Adam(b1, b2, eps, eps_root),
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay)),
         masked(trust_ratio_mask, TrustRatio(axis_name=axis_name)),
         learning_rate=learning_rate,
         layer_axis=layer_axis,

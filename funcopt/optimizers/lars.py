@@ -26,6 +26,7 @@ from ..math.norm import norm
 from ..math.varying import norm_across
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, besides, own_and_other
 from ..transforms.scale_by_trust_ratio import LARS, TrustRatio
 from .sgd import Momentum
 
@@ -54,7 +55,7 @@ class LocalRate(Rule):
 @transformation(paper=LARS)
 def lars(
     learning_rate: Rate,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     trust_coefficient: NonNegative = 0.001,
     eps: NonNegative = 0.0,
@@ -72,7 +73,7 @@ def lars(
     Args:
         learning_rate: a factor of all layers' rates, at least 0; or a schedule. It multiplies
             gradients before they enter the momentum.
-        weight_decay: at least 0; added to the gradient.
+        weight_decay: at least 0, added to the gradient; or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         trust_coefficient: how far an array moves in a step of rate 1, relative to its own norm, at
             least 0; or a schedule.
@@ -100,19 +101,23 @@ def lars(
 
     Source: https://arxiv.org/abs/1708.03888, Algorithm 1.
     """
+    own, other = own_and_other(weight_decay)
     if variant == "optax":
         ratio = TrustRatio(0.0, trust_coefficient, eps, axis_name)
-        scaled = (masked(mask, Decay(weight_decay)), masked(trust_ratio_mask, ratio))
+        scaled = (masked(mask, Decay(own)), masked(trust_ratio_mask, ratio))
     else:
-        both, plain = (
-            LocalRate(decay, trust_coefficient, eps, axis_name) for decay in (weight_decay, 0.0)
-        )
+        both, plain = (LocalRate(decay, trust_coefficient, eps, axis_name) for decay in (own, 0.0))
         scaled = (
             masked(Both(trust_ratio_mask, mask), both),
             masked(Both(trust_ratio_mask, mask, False), plain),
-            masked(Both(mask, trust_ratio_mask, False), Decay(weight_decay)),
+            masked(Both(mask, trust_ratio_mask, False), Decay(own)),
         )
     summed = () if momentum is None else (Momentum(momentum, nesterov),)
     return stepped(
-        *scaled, then=summed, learning_rate=learning_rate, layer_axis=layer_axis, storage=storage
+        *scaled,
+        *besides(mask, other),
+        then=summed,
+        learning_rate=learning_rate,
+        layer_axis=layer_axis,
+        storage=storage,
     )

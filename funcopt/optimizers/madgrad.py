@@ -24,7 +24,8 @@ from ..core.rule import Clock, Exact, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_or_keep, times, zeros_real
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 
 
 class MadgradSlots(NamedTuple):
@@ -82,7 +83,7 @@ MADGRAD = Paper(
 def madgrad(
     learning_rate: Rate,
     momentum: DecayRate = 0.9,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     eps: NonNegative = 1e-6,
     *,
     mask: Mask = None,
@@ -96,7 +97,8 @@ def madgrad(
         learning_rate: at least 0, or a schedule. No other optimizer's rate suits it: search over
             powers of ten.
         momentum: of the old parameters in the new ones, in [0, 1).
-        weight_decay: an L2 penalty, added to the gradient, at least 0; less than for others.
+        weight_decay: an L2 penalty, added to the gradient, at least 0; less than for others. Or one
+            of `funcopt.decays`: what it takes, 1 − momentum of the way to z puts back.
         eps: added to the cube root and to the learning rate, at least 0.
         mask: which parameters decay, see `add_decayed_weights`.
         storage: how slots are kept between steps, see `funcopt.storage`; these are kept in full.
@@ -114,7 +116,7 @@ def madgrad(
     Source: https://arxiv.org/abs/2101.11075, Algorithm 1.
     """
     return subtracted(
-        masked(mask, Decay(weight_decay)),
+        masked(mask, decaying(weight_decay, L2Decay)),
         Madgrad(momentum, eps),
         learning_rate=learning_rate,
         layer_axis=None,

@@ -33,7 +33,7 @@ from ..core.paths import Mask
 from ..core.rule import Rule
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
 from .adam import Adam
 from .matrix_scale import MatrixScale, Scaling, ScalingName
@@ -69,7 +69,7 @@ def hidden_matrices(path: str, leaf: object) -> bool:
 def for_hidden(
     *rules: Rule,
     learning_rate: Rate,
-    weight_decay: NonNegative,
+    weight_decay: WeightDecay,
     mask: Mask,
     otherwise: Otherwise,
     otherwise_rate: OptionalNonNegative,
@@ -82,15 +82,16 @@ def for_hidden(
 
     `otherwise_rate=None` is Muon's 0.015.
     """
-    decay = masked(mask, Decay(weight_decay))
+    decay = masked(mask, decaying(weight_decay))
     adamw: tuple[Rule | MaskedRule, ...] = (Adam(0.9, 0.95, 1e-10), decay)
     rest = adamw if otherwise is None else otherwise
     assert isinstance(rest, tuple)
+    rate = 0.015 if otherwise_rate is None else otherwise_rate
     return optimizer(
         *rules,
         decay,
         learning_rate=learning_rate,
-        otherwise=(*rest, Scale(0.015 if otherwise_rate is None else otherwise_rate)),
+        otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
         layer_axis=layer_axis,
         matrices=matrices,
         hidden=hidden_matrices if hidden is None else hidden,
@@ -105,7 +106,7 @@ def muon(
     ns_steps: Steps = 5,
     beta: DecayRate = 0.95,
     eps: NonNegative = 1e-7,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     nesterov: Flag = True,
@@ -133,7 +134,8 @@ def muon(
         ns_steps: how often, at least once.
         beta: decay of the mean gradient, in [0, 1).
         eps: added to the norm that the mean gradient is divided by, at least 0.
-        weight_decay: of all parameters, at least 0; it goes through their learning rates.
+        weight_decay: of all parameters, at least 0, or one of `funcopt.decays`; it goes through
+            their learning rates.
         mask: which parameters decay, see `add_decayed_weights`.
         nesterov: look ahead by one step of momentum.
         scaling: what the orthogonal factor is multiplied by: √max(1, outputs / inputs) for

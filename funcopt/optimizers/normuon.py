@@ -34,6 +34,7 @@ from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..storage import Storage
+from ..transforms.decay_rules import WeightDecay
 from .matrix_scale import MatrixScale, Scaling
 from .mean_gradient import MeanGradient
 from .muon import for_hidden
@@ -80,7 +81,7 @@ def normuon(
     beta: DecayRate = 0.95,
     b2: DecayRate = 0.95,
     eps: NonNegative = 1e-10,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     nesterov: Flag = True,

@@ -25,6 +25,7 @@ from ..math.moments import ema, zeros_real
 from ..math.norm import norm, squarable
 from ..math.varying import norm_across, zeros_learnt_from
 from ..storage import Storage
+from ..transforms.decay_rules import WeightDecay, besides, own_and_other
 
 
 class NovogradSlots(NamedTuple):
@@ -100,7 +101,7 @@ def novograd(
     b2: DecayRate = 0.25,
     eps: NonNegative = 1e-6,
     eps_root: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     *,
     mask: Mask = None,
     layer_axis: LayerAxis = None,
@@ -116,7 +117,8 @@ def novograd(
         b2: decay of the mean squared norm, in [0, 1).
         eps: added to the root, at least 0.
         eps_root: added inside the root, at least 0.
-        weight_decay: at least 0; added to the normalized gradient, before the momentum.
+        weight_decay: at least 0, added to the normalized gradient, before the momentum; or one of
+            `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         layer_axis: where layers are stacked in one leaf, each of which has a norm of its own, as
             in `clip_by_block_rms`.
@@ -136,7 +138,11 @@ def novograd(
 
     Source: https://arxiv.org/abs/1905.11286, Algorithm 1.
     """
-    rule_ = Novograd(b1, b2, eps, eps_root, weight_decay, axis_name=axis_name)
+    own, other = own_and_other(weight_decay)
     return optimizer(
-        masked(mask, rule_), learning_rate=learning_rate, layer_axis=layer_axis, storage=storage
+        masked(mask, Novograd(b1, b2, eps, eps_root, own, axis_name=axis_name)),
+        *besides(mask, other),
+        learning_rate=learning_rate,
+        layer_axis=layer_axis,
+        storage=storage,
     )

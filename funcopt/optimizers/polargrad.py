@@ -24,6 +24,7 @@ from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
+from ..transforms.decay_rules import WeightDecay
 from .mean_gradient import MeanGradient
 from .muon import for_hidden
 from .orthogonalize import NamedCoefficients, orthogonalize
@@ -40,7 +41,7 @@ POLARGRAD = Paper(
 def polargrad(
     learning_rate: Rate,
     beta: DecayRate = 0.95,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: WeightDecay = 0.0,
     mask: Mask = None,
     *,
     nesterov: Flag = False,

@@ -34,7 +34,7 @@ from ..math.moments import ema, times
 from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, decaying
 from ..transforms.scale import Scale
 from .matrix_scale import MatrixScale
 from .mean_gradient import MeanGradient
@@ -78,7 +78,7 @@ def scion(
     b1: DecayRate = 0.9,
     radius: NonNegative = 1.0,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 1.0,
+    weight_decay: WeightDecay = 1.0,
     mask: Mask = None,
     *,
     ns_coeffs: NamedCoefficients = KELLER,
@@ -101,7 +101,8 @@ def scion(
         radius: of the ball in which hidden matrices stay, at least 0: the largest root mean square
             of outputs for inputs of 1. Authors' for transformers: 50.
         eps: added to the root mean square, at least 0.
-        weight_decay: 1 to stay in the ball, 0 for unconstrained steps; at least 0.
+        weight_decay: 1 to stay in the ball, 0 for unconstrained steps; at least 0, or one of
+            `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         ns_coeffs, ns_steps, ns_dtype: how a matrix is made orthogonal, as in `muon`.
         ns_eps: added to the norm that the mean gradient is divided by, at least 0.
@@ -123,7 +124,7 @@ def scion(
     Source: https://arxiv.org/abs/2502.07529, and the authors' program with `norm="Auto"`, where the
     steps of a k x k convolution are √(k²) times smaller than those of one matrix.
     """
-    decay = masked(mask, Decay(weight_decay))
+    decay = masked(mask, decaying(weight_decay))
     length = Scale(radius if otherwise_radius is None else otherwise_radius)
     rest = (UnitRms(b1, eps), length) if otherwise is None else otherwise
     assert isinstance(rest, tuple)

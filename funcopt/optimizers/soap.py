@@ -33,6 +33,7 @@ from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, times
 from ..storage import Storage
+from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
 from .eigenbasis import Eigenbasis
 from .in_basis import InBasis
@@ -86,12 +87,14 @@ class DecayAfterStep(Rule):
     """Decay of what a step has led to; none at the first step, which there is none of."""
 
     weight_decay: NonNegative = 0.01
-    relative_rate: NonNegative = 1.0
+
+    place = "last"
+    rate_power = 1
 
     def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
         assert clock.lr is not None
-        decay = jnp.where(clock.t > 1, self.weight_decay, 0)
-        return grad + times(decay, param - times(self.relative_rate * clock.lr, grad)), slots
+        part = jnp.where(clock.t > 1, clock.lr * self.weight_decay, 0)
+        return grad - times(part, param + grad), slots
 
 
 @transformation(paper=SOAP)
@@ -100,7 +103,7 @@ def soap(
     b1: DecayRate = 0.95,
     b2: DecayRate = 0.95,
     eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.01,
+    weight_decay: WeightDecay = 0.01,
     mask: Mask = None,
     *,
     shampoo_beta: OptionalDecayRate = None,
@@ -124,8 +127,8 @@ def soap(
         b1: decay of the mean gradient, in [0, 1).
         b2: decay of the mean squared gradient, in [0, 1).
         eps: added to the root, at least 0.
-        weight_decay: of all parameters, after each step, at least 0; it goes through their learning
-            rates.
+        weight_decay: of all parameters, after each step, at least 0, or one of `funcopt.decays`; it
+            goes through their learning rates.
         mask: which parameters decay, see `add_decayed_weights`.
         shampoo_beta: decay of the mean squares of both sides, in [0, 1); None for `b2`.
         precondition_frequency: how many steps a basis is kept, at least 1.
@@ -159,15 +162,15 @@ def soap(
     """
     adam, rate = LateAdam(b1, b2, eps, bias_correction), otherwise_rate
     rate = 1.0 if rate is None else rate
-    decay, of_rest = (masked(mask, DecayAfterStep(weight_decay, x)) for x in (1.0, rate))
-    rest = (adam, of_rest) if otherwise is None else otherwise
+    decay = masked(mask, decaying(weight_decay, DecayAfterStep))
+    rest = (adam, decay) if otherwise is None else otherwise
     assert isinstance(rest, tuple)
     beta = b2 if shampoo_beta is None else shampoo_beta
     return optimizer(
         InBasis(adam, Eigenbasis(beta, precondition_frequency, max_precond_dim)),
         decay,
         learning_rate=learning_rate,
-        otherwise=(*rest, Scale(rate)),
+        otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
         layer_axis=layer_axis,
         matrices=matrices,
         hidden=hidden,

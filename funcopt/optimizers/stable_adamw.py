@@ -27,6 +27,7 @@ from ..math.moments import abs_sq, divide_or_keep, ema, unbiased
 from ..math.norm import norm, squarable
 from ..math.varying import norm_across, parts
 from ..storage import Storage, with_slot
+from ..transforms.decay_rules import WeightDecay, besides, own_and_other
 from .moment_slots import Moments, mean_square, zero_moments
 
 
@@ -91,7 +92,7 @@ def stable_adamw(
     b2: DecayRate = 0.99,
     eps: NonNegative = 1e-6,
     mu_dtype: DType = None,
-    weight_decay: NonNegative = 1e-2,
+    weight_decay: WeightDecay = 1e-2,
     mask: Mask = None,
     *,
     layer_axis: LayerAxis = None,
@@ -109,6 +110,7 @@ def stable_adamw(
         eps: added to the root, at least 0.
         mu_dtype: the dtype in which `mu` is kept, None for the dtype of the arithmetic.
         weight_decay: at least 0; it goes through η, so that it is shorter too where r is above 1.
+            Or one of `funcopt.decays`, which goes by the learning rate.
         mask: which parameters decay, see `add_decayed_weights`.
         layer_axis: where layers are stacked in one leaf, each of which has an r of its own, as in
             `clip_by_block_rms`.
@@ -133,8 +135,11 @@ def stable_adamw(
 
     Source: https://arxiv.org/abs/2304.13013, Algorithm 2.
     """
-    rule = StableAdamW(b1, b2, eps, weight_decay, axis_name=axis_name)
-    storage = with_slot(storage, "mu", mu_dtype)
+    own, other = own_and_other(weight_decay)
     return optimizer(
-        masked(mask, rule), learning_rate=learning_rate, layer_axis=layer_axis, storage=storage
+        masked(mask, StableAdamW(b1, b2, eps, own, axis_name=axis_name)),
+        *besides(mask, other),
+        learning_rate=learning_rate,
+        layer_axis=layer_axis,
+        storage=with_slot(storage, "mu", mu_dtype),
     )

@@ -23,7 +23,9 @@ from ..core.rule import Accumulator, Clock, Exact, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import divide_or_keep, full_real, zeros_real
 from ..storage import Storage
-from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import decaying
+from .estimate import SummedDecay
 
 
 class CocobSlots(NamedTuple):
@@ -83,7 +85,7 @@ def cocob(
     learning_rate: Rate = 1.0,
     alpha: NonNegative = 100.0,
     eps: Positive = 1e-8,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: SummedDecay = 0.0,
     mask: Mask = None,
     *,
     storage: Storage = None,
@@ -97,7 +99,8 @@ def cocob(
         alpha: at least 0; steps are held back until gradients have summed up to so many times
             their largest.
         eps: above 0, the largest gradient to begin with.
-        weight_decay: times the parameter, added to the gradient (L2).
+        weight_decay: times the parameter, added to the gradient (L2). There is no other: parameters
+            are where the sums of gradients have led to, whatever was decayed.
         mask: which parameters decay, as in `add_decayed_weights`.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
@@ -113,5 +116,5 @@ def cocob(
 
     Source: https://arxiv.org/abs/1705.07795, algorithm 2.
     """
-    rules = masked(mask, Decay(weight_decay)), Cocob(alpha, eps)
+    rules = masked(mask, decaying(weight_decay, L2Decay)), Cocob(alpha, eps)
     return optimizer(*rules, learning_rate=learning_rate, storage=storage)

@@ -37,7 +37,9 @@ from ..math.norm import squarable
 from ..math.safe import safe_divide
 from ..optimizers.adagrad import sum_of_squares
 from ..storage import Storage
-from .estimate import D_ADAPTATION, GrowthRate, raised, towards
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import own_and_other
+from .estimate import D_ADAPTATION, GrowthRate, SummedDecay, raised, towards
 
 
 class DAdaptAdagradSlots(NamedTuple):
@@ -110,7 +112,7 @@ def dadapt_adagrad(
     initial_accumulator_value: NonNegative = 1e-6,
     eps: Positive = 1e-6,
     estim_lr0: Positive = 1e-6,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: SummedDecay = 0.0,
     *,
     mask: Mask = None,
     growth_rate: GrowthRate = math.inf,
@@ -126,7 +128,8 @@ def dadapt_adagrad(
         initial_accumulator_value: what the sums of squares begin with, at least 0.
         eps: above 0, added to their roots.
         estim_lr0: the first estimate d of the distance to the solution, an underestimate.
-        weight_decay: times the parameter, added to the gradient (L2, as the authors do).
+        weight_decay: times the parameter, added to the gradient (L2, as the authors do). There is
+            no other: parameters are where the sum of gradients has led to, whatever was decayed.
         mask: which parameters decay, as in `add_decayed_weights`.
         growth_rate: at least 1, the most by which d grows in one step.
         axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
@@ -148,8 +151,9 @@ def dadapt_adagrad(
     Source: https://arxiv.org/abs/2301.07733, algorithm 3, and
     https://github.com/facebookresearch/dadaptation.
     """
+    own, _ = own_and_other(weight_decay, L2Decay)
     rule = DAdaptAdagrad(
-        learning_rate, momentum, initial_accumulator_value, eps, estim_lr0, weight_decay,
+        learning_rate, momentum, initial_accumulator_value, eps, estim_lr0, own,
         growth_rate, mask, axis_name,
     )  # fmt: skip
     return LiftedTree(rule, storage)

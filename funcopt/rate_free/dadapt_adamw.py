@@ -36,7 +36,17 @@ from ..math.columns import Column, axpy
 from ..math.moments import abs_sq, ema
 from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
-from .estimate import D_ADAPTATION, Betas, GrowthRate, WideStorage, adam_correction, raised
+from ..transforms.decay_kinds import DecoupledDecay
+from ..transforms.decay_rules import own_and_other
+from .estimate import (
+    D_ADAPTATION,
+    Betas,
+    FoundRateDecay,
+    GrowthRate,
+    WideStorage,
+    adam_correction,
+    raised,
+)
 
 
 class DAdaptAdamSlots(NamedTuple):
@@ -104,7 +114,7 @@ def dadapt_adamw(
     betas: Betas = (0.9, 0.999),
     eps: Positive = 1e-8,
     estim_lr0: Positive = 1e-6,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: FoundRateDecay = 0.0,
     *,
     mask: Mask = None,
     bias_correction: Flag = False,
@@ -120,7 +130,8 @@ def dadapt_adamw(
         betas: decay rates of the means of gradients and of squares, in [0, 1).
         eps: above 0, added to the root.
         estim_lr0: the first estimate d of the distance to the solution, an underestimate.
-        weight_decay: times the parameter and the rate, as in AdamW (the authors' `decouple`).
+        weight_decay: times the parameter and the rate, as in AdamW (the authors' `decouple`); or
+            one of `funcopt.decays`, but for `corrected`: the largest rate is not known before.
         mask: which parameters decay, as in `add_decayed_weights`.
         bias_correction: multiply the rate by Adam's bias correction. optax always does, the
             authors do only when asked.
@@ -148,8 +159,9 @@ def dadapt_adamw(
     https://github.com/facebookresearch/dadaptation.
     """
     b1, b2 = betas
+    own, other = own_and_other(weight_decay, DecoupledDecay)
     rule = DAdaptAdamw(
-        learning_rate, b1, b2, eps, estim_lr0, weight_decay, growth_rate, mask, bias_correction,
+        learning_rate, b1, b2, eps, estim_lr0, own, growth_rate, mask, bias_correction,
         axis_name,
     )  # fmt: skip
-    return LiftedTree(rule, storage)
+    return LiftedTree(rule, storage, decay=other)

@@ -23,7 +23,9 @@ from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRul
 from ..math.columns import Column, axpy
 from ..math.safe import safe_divide
 from ..storage import Storage
-from .estimate import D_ADAPTATION, GrowthRate, raised, towards
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import own_and_other
+from .estimate import D_ADAPTATION, GrowthRate, SummedDecay, raised, towards
 
 
 class DAdaptSgdSlots(NamedTuple):
@@ -72,7 +74,7 @@ def dadapt_sgd(
     learning_rate: Rate = 1.0,
     momentum: DecayRate = 0.0,
     estim_lr0: Positive = 1e-6,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: SummedDecay = 0.0,
     *,
     mask: Mask = None,
     growth_rate: GrowthRate = math.inf,
@@ -86,7 +88,8 @@ def dadapt_sgd(
             it fall from 1.
         momentum: in [0, 1), by primal averaging: x ← momentum x + (1 − momentum) z.
         estim_lr0: the first estimate d of the distance to the solution, an underestimate.
-        weight_decay: times the parameter, added to the gradient (L2, as the authors do).
+        weight_decay: times the parameter, added to the gradient (L2, as the authors do). There is
+            no other: parameters are where the sum of gradients has led to, whatever was decayed.
         mask: which parameters decay, as in `add_decayed_weights`.
         growth_rate: at least 1, the most by which d grows in one step; 1.02 is suggested where
             training is unstable.
@@ -113,5 +116,6 @@ def dadapt_sgd(
     Source: https://arxiv.org/abs/2301.07733, algorithm 4, and
     https://github.com/facebookresearch/dadaptation.
     """
-    rule = DAdaptSgd(learning_rate, momentum, estim_lr0, weight_decay, growth_rate, mask, axis_name)
+    own, _ = own_and_other(weight_decay, L2Decay)
+    rule = DAdaptSgd(learning_rate, momentum, estim_lr0, own, growth_rate, mask, axis_name)
     return LiftedTree(rule, storage)

@@ -41,6 +41,9 @@ from ..core.tree_rule import (
 from ..math.columns import Column, axpy, held, minus, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import own_and_other
+from .estimate import OptionalFoundRateDecay
 
 StepKind = Literal["distance", "learning_rate", "heuristic"]
 STEP_KINDS = get_args(StepKind)
@@ -111,7 +114,7 @@ def dog(
     learning_rate: Rate = 1.0,
     init_step: InitStep = ("heuristic", 1e-6),
     eps: NonNegative = 1e-8,
-    weight_decay: OptionalNonNegative = None,
+    weight_decay: OptionalFoundRateDecay = None,
     mask: Mask = None,
     *,
     average_gamma: Gamma = 8.0,
@@ -129,8 +132,9 @@ def dog(
             `("distance", r)` with r; `("learning_rate", η)` makes the first rate η. Too large a
             first step can diverge.
         eps: at least 0, added to the sum of squared gradients.
-        weight_decay: times the parameter, added to the gradient (L2, as the authors do); None is
-            none.
+        weight_decay: times the parameter, added to the gradient (L2, as the authors do); or one of
+            `funcopt.decays`, but for `corrected`, since the largest rate is not known before. None
+            is none.
         mask: which parameters decay, as in `add_decayed_weights`.
         average_gamma: γ of the polynomial-decay average that `funcopt.eval_params` returns; None
             keeps none and saves its memory. The authors call averaging crucial.
@@ -157,5 +161,6 @@ def dog(
     Source: https://arxiv.org/abs/2302.12022, eq. 2 and section 4.
     """
     step_kind, size = init_step
-    rule = Dog(learning_rate, step_kind, size, eps, weight_decay, mask, axis_name)
-    return within_average(rule, average_gamma, storage)
+    own, other = own_and_other(weight_decay, L2Decay)
+    rule = Dog(learning_rate, step_kind, size, eps, own, mask, axis_name)
+    return within_average(rule, average_gamma, storage, other)

@@ -30,6 +30,9 @@ from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRul
 from ..math.columns import Column, axpy, held, minus, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
+from ..transforms.decay_kinds import L2Decay
+from ..transforms.decay_rules import own_and_other
+from .estimate import OptionalFoundRateDecay
 
 OptionalPositive = Annotated[
     arguments.Numeric | None, Within(0, math.inf, "()", schedule=False, optional=True)
@@ -85,7 +88,7 @@ def dowg(
     learning_rate: Rate = 1.0,
     init_estim_sq_dist: OptionalPositive = None,
     eps: Positive = 1e-4,
-    weight_decay: OptionalNonNegative = None,
+    weight_decay: OptionalFoundRateDecay = None,
     mask: Mask = None,
     *,
     average_gamma: Gamma = None,
@@ -100,7 +103,8 @@ def dowg(
         learning_rate: a factor of the rate, at least 0, or a schedule. Leave it at 1.
         init_estim_sq_dist: the squared distance to begin with, above 0; None means `eps`.
         eps: above 0, added to the root of the weighted sum; the paper has none.
-        weight_decay: times the parameter, added to the gradient (L2); None is none.
+        weight_decay: times the parameter, added to the gradient (L2); or one of `funcopt.decays`,
+            as in `dog`; None is none.
         mask: which parameters decay, as in `add_decayed_weights`.
         average_gamma: γ of a polynomial-decay average for `funcopt.eval_params`, as in `dog`;
             None keeps none. (The paper's guarantee is for an average that is weighted by r².)
@@ -118,5 +122,6 @@ def dowg(
 
     Source: https://arxiv.org/abs/2305.16284, algorithm 1.
     """
-    rule = Dowg(learning_rate, init_estim_sq_dist, eps, weight_decay, mask, axis_name)
-    return within_average(rule, average_gamma, storage)
+    own, other = own_and_other(weight_decay, L2Decay)
+    rule = Dowg(learning_rate, init_estim_sq_dist, eps, own, mask, axis_name)
+    return within_average(rule, average_gamma, storage, other)

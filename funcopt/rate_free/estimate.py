@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
-from ..core.arguments import Numeric, Within
+from ..core.arguments import Hyperparameter, Numeric, Within
 from ..core.paper import ICML, Paper
+from ..core.rule import Rule
 from ..math.columns import Column, minus
 from ..math.moments import bias_correction
 from ..storage import Codec, Storage, checked_storage
+from ..transforms.decay_kinds import CorrectedDecay, L2Decay
+from ..transforms.decay_rules import DECAYS, DecayAmong
 
 D_ADAPTATION = Paper(
     "Defazio, Aaron and Mishchenko, Konstantin",
@@ -40,7 +44,22 @@ def wide_storage(where: str, x: object) -> Storage:
     return storage
 
 
+RATED = DecayAmong(
+    tuple(each for each in DECAYS if each is not CorrectedDecay),
+    "the rate is found in training, so that the largest is not known before; "
+    "decays.squared asks for none",
+)
+SUMMED = DecayAmong(
+    (L2Decay,),
+    "parameters are where the gradients since the start have led to, so that the next step puts "
+    "back what a decay takes",
+)
 Betas = Annotated[tuple[Numeric, Numeric], checked_betas]
+FoundRateDecay = Annotated[Hyperparameter | Rule, RATED]
+"""A decay beside a rate that is found in training."""
+OptionalFoundRateDecay = Annotated[Hyperparameter | Rule | None, replace(RATED, optional=True)]
+SummedDecay = Annotated[Hyperparameter | Rule, SUMMED]
+"""A decay of parameters that are a function of all gradients since the start."""
 GrowthRate = Annotated[Numeric, Within(1, math.inf, schedule=False)]
 WideStorage = Annotated[
     DTypeLike | Codec | Mapping[str, DTypeLike | Codec | None] | None, wide_storage

@@ -1,15 +1,19 @@
 """The model of the loss by which MoMo and MoMo-Adam choose their rate."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..core.arguments import Hyperparameter
 from ..core.paper import ICML, Paper
+from ..core.rule import Rule
 from ..core.tree_rule import Number, Reported, Step
 from ..math.columns import Column
 from ..math.safe import safe_divide
+from ..transforms.decay_kinds import ProximalDecay
+from ..transforms.decay_rules import DecayAmong
 
 MOMO = Paper(
     "Schaipp, Fabian and Ohana, Ruben and Eickenberg, Michael and Defazio, Aaron and Gower, "
@@ -19,6 +23,17 @@ MOMO = Paper(
     "https://arxiv.org/abs/2305.07583",
     booktitle=ICML,
 )
+
+
+ModelDecay = Annotated[
+    Hyperparameter | Rule,
+    DecayAmong(
+        (ProximalDecay,),
+        "the rate comes of a model of the loss that has this decay in it, in closed form; an L2 "
+        "penalty is a part of the loss that is given as value",
+    ),
+]
+"""A decay within the model of the loss."""
 
 
 class MomoNumbers(NamedTuple):

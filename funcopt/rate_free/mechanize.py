@@ -24,7 +24,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..core.arguments import AxisName, Base, Choice, NonNegative, Positive, Within, is_tracer
+from ..core.arguments import (
+    AxisName,
+    Base,
+    Choice,
+    Hyperparameter,
+    NonNegative,
+    Positive,
+    Within,
+    is_tracer,
+)
 from ..core.paper import NEURIPS, Paper
 from ..core.record import Static
 from ..core.transformation import chain, transformation
@@ -42,6 +51,7 @@ from ..core.tree_rule import (
 from ..math.columns import Column, axpy, minus
 from ..math.safe import safe_sqrt
 from ..storage import Storage
+from ..transforms.decay_rules import DecayAmong
 
 
 def _count(where: str, x: object) -> int:
@@ -53,6 +63,14 @@ def _count(where: str, x: object) -> int:
     return Within(1, 7, schedule=False, integer=True)(where, x)
 
 
+OwnDecay = Annotated[
+    Hyperparameter,
+    DecayAmong(
+        (),
+        "this one pulls on the factor that it learns, not on parameters; give a decay to the base "
+        "optimizer",
+    ),
+]
 Count = Annotated[int, _count, Static]
 VariantName = Literal["clipped", "pytorch"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -125,7 +143,7 @@ MECHANIC = Paper(
 @transformation(paper=MECHANIC)
 def mechanize(
     base_optimizer: Base,
-    weight_decay: NonNegative = 1e-2,
+    weight_decay: OwnDecay = 1e-2,
     eps: Positive = 1e-8,
     s_init: Positive = 1e-6,
     num_betas: Count = 6,

@@ -30,7 +30,9 @@ from ..core.tree_rule import SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
 from ..math.moments import abs_sq, bias_correction, ema
 from ..storage import Storage
-from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step, weighted_sums
+from ..transforms.decay_kinds import ProximalDecay
+from ..transforms.decay_rules import own_and_other
+from .loss_model import MOMO, LossModel, ModelDecay, MomoNumbers, proximal_step, weighted_sums
 
 
 class MomoSlots(NamedTuple):
@@ -79,7 +81,7 @@ def momo(
     learning_rate: Rate = 1.0,
     beta: DecayRate = 0.9,
     lower_bound: Real = 0.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: ModelDecay = 0.0,
     adapt_lower_bound: Flag = False,
     *,
     mask: Mask = None,
@@ -93,7 +95,8 @@ def momo(
         learning_rate: the largest rate α, at least 0, or a schedule; give a large one.
         beta: decay rate of the averages, in [0, 1).
         lower_bound: a lower bound of the loss; 0 suits most losses.
-        weight_decay: λ of (λ/2) ‖x‖², taken as a proximal step.
+        weight_decay: λ of (λ/2) ‖x‖², taken as a proximal step. There is no other, since this one
+            is in the model that gives the rate.
         mask: which parameters decay, as in `add_decayed_weights`.
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
         bias_correction: begin averages with zero and correct for it, instead of beginning with
@@ -121,8 +124,9 @@ def momo(
 
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
+    own, _ = own_and_other(weight_decay, ProximalDecay)
     rule = Momo(
-        learning_rate, beta, lower_bound, weight_decay, mask, adapt_lower_bound, bias_correction,
+        learning_rate, beta, lower_bound, own, mask, adapt_lower_bound, bias_correction,
         axis_name,
     )  # fmt: skip
     return LiftedTree(rule, storage)

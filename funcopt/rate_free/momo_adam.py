@@ -28,7 +28,9 @@ from ..math.columns import Column
 from ..math.moments import abs_sq, bias_correction, ema
 from ..optimizers.moment_slots import mean_square
 from ..storage import Storage
-from .loss_model import MOMO, LossModel, MomoNumbers, proximal_step, weighted_sums
+from ..transforms.decay_kinds import ProximalDecay
+from ..transforms.decay_rules import own_and_other
+from .loss_model import MOMO, LossModel, ModelDecay, MomoNumbers, proximal_step, weighted_sums
 
 
 class MomoAdamSlots(NamedTuple):
@@ -88,7 +90,7 @@ def momo_adam(
     b2: DecayRate = 0.999,
     eps: Positive = 1e-8,
     lower_bound: Real = 0.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: ModelDecay = 0.0,
     adapt_lower_bound: Flag = False,
     *,
     mask: Mask = None,
@@ -103,7 +105,8 @@ def momo_adam(
         b2: decay rate of the mean square, in [0, 1).
         eps: above 0, added to the root.
         lower_bound: a lower bound of the loss; 0 suits most losses.
-        weight_decay: λ of (λ/2) ‖x‖² in the norm of the step, taken as a proximal step.
+        weight_decay: λ of (λ/2) ‖x‖² in the norm of the step, taken as a proximal step, as in
+            `momo`.
         mask: which parameters decay, as in `add_decayed_weights`.
         adapt_lower_bound: estimate the lower bound, starting from `lower_bound`.
         axis_name: the axes of `jax.shard_map` over which parameters are sharded by hand, as in
@@ -129,7 +132,8 @@ def momo_adam(
 
     Source: https://arxiv.org/abs/2305.07583 and https://github.com/fabian-sp/MoMo.
     """
+    own, _ = own_and_other(weight_decay, ProximalDecay)
     rule = MomoAdam(
-        learning_rate, b1, b2, eps, lower_bound, weight_decay, mask, adapt_lower_bound, axis_name
+        learning_rate, b1, b2, eps, lower_bound, own, mask, adapt_lower_bound, axis_name
     )
     return LiftedTree(rule, storage)

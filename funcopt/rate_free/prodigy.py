@@ -46,7 +46,9 @@ from ..math.columns import Column, axpy, minus, scaled
 from ..math.moments import abs_sq, ema
 from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
-from .estimate import Betas, GrowthRate, WideStorage, adam_correction, grown
+from ..transforms.decay_kinds import DecoupledDecay
+from ..transforms.decay_rules import own_and_other
+from .estimate import Betas, FoundRateDecay, GrowthRate, WideStorage, adam_correction, grown
 
 
 class ProdigySlots(NamedTuple):
@@ -130,7 +132,7 @@ def prodigy(
     eps: Positive = 1e-8,
     estim_lr0: Positive = 1e-6,
     estim_lr_coef: Positive = 1.0,
-    weight_decay: NonNegative = 0.0,
+    weight_decay: FoundRateDecay = 0.0,
     safeguard_warmup: Flag = False,
     *,
     mask: Mask = None,
@@ -150,7 +152,8 @@ def prodigy(
         eps: above 0, times d added to the root.
         estim_lr0: the first d, an underestimate.
         estim_lr_coef: a factor of every estimate, usually between 0.5 and 2.
-        weight_decay: times the parameter and the rate, as in AdamW.
+        weight_decay: times the parameter and the rate, as in AdamW; or one of `funcopt.decays`, but
+            for `corrected`, since the largest rate is not known before.
         safeguard_warmup: take the learning rate out of the denominator of the estimate; True is
             suggested with a warm-up.
         mask: which parameters decay, as in `add_decayed_weights`.
@@ -184,8 +187,9 @@ def prodigy(
     Source: https://arxiv.org/abs/2306.06101, and https://github.com/konstmish/prodigy.
     """
     b1, b2 = betas
+    own, other = own_and_other(weight_decay, DecoupledDecay)
     rule = Prodigy(
-        learning_rate, b1, b2, beta3, eps, estim_lr0, estim_lr_coef, weight_decay,
+        learning_rate, b1, b2, beta3, eps, estim_lr0, estim_lr_coef, own,
         safeguard_warmup, mask, bias_correction, growth_rate, axis_name,
     )  # fmt: skip
-    return LiftedTree(rule, storage)
+    return LiftedTree(rule, storage, decay=other)

@@ -1,135 +1,111 @@
-"""Decays of parameters, each as a rule that stands in an optimizer: what `funcopt.decays` makes.
-
-With η the learning rate and u what comes of the rules before, x moves by −η u and by
-
-    L2Decay             λ x to the gradient, before all else
-    Decay               −η λ x                          AdamW's
-    LateDecay           −η λ (x − η u)                  the same after the step
-    IndependentDecay    −λ x                            whatever the rate is
-    CorrectedDecay      −η² / η_max λ x                 AdamC: Defazio, 2025, arXiv:2506.02285
-    SquaredDecay        −η² λ x
-    CautiousDecay       −η λ x where u x ≥ 0            Chen et al., 2025, arXiv:2510.12402
-    ProximalDecay       to (x − η u) / (1 + η λ)        Adan's: Xie et al., 2022, arXiv:2208.06677
-"""
+"""The argument `weight_decay`: a number, a schedule or one of `funcopt.decays`."""
 
 import math
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, TypeVar
 
-import jax.numpy as jnp
-from jaxtyping import Array, Inexact
-
-from ..core.arguments import Hyperparameter, NonNegative, Positive, Within
-from ..core.rule import Clock, Rule, rule
-from ..math.moments import times
+from ..core.arguments import Hyperparameter, Within, is_number
+from ..core.lift import MaskedRule, masked
+from ..core.paths import Mask
+from ..core.rule import Rule
+from ..core.schedule import product
 from .add_decayed_weights import Decay
+from .decay_kinds import (
+    CautiousDecay,
+    CorrectedDecay,
+    DecoupledDecay,
+    IndependentDecay,
+    L2Decay,
+    LateDecay,
+    ProximalDecay,
+    SquaredDecay,
+)
 
-Arrays = Inexact[Array, "*p"]
-
-
-@rule(acts_on="element", needs_params=True)
-class L2Decay(Rule):
-    """g + λ x, the gradient of an L2 penalty; an optimizer applies it before its other rules."""
-
-    weight_decay: NonNegative = 0.0
-
-    place = "first"
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        del clock  # a part of the gradient knows no rate
-        return grad + self.weight_decay * param, slots
-
-
-@rule(acts_on="element", needs_params=True)
-class LateDecay(Rule):
-    """The step to (1 − η λ) (x − η u)."""
-
-    weight_decay: NonNegative = 0.0
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        assert clock.lr is not None
-        return grad + self.weight_decay * (param - times(clock.lr, grad)), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class IndependentDecay(Rule):
-    """−η u − λ x; an optimizer applies it after its descent, to the step."""
-
-    weight_decay: NonNegative = 0.0
-
-    place = "last"
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        del clock  # nothing of it depends on the learning rate
-        return grad - self.weight_decay * param, slots
-
-
-@rule(acts_on="element", needs_params=True)
-class CorrectedDecay(Rule):
-    """u + η / η_max λ x."""
-
-    weight_decay: NonNegative
-    max_learning_rate: Positive
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        assert clock.lr is not None
-        return grad + times(self.weight_decay * clock.lr / self.max_learning_rate, param), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class SquaredDecay(Rule):
-    """u + η λ x."""
-
-    weight_decay: NonNegative = 0.0
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        assert clock.lr is not None
-        return grad + times(self.weight_decay * clock.lr, param), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class CautiousDecay(Rule):
-    """u + λ x where u x ≥ 0, else u."""
-
-    weight_decay: NonNegative = 0.0
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        del clock  # `descend` multiplies decay by the learning rate
-        agrees = jnp.real(grad * jnp.conj(param)) >= 0
-        return jnp.where(agrees, grad + self.weight_decay * param, grad), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class ProximalDecay(Rule):
-    """The step to (x − η u) / (1 + η λ)."""
-
-    weight_decay: NonNegative = 0.0
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        assert clock.lr is not None
-        shrunk = (1 + clock.lr * self.weight_decay).astype(grad.dtype)
-        return (grad + times(self.weight_decay, param)) / shrunk, slots
-
-
-DECAYS = (Decay, L2Decay, LateDecay, IndependentDecay, CorrectedDecay, SquaredDecay)
-DECAYS = (*DECAYS, CautiousDecay, ProximalDecay)
+DECAYS: dict[type, str] = {
+    L2Decay: "l2",
+    DecoupledDecay: "decoupled",
+    LateDecay: 'decoupled(..., "after")',
+    IndependentDecay: "independent",
+    CorrectedDecay: "corrected",
+    SquaredDecay: "squared",
+    CautiousDecay: "cautious",
+    ProximalDecay: "proximal",
+}
+N = TypeVar("N")
 NUMBER = Within(0, math.inf, "[)")
 
 
-def _weight_decay(where: str, x: object) -> object:
-    if isinstance(x, DECAYS):
-        return x
-    if isinstance(x, Rule | str):
-        raise TypeError(
-            f"{where} must be {NUMBER} or a decay such as funcopt.decays.cautious(0.1), got {x!r}."
-        )
-    return NUMBER(where, x)
+@dataclass(frozen=True)
+class DecayAmong:
+    """Checks a weight decay: a number, at least 0, a schedule, or a decay.
+
+    Args:
+        kinds: the classes of decays that the optimizer takes.
+        why: why it takes no others.
+        optional: whether it may be None.
+    """
+
+    kinds: tuple[type, ...] = (*DECAYS,)
+    why: str = ""
+    optional: bool = False
+
+    def __call__(self, where: str, x: object) -> object:
+        if isinstance(x, Decay):
+            x = DecoupledDecay(vars(x)["weight_decay"])
+        if isinstance(x, self.kinds):
+            return x
+        if isinstance(x, (*DECAYS,)):
+            names = [f"decays.{DECAYS[each]}" for each in self.kinds]
+            expected = ", ".join(["a number", "a schedule", *names])
+            raise ValueError(f"{where} cannot be {x!r}: {self.why}. Expected {expected}.")
+        number = replace(NUMBER, optional=self.optional)
+        if isinstance(x, Rule | str):
+            raise TypeError(
+                f"{where} must be {number} or a decay such as funcopt.decays.cautious(0.1), "
+                f"got {x!r}."
+            )
+        return number(where, x)
 
 
-WeightDecay = Annotated[Hyperparameter | Rule, _weight_decay]
+WeightDecay = Annotated[Hyperparameter | Rule, DecayAmong()]
 """A weight decay: a number, at least 0, or a schedule, which means what the optimizer makes of it;
 or a decay of `funcopt.decays`."""
+OptionalWeightDecay = Annotated[Hyperparameter | Rule | None, DecayAmong(optional=True)]
 
 
 def decaying(weight_decay: WeightDecay, otherwise: type = Decay) -> Rule:
     """The rule of a weight decay, which is the one of class `otherwise` where it is a number."""
     return weight_decay if isinstance(weight_decay, Rule) else otherwise(weight_decay)
+
+
+def own_and_other(weight_decay: N | Rule, own: type | None = None) -> tuple[N | float, Rule | None]:
+    """The number of a decay that is in an algorithm itself, and the decay beside it.
+
+    One of them is nothing. A decay of the class `own` is what the algorithm does with the number.
+    """
+    if not isinstance(weight_decay, Rule):
+        return weight_decay, None
+    if own is not None and isinstance(weight_decay, own):
+        return vars(weight_decay)["weight_decay"], None
+    return 0.0, weight_decay
+
+
+def besides(mask: Mask, decay: Rule | None) -> tuple[Rule | MaskedRule, ...]:
+    """A decay that there may be, of what `mask` means."""
+    return () if decay is None else (masked(mask, decay),)
+
+
+def at_rate(decay: Rule | MaskedRule, factor: Hyperparameter) -> Rule | MaskedRule:
+    """A decay beside a learning rate that is `factor` times the one of the transformation.
+
+    Other rules are what they were.
+    """
+    if isinstance(decay, MaskedRule):
+        return replace(decay, rule=at_rate(decay.rule, factor))
+    for _ in range(getattr(decay, "rate_power", 0)):
+        fields = vars(decay)
+        number = fields["weight_decay"]
+        both = is_number(number) and is_number(factor)
+        scaled = number * factor if both else product(number, factor)
+        decay = type(decay)(**{**fields, "weight_decay": scaled})
+    return decay

@@ -1,0 +1,149 @@
+"""Decays of parameters, each as a rule that stands in an optimizer: what `funcopt.decays` makes.
+
+With η the learning rate and s the step that comes of all other rules, where there is no decay, x
+moves by s and by
+
+    L2Decay             nothing: λ x goes to the gradient, before all else
+    DecoupledDecay      −η λ x
+    LateDecay           −η λ (x + s)
+    IndependentDecay    −λ x                            whatever the rate is
+    CorrectedDecay      −η² / η_max λ x                 AdamC: Defazio, 2025, arXiv:2506.02285
+    SquaredDecay        −η² λ x
+    CautiousDecay       −η λ x where s x ≤ 0            Chen et al., 2025, arXiv:2510.12402
+    ProximalDecay       to (x + s) / (1 + η λ)          Adan's: Xie et al., 2022, arXiv:2208.06677
+
+They see the step that an optimizer makes, so that they mean the same beside every one of them.
+`rate_power` says how often the rate is a factor of what a decay takes.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from ..core.arguments import NonNegative, Positive
+from ..core.rule import Clock, Rule, rule
+from ..math.moments import times
+
+Arrays = Inexact[Array, "*p"]
+
+
+def rate(clock: Clock) -> Float[Array, ""]:
+    if clock.lr is None:
+        raise ValueError(
+            "A weight decay of funcopt.decays goes by the learning rate, which there is none of "
+            "in funcopt.lift. Put it into funcopt.optimizer(..., learning_rate=...), or use "
+            "funcopt.add_decayed_weights."
+        )
+    return clock.lr
+
+
+def less(step: Arrays, part: Float[Array, ""], x: Arrays) -> Arrays:
+    return step - times(part, x)
+
+
+@rule(acts_on="element", needs_params=True)
+class L2Decay(Rule):
+    """g + λ x, the gradient of an L2 penalty; an optimizer applies it before its other rules."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "first"
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        del clock  # a part of the gradient knows no rate
+        return grad + self.weight_decay * param, slots
+
+
+@rule(acts_on="element", needs_params=True)
+class DecoupledDecay(Rule):
+    """s − η λ x; an optimizer applies it after its descent, to the step, as all below."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "last"
+    rate_power = 1
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        return less(grad, rate(clock) * self.weight_decay, param), slots
+
+
+@rule(acts_on="element", needs_params=True)
+class LateDecay(Rule):
+    """The step to (1 − η λ) (x + s)."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "last"
+    rate_power = 1
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        return less(grad, rate(clock) * self.weight_decay, param + grad), slots
+
+
+@rule(acts_on="element", needs_params=True)
+class IndependentDecay(Rule):
+    """s − λ x."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "last"
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        del clock  # nothing of it depends on the learning rate
+        return grad - self.weight_decay * param, slots
+
+
+@rule(acts_on="element", needs_params=True)
+class CorrectedDecay(Rule):
+    """s − η² / η_max λ x."""
+
+    weight_decay: NonNegative
+    max_learning_rate: Positive
+
+    place = "last"
+    rate_power = 1
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        lr = rate(clock)
+        return less(grad, lr * self.weight_decay * (lr / self.max_learning_rate), param), slots
+
+
+@rule(acts_on="element", needs_params=True)
+class SquaredDecay(Rule):
+    """s − η² λ x."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "last"
+    rate_power = 2
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        lr = rate(clock)
+        return less(grad, lr * (lr * self.weight_decay), param), slots
+
+
+@rule(acts_on="element", needs_params=True)
+class CautiousDecay(Rule):
+    """s − η λ x where s x ≤ 0, else s."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "last"
+    rate_power = 1
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        shrinks = jnp.real(grad * jnp.conj(param)) <= 0
+        return jnp.where(shrinks, less(grad, rate(clock) * self.weight_decay, param), grad), slots
+
+
+@rule(acts_on="element", needs_params=True)
+class ProximalDecay(Rule):
+    """The step to (x + s) / (1 + η λ)."""
+
+    weight_decay: NonNegative = 0.0
+
+    place = "last"
+    rate_power = 1
+
+    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
+        part = rate(clock) * self.weight_decay
+        return less(grad, part, param) / (1 + part).astype(grad.dtype), slots
