@@ -30,13 +30,15 @@ class Near(NamedTuple):
 
 # In float32 both programs round, and what estimates a distance amplifies it. AlgoPerf's takes
 # 1 - 0.999^t in float32, which is 6e-6 off at the first step. Clips keep some scalars as tensors,
-# divide by the norm plus 1e-6 or add 1e-8 to it. SOAP's eigenvectors turn with the last digits.
+# divide by the norm plus 1e-6 or add 1e-8 to it. SOAP's eigenvectors turn with the last digits,
+# those of KL-SOAP with those of a quotient of gradients, too.
 NEAR = {
     "lion": Near(float64=1e-14),
     "nadamw": Near(float32=3e-5),
     "muon": Near(float32=3e-6),
     "matrix": Near(float32=3e-6),
     "soap": Near(float32=5e-5),
+    "kl_soap": Near(float64=2e-12, float32=1e-3),
     "matrix_authors": Near(float32=3e-6),
     "clips": Near(1e-12, 2e-5, way=True),
     "lr_free": Near(1e-12, 1e-4, way=True, rounding=True),

@@ -95,8 +95,8 @@ class Eigenbasis(Basis):
 
 
 def first_square(n: int, param: Matrix, longest: Length, diagonal: float = 0.0) -> Square | None:
-    """A multiple of the identity for a side of this length, None where that is longer."""
-    if not 0 < n <= longest:
+    """A multiple of the identity for a side of this length, None where it is to have no basis."""
+    if not 0 < n <= longest or not param.size:
         return None
     return varying_like(diagonal * jnp.eye(n, dtype=param.dtype), param)
 

@@ -7,12 +7,9 @@
 
 Vyas et al., 2025, Algorithm 3 (https://arxiv.org/abs/2409.11321), as in the authors' program: the
 first step only makes the basis, eps is added before the bias is corrected, and decay comes after
-the step. What is no matrix goes through the same Adam without a basis.
+the step. What is no matrix goes through the same Adam without a basis. With the basis of
+`kl_eigenbasis` it is KL-SOAP: Lin et al., 2026 (https://arxiv.org/abs/2509.03378).
 """
-
-import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Array, Inexact
 
 from ..core.arguments import (
     DecayRate,
@@ -29,15 +26,14 @@ from ..core.lift import masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
-from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, times
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
 from .eigenbasis import Eigenbasis
 from .in_basis import InBasis
-from .moment_slots import Moments, mean_square, zero_moments
+from .kl_eigenbasis import KLEigenbasis
+from .late_adam import DecayAfterStep, LateAdam
 
 SOAP = Paper(
     "Vyas, Nikhil and Morwani, Depen and Zhao, Rosie and Kwun, Mujin and Shapira, Itai and "
@@ -47,54 +43,6 @@ SOAP = Paper(
     "https://arxiv.org/abs/2409.11321",
     booktitle=ICLR,
 )
-
-
-@rule(acts_on="element", slots=Moments)
-class LateAdam(Rule):
-    """Adam from the second step on, with eps added before the bias is corrected."""
-
-    b1: DecayRate = 0.95
-    b2: DecayRate = 0.95
-    eps: NonNegative = 1e-8
-    bias_correction: bool = True
-
-    def init(self, param: Inexact[Array, "*p"]) -> Moments:
-        return zero_moments(param)
-
-    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
-        del param  # Adam looks only at gradients
-        late = clock.t > 1
-        slots = clock.renew(
-            slots,
-            mu=lax.select_n(late, slots.mu, ema(slots.mu, grad, self.b1)),
-            nu=lax.select_n(late, slots.nu, ema(slots.nu, abs_sq(grad), self.b2)),
-        )
-        mu, nu = slots
-        direction = divide_by_root(mu, nu, self.eps)
-        if self.bias_correction:
-            s = jnp.maximum(clock.t - 1, 1)
-            first, second = (bias_correction(b, s, nu.dtype) for b in (self.b1, self.b2))
-            direction = times(jnp.sqrt(second) / first, direction)
-        return direction, slots
-
-    def divides_by(self) -> Divisor:
-        corrected = self.bias_correction
-        return Divisor(mean_square, self.b2, self.eps, corrected=corrected, updates=lambda t: t - 1)
-
-
-@rule(acts_on="element", needs_params=True)
-class DecayAfterStep(Rule):
-    """Decay of what a step has led to; none at the first step, which there is none of."""
-
-    weight_decay: NonNegative = 0.01
-
-    place = "last"
-    rate_power = 1
-
-    def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
-        assert clock.lr is not None
-        part = jnp.where(clock.t > 1, clock.lr * self.weight_decay, 0)
-        return grad - times(part, param + grad), slots
 
 
 @transformation(paper=SOAP)
@@ -110,6 +58,7 @@ def soap(
     precondition_frequency: Steps = 10,
     max_precond_dim: Length = 10000,
     bias_correction: Flag = True,
+    kl: Flag = False,
     otherwise: Otherwise = None,
     otherwise_rate: OptionalNonNegative = None,
     hidden: Mask = None,
@@ -119,7 +68,8 @@ def soap(
 ):
     """SOAP: Adam in a basis that turns with the gradients of each matrix.
 
-    Of a matrix [m, n] it remembers 2 (m n + m² + n²) numbers, where Adam remembers 2 m n.
+    Of a matrix [m, n] it remembers 2 (m n + m² + n²) numbers, where Adam remembers 2 m n; with `kl`
+    m + n more.
 
     Args:
         learning_rate: about the length of a step in each element, at least 0, or a schedule; 0.003
@@ -135,6 +85,8 @@ def soap(
         max_precond_dim: a side that is longer than this keeps its own basis, at least 1; with 1,
             all of them do, and SOAP is Adam.
         bias_correction: divide the moments by their total weight.
+        kl: take the bases of KL-SOAP, where each side is weighed by the inverse of the other. Its
+            authors' numbers are `soap(1e-4, 0.9, 0.98, kl=True, bias_correction=False)`.
         otherwise: the rules for what is no matrix, one or several; None for the same Adam and
             decay.
         otherwise_rate: the learning rate of these is that of the matrices times this, at least 0;
@@ -158,7 +110,8 @@ def soap(
     Array([[ 0.999, -0.1  ],
            [-0.1  ,  0.999]], dtype=float32)
 
-    Source: https://arxiv.org/abs/2409.11321, and the authors' program.
+    Source: https://arxiv.org/abs/2409.11321, https://arxiv.org/abs/2509.03378, and their authors'
+    programs.
     """
     adam, rate = LateAdam(b1, b2, eps, bias_correction), otherwise_rate
     rate = 1.0 if rate is None else rate
@@ -166,8 +119,9 @@ def soap(
     rest = (adam, decay) if otherwise is None else otherwise
     assert isinstance(rest, tuple)
     beta = b2 if shampoo_beta is None else shampoo_beta
+    kind = KLEigenbasis if kl else Eigenbasis
     return optimizer(
-        InBasis(adam, Eigenbasis(beta, precondition_frequency, max_precond_dim)),
+        InBasis(adam, kind(beta, precondition_frequency, max_precond_dim)),
         decay,
         learning_rate=learning_rate,
         otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
