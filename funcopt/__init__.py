@@ -81,6 +81,7 @@ from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.came import came as came
+from .optimizers.dion2 import dion2 as dion2
 from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.laprop import laprop as laprop
@@ -91,6 +92,7 @@ from .optimizers.madgrad import madgrad as madgrad
 from .optimizers.muon import muon as muon
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
+from .optimizers.nanochat_muon import nanochat_muon as nanochat_muon
 from .optimizers.noisy_sgd import noisy_sgd as noisy_sgd
 from .optimizers.normuon import normuon as normuon
 from .optimizers.novograd import novograd as novograd
@@ -283,6 +285,7 @@ __all__ = [
     "decays",
     "descend",
     "diagnose_init",
+    "dion2",
     "dog",
     "dowg",
     "eval_params",
@@ -325,6 +328,7 @@ __all__ = [
     "muon",
     "nadam",
     "nadamw",
+    "nanochat_muon",
     "noam_schedule",
     "noisy_sgd",
     "normalize_by_update_norm",

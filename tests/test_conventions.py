@@ -63,6 +63,7 @@ UNMASKED = {"mechanize": "it pulls on the one factor of all steps, of which ther
 # Decay that is on by default where optax has no such algorithm, and why.
 BY_DEFAULT = {
     "adamuon": (0.01, "its authors' default"),
+    "dion2": (0.01, "its authors' default"),
     "scion": (1.0, "its authors' default: parameters stay in a ball"),
     "soap": (0.01, "its authors' default"),
     "stable_adamw": (0.01, "PyTorch's default of AdamW, which it is a variant of"),
@@ -206,6 +207,7 @@ def said(call: Callable, *args: Any, **kwargs: Any) -> tuple[type, str]:
 
 
 WRONG = {"number": 0.5, "object": object(), "text": "nope"}
+TAKEN = {("text", "mask"), ("text", "axis_name"), ("number", "fraction")}  # which these are
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ WRONG = {"number": 0.5, "object": object(), "text": "nope"}
 def test_a_rule_refuses_a_choice_as_its_factory_does(name, rule, field):
     values = {each.name: getattr(rule, each.name) for each in fields(rule)}
     for what, wrong in WRONG.items():
-        if what == "text" and field in ("mask", "axis_name"):  # which a text is
+        if (what, field) in TAKEN:
             continue
         theirs = said(bare, type(rule), values | {field: wrong})
         assert said(made, name, **{field: wrong}) == theirs

@@ -284,6 +284,7 @@ def test_an_optimizer_is_shown_with_its_source(name):
     assert "https://" in found.mathematics or found.paper is not None
     assert ("@" in text) is (found.paper is not None)
     factored = {"adafactor": 4 * (512 + 1024) / (512 * 1024), "normuon": 4 + 4 / 1024}
+    factored["nanochat_muon"] = 4 + 4 / 512
     factored["soap"] = 4 * 2 * (1 + (512**2 + 1024**2) / (512 * 1024))
     factored["sm3"] = 4 + factored["adafactor"]
     factored["came"] = 4 + 2 * factored["adafactor"]

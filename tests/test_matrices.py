@@ -49,6 +49,8 @@ RELATIVES = {
     "polargrad": partial(funcopt.polargrad, 0.1, layer_axis={"blocks": 0}),
     "scion": partial(funcopt.scion, 0.1, layer_axis={"blocks": 0}),
     "soap": partial(funcopt.soap, 0.1, layer_axis={"blocks": 0}),
+    "dion2": partial(funcopt.dion2, 0.1, fraction=1.0, layer_axis={"blocks": 0}),
+    "nanochat_muon": partial(funcopt.nanochat_muon, 0.1, layer_axis={"blocks": 0}),
 }
 each_relative = pytest.mark.parametrize("name", RELATIVES)
 
@@ -205,6 +207,59 @@ def test_unconstrained_scion_is_muon_in_its_own_scale():
     one = updates(funcopt.scion(0.1, 0.95, radius=3.0, weight_decay=0.0), grads, params)
     other = updates(funcopt.muon(0.3, nesterov=False, scaling="unit_rms"), grads, params)
     jax.tree.map(assert_close, one, other)
+
+
+def test_dion2_of_all_rows_is_muon_of_a_sum():
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    told: Any = {"ns_coeffs": "keller", "ns_eps": 0.0, "weight_decay": 0.0}
+    one = updates(funcopt.dion2(0.1, 1.0, 0.9, **told), grads, params)
+    other = updates(
+        funcopt.muon(0.1, beta=0.9, eps=0.0, nesterov=False, scaling="unit_rms"), grads, params
+    )
+    jax.tree.map(partial(assert_close, atol=1e-5), one, other)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (6, 4)])
+def test_dion2_moves_the_rows_in_which_most_has_gathered(shape):
+    """Those of the shorter side; the others wait with all that they have."""
+    params = np.zeros(shape, np.float32)
+    grad = np.float32(RANDOM.standard_normal(shape))
+    short = int(np.argmin(shape))
+    sums = np.abs(grad).sum(1 - short)
+    tx = funcopt.dion2(0.1, fraction=0.3, ef_decay=0.5, weight_decay=0.0)
+    state = tx.init(params)
+    u, state = tx.update(grad, state, params)
+    moved, largest = np.any(u != 0, axis=1 - short), np.argsort(sums)[-2:]
+    np.testing.assert_array_equal(np.flatnonzero(moved), np.sort(largest))
+    left = np.where(np.expand_dims(moved, 1 - short), 0.5, 1) * grad
+    assert_close(state.trace, left)
+    part = np.take(grad, np.sort(largest), short)
+    alone = updates(funcopt.dion2(0.1, fraction=1.0, weight_decay=0.0), [part], 0 * part)[0]
+    scale = (shape[1] / shape[0]) ** 0.5 / (part.shape[1] / part.shape[0]) ** 0.5
+    assert_close(np.take(np.asarray(u), np.sort(largest), short), scale * alone, 1e-5)
+
+
+def test_nanochats_muon_is_muon_of_a_gradient_with_nothing_to_even_out():
+    """Orthogonal columns of one length: equal rows before and after, and a norm that is right."""
+    grads, params = [size * LEFT[:, :4] for size in (1.0, -0.3, 2.0)], 0 * PARAMS["kernel"]
+    told: Any = {"ns_coeffs": "deepseek", "ns_steps": 10}
+    one = updates(funcopt.nanochat_muon(0.1, **told), grads, params)
+    normuon = updates(funcopt.nanochat_muon(0.1, b2=0.0, **told), [RIGHT.T], 0 * RIGHT)[0]
+    assert_close(normuon, updates(funcopt.muon(0.1, **told), [RIGHT.T], 0 * RIGHT)[0], 1e-4)
+    for u in one:
+        assert np.linalg.norm(u) == pytest.approx(0.1 * 2, rel=1e-4)
+        assert_close(np.linalg.norm(u, axis=1), np.linalg.norm(u, axis=1)[0], 0.1)
+
+
+@pytest.mark.parametrize("decay", [0.5, funcopt.decays.cautious(0.5)])
+def test_the_factor_of_the_shape_is_of_nanochats_decay_too(decay):
+    """A number is nanochat's; a decay that is told by its name is what it says."""
+    params = jnp.ones((1, 4))
+    grads = jnp.array([[1.0, 1.0, -1.0, -1.0]])
+    plain = updates(funcopt.nanochat_muon(0.1), [grads], params)[0]
+    found = updates(funcopt.nanochat_muon(0.1, weight_decay=decay), [grads], params)[0]
+    factor = 2.0 if decay == 0.5 else 1.0
+    assert_close(found - plain, -0.1 * 0.5 * factor * np.asarray(grads > 0))
 
 
 def test_scion_keeps_parameters_in_its_ball():

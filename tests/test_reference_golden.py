@@ -24,6 +24,8 @@ TOLERANCE = {
     ("soap", "float64"): 1e-13,
     ("soap", "float32"): 1e-4,  # the eigenvectors turn with the last digits
     ("matrix_authors", "float32"): 3e-6,
+    ("matrix_chains", "float64"): 2e-13,  # Polar Express takes 21 s³ from 8 s
+    ("matrix_chains", "float32"): 5e-5,
 }
 # Those of `lr_free` and `clips` are of whole trees, and take a loss; calls are compositions, and
 # averages are no points.

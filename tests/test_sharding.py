@@ -110,6 +110,8 @@ STACKED = {
     "muon": lambda: funcopt.muon(0.1, layer_axis=0),
     "normuon": lambda: funcopt.normuon(0.1, layer_axis=0),
     "polargrad": lambda: funcopt.polargrad(0.1, layer_axis=0),
+    "dion2": lambda: funcopt.dion2(0.1, layer_axis=0),
+    "nanochat_muon": lambda: funcopt.nanochat_muon(0.1, layer_axis=0),
     # The longer side's mean square of one gradient is singular: where that is 0, any basis is one.
     "soap": lambda: funcopt.soap(0.1, layer_axis=0, max_precond_dim=8),
     "stable_adamw": lambda: funcopt.stable_adamw(0.1, layer_axis=0),

@@ -192,8 +192,12 @@ OptionalConstant = Annotated[
 MOST_STEPS = 2**31 - 1  # where the count of updates, an int32, saturates
 
 
-class Moment(float):
-    """A number of steps between two whole ones. Like the whole ones it is structure, no leaf."""
+class Fixed(float):
+    """A number that belongs to the structure, as integers do: no leaf."""
+
+
+class Moment(Fixed):
+    """A number of steps between two whole ones."""
 
 
 def settled(x: Any) -> int | Moment:
@@ -268,6 +272,17 @@ Seed = Annotated[Numeric, Within(0, 2**31 - 1, schedule=False, integer=True)]
 """What random numbers begin with: an integer that an int32 holds."""
 Length = Annotated[Numeric, Within(1, 2**31 - 1, schedule=False, integer=True), Static]
 """How many elements there are along an axis, at least one; it belongs to the structure."""
+
+
+def _fraction(where: str, x: Any) -> Fixed:
+    number = Within(0, 1, "(]", schedule=False)(where, x)
+    if not isinstance(number, int | float):
+        raise TypeError(f"{where} must be a Python number, since shapes follow from it, got {x!r}.")
+    return Fixed(number)
+
+
+Fraction = Annotated[float, _fraction, Static]
+"""A part of an axis, in (0, 1]; it belongs to the structure."""
 DType = Annotated[DTypeLike | None, _dtype_name]
 Flag = Annotated[bool, _flag]
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from .arguments import Moment, checked_arguments, is_number, is_tracer, signature
+from .arguments import Fixed, checked_arguments, is_number, is_tracer, signature
 from .hints import instead_of
 from .signatures import Named, readable
 
@@ -182,9 +182,9 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _is_leaf(x: object) -> bool:
-    """Python's integers count steps, and moments lie between them: they are structure, so that
-    `jax.grad` takes every value."""
-    return is_number(x) and not isinstance(x, int | Moment)
+    """Python's integers and what is fixed belong to the structure, so that `jax.grad` takes every
+    value."""
+    return is_number(x) and not isinstance(x, int | Fixed)
 
 
 def _hashable(x: Any) -> Any:

@@ -1,0 +1,182 @@
+"""nanochat's Muon: equal rows before, a set norm and NorMuon's pace after, and cautious decay.
+
+    M = the mean gradient of `muon`, one step ahead
+    M ← M with ‖M‖ / √outputs as the norm of each output    MuonEq, https://arxiv.org/abs/2603.28254
+    O ≈ U Vᵀ, where M = U S Vᵀ                              Polar Express
+    O ← √min(inputs, outputs) O / ‖O‖                       Muon+, https://arxiv.org/abs/2602.21545
+    side_nu ← b2 side_nu + (1 − b2) mean of O²              over the shorter side
+    D = O / √max(side_nu, eps)
+    u = √max(1, outputs / inputs) ((‖O‖ / ‖D‖) D + weight_decay x where D x ≥ 0)
+
+The chain of Karpathy's nanochat (https://github.com/karpathy/nanochat, nanochat/optim.py). Each
+line is a rule, and any of them may stand in `optimizer`. The factor of the shape is of decay, too.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from ..core.arguments import (
+    DecayRate,
+    DType,
+    NonNegative,
+    OptionalNonNegative,
+    Rate,
+    Steps,
+)
+from ..core.leaf import LayerAxis, Matrices
+from ..core.lift import masked
+from ..core.optimizer import Otherwise, optimizer
+from ..core.paper import Paper
+from ..core.paths import Mask
+from ..core.rule import Accumulator, Clock, Rule, rule
+from ..core.transformation import transformation
+from ..math.moments import abs_sq, divide_or_keep, ema, times, zeros_real
+from ..math.norm import norm
+from ..math.safe import safe_divide
+from ..storage import Storage
+from ..transforms.decay_rules import CautiousDecay, WeightDecay, at_rate, decaying
+from ..transforms.scale import Scale
+from .adam import Adam
+from .matrix_scale import MatrixScale, Scaling
+from .mean_gradient import MeanGradient
+from .muon import hidden_matrices
+from .orthogonalize import NamedCoefficients, orthogonalize
+
+NANOCHAT = Paper(
+    "Karpathy, Andrej",
+    "nanochat: The best ChatGPT that $100 can buy",
+    2025,
+    "https://github.com/karpathy/nanochat",
+    howpublished="github.com/karpathy/nanochat",
+)
+
+
+@rule(acts_on="matrix")
+class EqualOutputs(Rule):
+    """Give all outputs of a matrix one norm, and leave that of the matrix: MuonEq's rows."""
+
+    eps: NonNegative = 1e-6
+
+    def update(self, grad: Inexact[Array, "inputs outputs"], slots, param, clock: Clock):
+        del param, clock  # a direction is normalized, whatever it is added to
+        target = norm(grad) / max(grad.shape[1], 1) ** 0.5
+        return times(safe_divide(target, jnp.maximum(norm(grad, (0,)), self.eps)), grad), slots
+
+
+@rule(acts_on="matrix")
+class PolarNorm(Rule):
+    """Give a matrix the norm that it has where all of its singular values are 1: Muon+'s."""
+
+    eps: NonNegative = 1e-6
+
+    def update(self, grad: Inexact[Array, "inputs outputs"], slots, param, clock: Clock):
+        del param, clock  # the shape and the norm are all that is asked
+        target = min(grad.shape) ** 0.5
+        return times(safe_divide(target, jnp.maximum(norm(grad), self.eps)), grad), slots
+
+
+class SideSlots(NamedTuple):
+    """The mean square of each slice of the longer side, with an axis of length 1 for the other."""
+
+    side_nu: Accumulator
+
+
+@rule(acts_on="matrix", slots=SideSlots)
+class NormalizeLongerSide(Rule):
+    """Divide each slice of the longer side by its root-mean-square step, and keep the norm."""
+
+    b2: DecayRate = 0.9
+    eps: NonNegative = 1e-10
+
+    def init(self, param: Inexact[Array, "inputs outputs"]) -> SideSlots:
+        return SideSlots(jnp.sum(zeros_real(param), _shorter(param), keepdims=True))
+
+    def update(self, grad: Inexact[Array, "inputs outputs"], slots: SideSlots, param, clock: Clock):
+        del param  # a direction is normalized, whatever it is added to
+        axis = _shorter(grad)
+        squares = jnp.sum(abs_sq(grad), axis, keepdims=True) / max(grad.shape[axis], 1)
+        slots = clock.renew(slots, side_nu=ema(slots.side_nu, squares, self.b2))
+        root = jnp.sqrt(jnp.maximum(slots.side_nu, self.eps))
+        direction = divide_or_keep(grad, jnp.broadcast_to(root, grad.shape))
+        length = jnp.maximum(norm(direction), self.eps)
+        return times(safe_divide(norm(grad), length), direction), slots
+
+
+def _shorter(x: Inexact[Array, "inputs outputs"]) -> int:
+    return 0 if x.shape[1] >= x.shape[0] else 1
+
+
+@transformation(paper=NANOCHAT)
+def nanochat_muon(
+    learning_rate: Rate,
+    beta: DecayRate = 0.95,
+    b2: DecayRate = 0.9,
+    eps: NonNegative = 1e-10,
+    weight_decay: WeightDecay = 0.0,
+    mask: Mask = None,
+    *,
+    ns_coeffs: NamedCoefficients = "polar_express_1.01",
+    ns_steps: Steps = 5,
+    ns_eps: NonNegative = 1e-6,
+    ns_dtype: DType = None,
+    scaling: Scaling = "keller",
+    otherwise: Otherwise = None,
+    otherwise_rate: OptionalNonNegative = None,
+    hidden: Mask = None,
+    matrices: Matrices = None,
+    layer_axis: LayerAxis = None,
+    storage: Storage = None,
+):
+    """nanochat's Muon, with rows of equal norm, Polar Express and NorMuon's second moment.
+
+    Args:
+        learning_rate: of the matrices, at least 0, or a schedule; 0.02 is nanochat's.
+        beta: decay of the mean gradient, in [0, 1), which looks one step ahead.
+        b2: decay of the mean squared step of each slice of the longer side, in [0, 1).
+        eps: below which these do not fall, nor the norm that the outcome is divided by, at least 0.
+        weight_decay: of matrices where step and parameter have one sign, times the factor of the
+            shape; of all else as in `muon`; at least 0. Or one of `funcopt.decays`, of all.
+        mask: which parameters decay, see `add_decayed_weights`.
+        ns_coeffs, ns_steps, ns_dtype: how a matrix is made orthogonal, as in `muon`.
+        ns_eps: added to the norm that the mean gradient is divided by, at least 0; nanochat adds
+            1e-6 to 1.01 times the norm.
+        scaling: what the outcome is multiplied by, as in `muon`.
+        otherwise, otherwise_rate, hidden, matrices, layer_axis: as in `muon`. The rates, decays and
+            averages of nanochat's embeddings, head and scalars are groups: see `partition`.
+        storage: how slots are kept between steps, see `funcopt.storage`.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong type; a pattern is
+            found in no path; `update` has no parameters.
+
+    >>> import funcopt, jax.numpy as jnp
+    >>> tx, params = funcopt.nanochat_muon(0.1), {"kernel": jnp.eye(2)}
+    >>> grads = {"kernel": jnp.diag(jnp.array([3.0, 0.5]))}
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+    >>> jnp.round(jnp.diag(updates["kernel"]), 3), state.side_nu["kernel"].shape
+    (Array([-0.1, -0.1], dtype=float32), (1, 2))
+
+    Source: https://github.com/karpathy/nanochat, nanochat/optim.py.
+    """
+    told = isinstance(weight_decay, Rule)
+    decay = masked(mask, decaying(weight_decay, CautiousDecay))
+    adamw = (Adam(0.9, 0.95, 1e-10), masked(mask, decaying(weight_decay)))
+    rest = adamw if otherwise is None else otherwise
+    assert isinstance(rest, tuple)
+    scale, rate = MatrixScale(scaling), 0.015 if otherwise_rate is None else otherwise_rate
+    return optimizer(
+        MeanGradient(beta, nesterov=True),
+        EqualOutputs(),
+        orthogonalize(ns_coeffs, ns_steps, ns_eps, ns_dtype),
+        PolarNorm(),
+        NormalizeLongerSide(b2, eps),
+        *((scale, decay) if told else (decay, scale)),
+        learning_rate=learning_rate,
+        otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
+        layer_axis=layer_axis,
+        matrices=matrices,
+        hidden=hidden_matrices if hidden is None else hidden,
+        storage=storage,
+    )
