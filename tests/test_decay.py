@@ -137,6 +137,7 @@ OWN = {
     "lamb": "it is a part of the direction whose length is set",
     "lars": "the ratio knows it",
     "mechanize": "it pulls on a factor",
+    "nanochat_muon": "it is cautious, and the factor of the shape multiplies it",
     "novograd": "it is a part of the momentum",
     "soap": "there is none at the first step",
     "stable_adamw": "it is shorter where the step is",

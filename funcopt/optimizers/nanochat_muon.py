@@ -12,6 +12,7 @@ The chain of Karpathy's nanochat (https://github.com/karpathy/nanochat, nanochat
 line is a rule, and any of them may stand in `optimizer`. The factor of the shape is of decay, too.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -36,10 +37,11 @@ from ..math.moments import abs_sq, divide_or_keep, ema, times, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..storage import Storage
-from ..transforms.decay_rules import CautiousDecay, WeightDecay, at_rate, decaying
+from ..transforms.add_decayed_weights import Decay
+from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
 from .adam import Adam
-from .matrix_scale import MatrixScale, Scaling
+from .matrix_scale import MatrixScale, Scaling, ScalingName, matrix_scale
 from .mean_gradient import MeanGradient
 from .muon import hidden_matrices
 from .orthogonalize import NamedCoefficients, orthogonalize
@@ -104,6 +106,27 @@ class NormalizeLongerSide(Rule):
         return times(safe_divide(norm(grad), length), direction), slots
 
 
+@rule(acts_on="matrix", needs_params=True)
+class CautiousMatrixDecay(Rule):
+    """Decay where update and parameter have one sign, times the factor of the matrix's shape."""
+
+    weight_decay: NonNegative = 0.0
+    scaling: ScalingName = "keller"
+
+    def update(
+        self,
+        grad: Inexact[Array, "inputs outputs"],
+        slots,
+        param: Inexact[Array, "inputs outputs"],
+        clock: Clock,
+    ):
+        del clock  # `descend` multiplies decay by the learning rate
+        inputs, outputs = grad.shape
+        decay = self.weight_decay * matrix_scale(inputs, outputs, self.scaling)
+        agrees = jnp.real(grad * jnp.conj(param)) >= 0
+        return jnp.where(agrees, grad + times(decay, param), grad), slots
+
+
 def _shorter(x: Inexact[Array, "inputs outputs"]) -> int:
     return 0 if x.shape[1] >= x.shape[0] else 1
 
@@ -160,19 +183,20 @@ def nanochat_muon(
 
     Source: https://github.com/karpathy/nanochat, nanochat/optim.py.
     """
-    told = isinstance(weight_decay, Rule)
-    decay = masked(mask, decaying(weight_decay, CautiousDecay))
-    adamw = (Adam(0.9, 0.95, 1e-10), masked(mask, decaying(weight_decay)))
+    own = partial(CautiousMatrixDecay, scaling=scaling)
+    decay, of_rest = (masked(mask, decaying(weight_decay, each)) for each in (own, Decay))
+    adamw = (Adam(0.9, 0.95, 1e-10), of_rest)
     rest = adamw if otherwise is None else otherwise
     assert isinstance(rest, tuple)
-    scale, rate = MatrixScale(scaling), 0.015 if otherwise_rate is None else otherwise_rate
+    rate = 0.015 if otherwise_rate is None else otherwise_rate
     return optimizer(
         MeanGradient(beta, nesterov=True),
         EqualOutputs(),
         orthogonalize(ns_coeffs, ns_steps, ns_eps, ns_dtype),
         PolarNorm(),
         NormalizeLongerSide(b2, eps),
-        *((scale, decay) if told else (decay, scale)),
+        MatrixScale(scaling),
+        decay,
         learning_rate=learning_rate,
         otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
         layer_axis=layer_axis,

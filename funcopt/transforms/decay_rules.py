@@ -1,6 +1,7 @@
 """The argument `weight_decay`: a number, a schedule or one of `funcopt.decays`."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
@@ -73,8 +74,8 @@ or a decay of `funcopt.decays`."""
 OptionalWeightDecay = Annotated[Hyperparameter | Rule | None, DecayAmong(optional=True)]
 
 
-def decaying(weight_decay: WeightDecay, otherwise: type = Decay) -> Rule:
-    """The rule of a weight decay, which is the one of class `otherwise` where it is a number."""
+def decaying(weight_decay: WeightDecay, otherwise: Callable[..., Rule] = Decay) -> Rule:
+    """The rule of a weight decay, which is what `otherwise` makes of it where it is a number."""
     return weight_decay if isinstance(weight_decay, Rule) else otherwise(weight_decay)
 
 
