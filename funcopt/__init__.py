@@ -126,6 +126,8 @@ from .optimizers.simplified_ademamix import (
 from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import sm3 as sm3
 from .optimizers.soap import soap as soap
+from .optimizers.sophia import scale_by_sophia as scale_by_sophia
+from .optimizers.sophia import sophia as sophia
 from .optimizers.spam import spam as spam
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
@@ -199,7 +201,11 @@ from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_w
 from .transforms.add_noise import add_noise as add_noise
 from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
+from .transforms.gauss_newton_bartlett_diagonal import (
+    gauss_newton_bartlett_diagonal as gauss_newton_bartlett_diagonal,
+)
 from .transforms.grokfast import grokfast as grokfast
+from .transforms.hutchinson_diagonal import hutchinson_diagonal as hutchinson_diagonal
 from .transforms.keep_params_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
 from .transforms.mars import mars as mars
@@ -292,10 +298,12 @@ __all__ = [
     "exponential_decay",
     "flush",
     "fromage",
+    "gauss_newton_bartlett_diagonal",
     "global_norm",
     "grokfast",
     "guard",
     "health",
+    "hutchinson_diagonal",
     "hypergradient",
     "identity",
     "inverse_sqrt_schedule",
@@ -382,6 +390,7 @@ __all__ = [
     "scale_by_rss",
     "scale_by_sign",
     "scale_by_simplified_ademamix",
+    "scale_by_sophia",
     "scale_by_stddev",
     "scale_by_trust_ratio",
     "scale_loss",
@@ -401,6 +410,7 @@ __all__ = [
     "skip_nonfinite",
     "sm3",
     "soap",
+    "sophia",
     "spam",
     "stable_adamw",
     "stable_spam",

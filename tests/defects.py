@@ -465,5 +465,5 @@ def funcopt_rows() -> list[tuple[str, Factory]]:
     return [
         (row.name, row.factory)
         for row in catalog.ROWS
-        if not (row.own_rate or row.fixed_rate or row.looks_back or row.wraps)
+        if not (row.own_rate or row.fixed_rate or row.looks_back or row.wraps or row.needs_hessian)
     ]

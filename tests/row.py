@@ -45,6 +45,7 @@ class Row:
         acts_on: what one element of the update may depend on; "tree" is all leaves.
         needs_params: whether `update` must be given the parameters.
         needs_value: whether `update` must be given the loss as `value`.
+        needs_hessian: whether it must be given an estimate as `hessian_diagonal`.
         own_rate: whether the rate in force is computed, not the number that was given.
         fixed_rate: whether no schedule may replace the rate, because only its start is given.
         looks_back: whether steps depend on the way from the start, in which the rounding of
@@ -81,6 +82,7 @@ class Row:
     acts_on: ActsOn = "element"
     needs_params: bool = False
     needs_value: bool = False
+    needs_hessian: bool = False
     own_rate: bool = False
     fixed_rate: bool = False
     looks_back: bool = False
@@ -147,7 +149,8 @@ class Row:
     @property
     def extra(self) -> Mapping[str, Any]:
         """What `update` must be given beside gradients, state and parameters."""
-        return {"value": 2.0} if self.needs_value else {}
+        told = {"value": 2.0} if self.needs_value else {}
+        return {**told, "hessian_diagonal": 30.0} if self.needs_hessian else told
 
     @property
     def halved(self) -> tuple[str, ...]:
@@ -159,7 +162,8 @@ class Row:
             for name, kind in each.slots.__annotations__.items()
             if "nonnegative" in str(kind)
         }
-        return tuple(name for name in self.slots if name in HALVED and name not in sums)
+        means = {*HALVED, "nu"} if self.needs_hessian else HALVED
+        return tuple(name for name in self.slots if name in means and name not in sums)
 
     @property
     def accepts(self) -> set[str]:
@@ -184,8 +188,8 @@ class Row:
         """What the mechanism can tell of the row."""
         if not declared(self.lift):
             return self.name
-        needs = self.needs_params, self.needs_value, self.rate is None, self.masked
-        return type(self.lift), min(len(self.slots), 2), *needs
+        needs = self.needs_params, self.needs_value, self.needs_hessian
+        return type(self.lift), min(len(self.slots), 2), *needs, self.rate is None, self.masked
 
     def rules(self) -> set[Any]:
         """Its rules but for their numbers: their classes and what they choose."""
@@ -212,6 +216,7 @@ def declared(lift: Any) -> dict[str, Any]:
             "acts_on": "tree",
             "needs_params": rule.needs_params,
             "needs_value": rule.needs_value,
+            "needs_hessian": False,
         }
     if not isinstance(lift, Lifted):
         return {}
@@ -220,6 +225,7 @@ def declared(lift: Any) -> dict[str, Any]:
         "acts_on": max((rule.acts_on for rule in lift.rules), key=get_args(ActsOn).index),
         "needs_params": any(rule.needs_params for rule in lift.rules),
         "needs_value": False,
+        "needs_hessian": any(rule.needs_hessian for rule in lift.rules),
     }
 
 

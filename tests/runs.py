@@ -20,6 +20,8 @@ SHAPES = {"scalar": (), "vector": (7,), "matrix": (3, 4), "block": (2, 3, 2)}
 
 # What steps that need a loss are given, whatever the gradients: exact in float32.
 LOSSES = (2 + np.cos(np.arange(STEPS))).astype(np.float32)
+# The curvature that steps are given that need one, negative at some of them.
+CURVATURES = (10 + 50 * np.cos(0.3 * np.arange(STEPS))).astype(np.float32)
 
 
 class Problem(NamedTuple):
@@ -84,20 +86,22 @@ def run(tx: Any, given: Problem, slots: tuple[str, ...] = ()) -> Path:
     """Every step of `tx`, compiled as one loop."""
 
     def body(carry, now):
-        (params, state), (grads, loss) = carry, now
-        updates, state = tx.update(grads, state, params, value=loss)
+        (params, state), (grads, loss, curvature) = carry, now
+        extra = {"value": loss, "hessian_diagonal": curvature}
+        updates, state = tx.update(grads, state, params, **extra)
         params = funcopt.apply_updates(params, updates)
         kept = {name: optax.tree.get(state, name) for name in slots}
         return (params, state), (params, updates, kept)
 
-    def loop(params, grads, losses):
-        return jax.lax.scan(body, (params, tx.init(params)), (grads, losses))[1]
+    def loop(params, *told):
+        return jax.lax.scan(body, (params, tx.init(params)), told)[1]
 
-    losses = LOSSES[: len(next(iter(given.grads.values())))]
+    count = len(next(iter(given.grads.values())))
+    told = LOSSES[:count], CURVATURES[:count]
     narrow = any(x.dtype in ("float32", "complex64") for x in given.p0.values())
     compiled = jax.jit(loop, compiler_options=CONTRACTED if narrow else {})
     params, updates, kept = jax.tree.map(
-        np.asarray, compiled(*jax.tree.map(jnp.asarray, (*given, losses)))
+        np.asarray, compiled(*jax.tree.map(jnp.asarray, (*given, *told)))
     )
     # In float64, where the sum adds no rounding to that of the updates.
     way = {leaf: np.cumsum(u.astype(wide(u)), axis=0) for leaf, u in updates.items()}
@@ -137,6 +141,8 @@ def transcribed(
             numbers = {name: x(index) if callable(x) else x for name, x in hyper.items()}
             if row.needs_value:
                 numbers["value"] = float(LOSSES[index])
+            if row.needs_hessian:
+                numbers["hessian_diagonal"] = float(CURVATURES[index])
             rate = lr(index) if callable(lr) else lr
             new, old = row.reference(p, g, old, index + 1, rate, **numbers)
             steps.append(new - p)

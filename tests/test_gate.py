@@ -63,7 +63,7 @@ def test_closed_gate_of_a_building_block(row):
     """Also without a descent after it, what comes out changes no parameter."""
     tx, params = row.make(), arrays(START)
     state = tx.init(params)
-    closed = funcopt.step(tx, arrays(NAN), state, params, gate=jnp.asarray(CLOSED))
+    closed = funcopt.step(tx, arrays(NAN), state, params, gate=jnp.asarray(CLOSED), **row.extra)
     assert bits(closed) == bits((params, state))
 
 

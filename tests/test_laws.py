@@ -344,8 +344,7 @@ def test_one_compilation_scan_and_donation(row):
 
 @each_kind(ALL, where=lambda row: "mu_dtype" in row.accepts)
 def test_mu_dtype_keeps_means_of_gradients_and_nothing_else(row):
-    tx = row.make(mu_dtype="bfloat16")
-    _, state = steps(tx) if row.rate else steps(funcopt.chain(tx, funcopt.descend(0.1)))
+    _, state = steps(row.descending(mu_dtype="bfloat16"), **row.extra)
     for name in row.slots:
         want = "bfloat16" if name in ("mu", "m1", "m2") else "float32"
         assert kept_types(row, state, name) <= {want}
@@ -450,7 +449,7 @@ def test_other_containers_at_update_than_at_init(row):
 def test_unknown_extra_arguments_are_ignored(row):
     """Also under jit, where they may be functions: `update` is never jitted as a whole."""
     tx = row.descending()
-    extra = {"value": 2.0, "value_fn": lambda params: 0.0, "words": "any"}
+    extra = {**row.extra, "value": 2.0, "value_fn": lambda params: 0.0, "words": "any"}
     plain = steps(tx, value=2.0) if row.records_value else trained(row.name)
     chex.assert_trees_all_equal(steps(tx, **extra), plain)
     jax.jit(lambda: steps(tx, **extra)).trace()

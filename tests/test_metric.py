@@ -60,7 +60,7 @@ def test_every_algorithm_hands_the_metric_to_its_schedules(row):
     rate = (given_rate,) if row.rate else ()
     heard = {name: low * funcopt.on_plateau() for name, (low, _) in row.scheduled.items()}
     tx = row.algorithm(*rate, **{**row.kwargs, **heard})
-    given = {"value": jnp.float32(1.0), "metric": jnp.zeros(2)}
+    given = {**row.extra, "value": jnp.float32(1.0), "metric": jnp.zeros(2)}
     with pytest.raises(ValueError, match="metric must be a scalar"):
         jax.eval_shape(lambda p: tx.update(p, tx.init(p), p, **given), PARAMS)
 

@@ -220,7 +220,8 @@ def along_half(row: Row, dtype: str) -> None:
     for index, g in enumerate(grads):
         p = np.asarray(params["w"], np.float64)
         exact = g.astype(np.float64)
-        new, old = row.reference(p, exact, old, index + 1, rate, **row.transcribed())
+        given = {**row.transcribed(), **row.extra}
+        new, old = row.reference(p, exact, old, index + 1, rate, **given)
         updates, state = tx.update({"w": jnp.asarray(g)}, state, params, **row.extra)
         u = np.asarray(updates["w"])
         assert u.dtype == half

@@ -39,7 +39,9 @@ def test_float64_is_kept(row):
         state = jax.eval_shape(tx.init, PARAMS)
         kept = jax.tree_util.tree_leaves_with_path(state)
         update = jax.make_jaxpr(
-            lambda grads, state, params: tx.update(grads, state, params, value=jnp.float64(1.0))
+            lambda grads, state, params: tx.update(
+                grads, state, params, **{**row.extra, "value": jnp.float64(1.0)}
+            )
         )
         narrow = {path_name(path): x.dtype.name for path, x in kept if x.dtype in NARROW}
         assert narrow.keys() <= {DRAWN}
@@ -55,7 +57,8 @@ def test_numbers_that_are_arguments_widen_nothing(row, dtype):
         state = jax.eval_shape(tx.init, params)
 
         def update(tx, grads, state, params):
-            return tx.update(grads, state, params, value=jnp.asarray(1.0, dtype))
+            told = {**row.extra, "value": jnp.asarray(1.0, dtype)}
+            return tx.update(grads, state, params, **told)
 
         given = jax.eval_shape(update, tx, params, state, params)
         assert given == jax.eval_shape(partial(update, tx), params, state, params)

@@ -127,6 +127,37 @@ def gradients_beside(
     return leaves, structure
 
 
+def beside_gradients(what: str, tree: Any, updates: Updates) -> list[Array]:
+    """The leaf of another tree beside each gradient, or the number that it is for all.
+
+    Leaves are matched by their paths, and there may be others, for parameters of another group.
+
+    Raises:
+        ValueError: there is none beside a gradient, or it is of another shape.
+        TypeError: it is complex.
+    """
+    named = jax.tree_util.tree_leaves_with_path(updates)
+    if (is_array(tree) or isinstance(tree, float | int)) and jnp.ndim(tree) == 0:
+        return [jnp.full(jnp.shape(grad), tree) for _, grad in named]
+    found = {path_name(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+    missing = [path_name(path) for path, _ in named if path_name(path) not in found]
+    if missing:
+        raise ValueError(
+            f"{what} has no leaf for the parameters {some(missing)}, but {some(list(found))}. Give "
+            "a tree like the parameters, or one number for all."
+        )
+    beside = [(path_name(path), grad, found[path_name(path)]) for path, grad in named]
+    for name, grad, x in beside:
+        if jnp.shape(x) != jnp.shape(grad):
+            raise ValueError(
+                f"{what} of {name!r} has shape {jnp.shape(x)}, but the gradient has shape "
+                f"{jnp.shape(grad)}: give one number for each element of the parameter."
+            )
+        if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
+            raise TypeError(f"{what} of {name!r} is complex ({x.dtype}), and must be real.")
+    return [jnp.asarray(x) for _, _, x in beside]
+
+
 def _column(tree: Params, updates: Updates, structure: Any) -> list[Any]:
     """The leaves of a slot, whose paths must be those of the gradients."""
     leaves, own = jax.tree.flatten(tree, is_leaf=is_kept)

@@ -24,11 +24,11 @@ from ..storage import Storage, check_slots, first_kept
 from .arguments import Hyperparameter, check_fields, number_at
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, described, view_of
-from .leaves import Absent, gradients_beside, in_full, is_kept, parameters
+from .leaves import Absent, beside_gradients, gradients_beside, in_full, is_kept, parameters
 from .one_leaf import ChainPlan, Sight, on_leaf, slots_of
 from .paths import Mask, checked_mask, path_codes, selected
 from .record import record
-from .refusals import no_parameters
+from .refusals import no_hessian, no_parameters
 from .report import reported, together
 from .rule import Clock, Rule
 from .steps import is_whole
@@ -171,8 +171,9 @@ class Lifted:
         goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, LiftedState]:
-        del extra_args  # they are for other members of a chain
+        # Other extra arguments are for other members of a chain.
         self._check_params(params)
+        diagonals = self._diagonals(updates, extra_args)
         state = self._own(state)
         old = [tree for slots in state.slots for tree in slots]
         leaves, structure = gradients_beside(
@@ -196,9 +197,9 @@ class Lifted:
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
         done = []
-        for leaf, view in zip(leaves, views, strict=True):
+        for leaf, view, diagonal in zip(leaves, views, diagonals, strict=True):
             own, numbers = plans[view.left]
-            at = clock if view.path is None else Clock(t, lr, gate, view.path)
+            at = Clock(t, lr, gate, view.path, diagonal)
             slots = plan.rows(leaf.slots)
             done.append(
                 on_leaf(own, view.sight, goes_on, numbers, leaf.grad, slots, leaf.param, at)
@@ -300,6 +301,20 @@ class Lifted:
         needy = [type(each).__name__ for each in self.rules if each.needs_params]
         if params is None and needy:
             raise no_parameters(", ".join(needy))
+
+    def _diagonals(self, updates: Updates, extra_args: dict[str, Any]) -> list[Array | None]:
+        """What there is of the Hessian's diagonal beside each gradient, for a rule that reads it.
+
+        None says that there is no estimate at this step. Not to say anything is an error, since it
+        would be one that shows nowhere, in a compiled step least of all.
+        """
+        needy = [type(each).__name__ for each in self.rules if each.needs_hessian]
+        if needy and "hessian_diagonal" not in extra_args:
+            raise no_hessian(", ".join(needy))
+        given = extra_args["hessian_diagonal"] if needy else None
+        if given is None:
+            return [None] * jax.tree.structure(updates).num_leaves
+        return [*beside_gradients("hessian_diagonal", given, updates)]
 
     def _own(self, state: Any) -> LiftedState:
         """The state, if it is of this transformation, which may be anything if nothing is kept.

@@ -98,7 +98,9 @@ def on_leaf(
     real = jnp.finfo(dtype).dtype
     rules = plan.rules([x if is_whole(x) else cast(x, real) for x in numbers])
     lr = None if clock.lr is None else cast(clock.lr, real)
-    clock = Clock(clock.t, lr, clock.gate, clock.path)
+    diagonal = clock.hessian_diagonal
+    diagonal = None if diagonal is None else cast(diagonal, real)
+    clock = Clock(clock.t, lr, clock.gate, clock.path, diagonal)
 
     update = cast(grad, dtype)
     p = None if param is None else cast(param, dtype)

@@ -27,6 +27,15 @@ def no_parameters(name: str) -> ValueError:
     )
 
 
+def no_hessian(name: str) -> ValueError:
+    return ValueError(
+        f"{name} needs an estimate of the Hessian's diagonal: call `tx.update(grads, state, "
+        "params, hessian_diagonal=estimate)` with what `funcopt.hutchinson_diagonal` or "
+        "`funcopt.gauss_newton_bartlett_diagonal` gives, at the first step and at every tenth or "
+        "so, and with `hessian_diagonal=None` at the others."
+    )
+
+
 def no_value(name: str) -> ValueError:
     return ValueError(
         f"{name} needs the loss at which the gradients were taken: call "

@@ -69,13 +69,15 @@ class Clock:
 
     `t` is 1 on the first update. `lr` is the learning rate in force, None where the transformation
     has none. `gate` says whether this step counts; None means that it always does. `path` is a
-    number for the path of the leaf, for rules that need it.
+    number for the path of the leaf, and `hessian_diagonal` what `update` was given beside it, None
+    where nothing was: for rules that need them.
     """
 
     t: Int[Array, ""]
     lr: Float[Array, ""] | None = None
     gate: Bool[Array, ""] | None = None
     path: Array | None = None
+    hessian_diagonal: Array | None = None
 
     def renew(self, slots: S, **new: Array) -> S:
         """The slots with `new` contents, or as they were when the gate is closed.
@@ -107,6 +109,7 @@ class Rule:
     acts_on: ClassVar[ActsOn]
     needs_params: ClassVar[bool] = False
     needs_path: ClassVar[bool] = False
+    needs_hessian: ClassVar[bool] = False
     slots: ClassVar[type] = NoSlots
     report: ClassVar[type] = NoReport
     place: ClassVar[Literal["first", "here", "last"]] = "here"
@@ -156,6 +159,7 @@ def rule(
     report: type = NoReport,
     needs_params: bool = False,
     needs_path: bool = False,
+    needs_hessian: bool = False,
 ):
     """Decorate a class of hyperparameters, so that it is a rule.
 
@@ -170,6 +174,8 @@ def rule(
             defaults are what they are before the first update.
         needs_params: whether `update` reads the parameter.
         needs_path: whether it reads `clock.path`, as random numbers do that differ by leaf.
+        needs_hessian: whether it reads `clock.hessian_diagonal`, an extra argument of the
+            transformation's `update`, as only a rule for elements may.
 
     A rule for arrays sees one layer of a stacked leaf, a rule for matrices `[inputs, outputs]`; the
     slots that it makes for such a unit are kept for each.
@@ -191,12 +197,15 @@ def rule(
 
     if acts_on not in get_args(ActsOn):
         raise ValueError(f"rule: acts_on must be one of {get_args(ActsOn)}, got {acts_on!r}.")
+    if needs_hessian and acts_on != "element":
+        raise ValueError(f"rule: needs_hessian is for acts_on='element', got acts_on={acts_on!r}.")
     check_report(report)
 
     def decorate(cls: R) -> R:
         cls.acts_on, cls.report = acts_on, report
         cls.slots = slots if isinstance(slots, type) else property(slots)
         cls.needs_params, cls.needs_path = needs_params, needs_path
+        cls.needs_hessian = needs_hessian
         told = cls.__doc__ or sys.modules[cls.__module__].__doc__
         cls.__doc__ = told or f"The rule {cls.__name__}."
         made = record(cls)

@@ -49,6 +49,13 @@ class Inputs:
         assert self.target is not None
         return self.diagonal[leaf] * (p - self.target[leaf])
 
+    def drawn(self, index: int, leaf: str) -> Any:
+        """A gradient of other labels at that step, for estimates of a curvature."""
+        if self.grads is not None:
+            return self.grads[leaf][-1 - index]
+        assert self.diagonal is not None
+        return self.diagonal[leaf]
+
     def loss(self, params: Mapping[str, Any]) -> Any:
         """What the quadratic problem's gradient is the slope of."""
         assert self.diagonal is not None
@@ -81,6 +88,8 @@ class Frozen:
         call: the whole of it as a call, where it is more than the factory with arguments.
         until: the number of steps in which both mean the same; None for all.
         evaluated: whether `path` holds the parameters to evaluate with.
+        hessian: at which steps (`every`) an estimate of the curvature is given, `batch` times the
+            square of `Inputs.drawn`; None for an algorithm that takes none.
         recomputed: whether the program finds its way from rounded parameters, as funcopt does not.
     """
 
@@ -101,6 +110,7 @@ class Frozen:
     until: int | None = None
     evaluated: bool = False
     recomputed: bool = False
+    hessian: Mapping[str, int] | None = None
 
     @property
     def id(self) -> str:
@@ -159,6 +169,7 @@ def load(source: str) -> list[Frozen]:
                     until=call.get("until"),
                     evaluated=bool(call.get("evaluated")),
                     recomputed=bool(call.get("recomputed")),
+                    hessian=call.get("hessian"),
                 )
             )
     return cases

@@ -23,15 +23,24 @@ def traits(thing: Any) -> tuple[str, tuple[str, ...]]:
     (('tree', ('params', 'value')), ('', ()))
     """
     if inspect.isclass(thing) and issubclass(thing, funcopt.Rule) and hasattr(thing, "acts_on"):
-        return thing.acts_on, ("params",) * thing.needs_params
+        return thing.acts_on, _needs([thing])
     lift = _lifted(thing)
     if isinstance(lift, LiftedTree):
         wants = {"params": lift.rule.needs_params, "value": lift.rule.needs_value}
         return "tree", tuple(name for name, needed in wants.items() if needed)
     if isinstance(lift, Lifted) and lift.rules:
         acts_on = max((rule.acts_on for rule in lift.rules), key=WIDTH.index)
-        return acts_on, ("params",) * any(rule.needs_params for rule in lift.rules)
+        return acts_on, _needs(lift.rules)
     return "", ()
+
+
+def _needs(rules: Any) -> tuple[str, ...]:
+    """What rules for arrays, or classes of them, read beside gradients."""
+    wants = {
+        "params": any(rule.needs_params for rule in rules),
+        "hessian_diagonal": any(rule.needs_hessian for rule in rules),
+    }
+    return tuple(name for name, needed in wants.items() if needed)
 
 
 def _lifted(factory: Callable[..., Any]) -> Any:
