@@ -61,7 +61,7 @@ def trajectory(
         steps: the number of updates; `len(grads)` when None.
         coupled_weight_decay: this times the parameters is added to the gradient before the step
             (the L2 form, PyTorch's `weight_decay` outside AdamW).
-        hyper: passed on to `step`.
+        hyper: passed on to `step`; of a function, what it answers for the 0-based step.
 
     >>> from tests.reference.sgd import sgd
     >>> positions, slots = trajectory(sgd, 1.0, [2.0, 2.0], lr=0.1, momentum=0.5)
@@ -76,6 +76,7 @@ def trajectory(
     for index in range(count):
         g = np.asarray(grads(p) if callable(grads) else grads[index], dtype=wide)
         rate = float(lr(index)) if callable(lr) else float(lr)
-        p, slots = step(p, g + coupled_weight_decay * p, slots, index + 1, rate, **hyper)
+        numbers = {name: x(index) if callable(x) else x for name, x in hyper.items()}
+        p, slots = step(p, g + coupled_weight_decay * p, slots, index + 1, rate, **numbers)
         positions.append(p)
     return positions, slots

@@ -34,6 +34,8 @@ def sophia(
 
 
 HYPER = {**BETAS, "eps": (1e-8, 0.1), "gamma": (0.01, 0.5), "clip_threshold": (1.0, 0.3)}
+# Gradients cancel in the mean, whose rounding remains.
+SUMS = {"slots_float32": 4e-6}
 DIFFERS = "optax corrects the mean gradient, and steps with the curvature of the step before"
 ROWS = [
     Row(
@@ -45,7 +47,7 @@ ROWS = [
         unfelt=("eps",),
         scheduled={**HYPER, **DECAY},
         optax_differs=DIFFERS,
-        slots_float32=4e-6,  # gradients cancel in the mean
+        **SUMS,
     ),
     Row(
         "sophia-decay",
@@ -66,5 +68,6 @@ ROWS = [
         scheduled=HYPER,
         optax=None,
         optax_differs=DIFFERS,
+        **SUMS,
     ),
 ]  # fmt: skip
