@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import is_dataclass, replace
 from typing import Any
 
 import jax
@@ -264,7 +265,9 @@ def test_masks(row):
         }
         flat = np.concatenate([x.ravel() for x in masked.values()])
         theirs = transcribed(row, REAL, hyper={**hyper, "weight_decay": flat}).params
-    ours = run(row.descending(mask=MASKS["pattern"], weight_decay=0.3), REAL)
+    decay: Any = row.kwargs.get("weight_decay")
+    decay = replace(decay, weight_decay=0.3) if is_dataclass(decay) else 0.3
+    ours = run(row.descending(mask=MASKS["pattern"], weight_decay=decay), REAL)
     check(row, ours, decayed._replace(params=theirs, way=ours.way, slots={}), double=False)
 
 

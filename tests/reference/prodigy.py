@@ -10,7 +10,8 @@ import numpy as np
 from optax import contrib
 
 import funcopt
-from tests.row import DECAY, OWN_RATE, Row
+from funcopt import decays
+from tests.row import DECAY, DECAYING, OWN_RATE, Row
 
 
 def prodigy(
@@ -44,19 +45,41 @@ def prodigy(
     return new, {**kept, "r": r, "d": d, "d_max": d_max}
 
 
+def prodigy_proximal(p, g, slots, t, lr, weight_decay, **hyper):
+    """The same with the decay of Xie et al., arXiv:2208.06677, after the step."""
+    d = slots["d"] if slots else hyper["d0"]
+    after, slots = prodigy(p, g, slots, t, lr, **hyper)
+    eta = d * lr * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+    return after / (1 + eta * weight_decay), slots
+
+
+CORRECTED = {"bias_correction": True, "safeguard_warmup": True}
 ROWS = [
     Row(
         "prodigy",
         funcopt.prodigy,
-        {"estim_lr0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
+        {"estim_lr0": 1e-3, **CORRECTED},
         reference=prodigy,
-        reference_kwargs={"d0": 1e-3, "bias_correction": True, "safeguard_warmup": True},
+        reference_kwargs={"d0": 1e-3, **CORRECTED},
         rate=1.0,
         looks_back=True,
         scheduled={"beta3": (0.99, 0.9), **DECAY},
         optax=contrib.prodigy,
         optax_kwargs={"estim_lr0": 1e-3, "safeguard_warmup": True},
         optax_differs="for complex parameters: optax accumulates g², not |g|²",
+        **OWN_RATE,
+    ),
+    Row(
+        "prodigy-proximal",
+        funcopt.prodigy,
+        {**CORRECTED, "estim_lr0": 1e-3, "weight_decay": decays.proximal(0.1)},
+        reference=prodigy_proximal,
+        reference_kwargs={**CORRECTED, "d0": 1e-3, "weight_decay": 0.1},
+        rate=1.0,
+        looks_back=True,
+        scheduled={"beta3": (0.99, 0.9)},
+        optax_differs="optax has no such decay",
+        **DECAYING,
         **OWN_RATE,
     ),
 ]
