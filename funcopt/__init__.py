@@ -52,6 +52,8 @@ from .core.transformation import transformation as transformation
 from .core.with_rate import with_rate as with_rate
 from .math.global_norm import global_norm as global_norm
 from .monitoring.angular_velocity import angular_velocity as angular_velocity
+from .monitoring.describe import Description as Description
+from .monitoring.describe import describe as describe
 from .monitoring.diagnose_init import diagnose_init as diagnose_init
 from .monitoring.health import Health as Health
 from .monitoring.health import health as health
@@ -227,6 +229,7 @@ __all__ = [
     "CenteredRms",
     "Clock",
     "Decay",
+    "Description",
     "Divisor",
     "Exact",
     "GradientTransformation",
@@ -290,6 +293,7 @@ __all__ = [
     "dadapt_sgd",
     "decays",
     "descend",
+    "describe",
     "diagnose_init",
     "dion2",
     "dog",

@@ -138,6 +138,7 @@ RULES_MAY_IMPORT = (
     "funcopt.core.paper",
     "funcopt.core.paths.Both",
     "funcopt.core.paths.Mask",
+    "funcopt.core.paths.Unlike",
     "funcopt.core.record.Static",
     "funcopt.core.report",
     "funcopt.core.rule",
@@ -262,6 +263,8 @@ DRAW = {
     "__main__.py": {"funcopt_cli"},
     "monitoring/picture.py": {"matplotlib"},
     "monitoring/health.py": {"matplotlib", "rich"},
+    "monitoring/describe.py": {"rich"},
+    "monitoring/listing.py": {"rich"},
     "monitoring/svg.py": {"matplotlib"},
 }
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Inexact
 from optax import Params, Updates
 
 from ..math.dtypes import cast, common_dtype
+from .description import Act, Told, parts_of
 
 Factors = Callable[[Params], list[ArrayLike]]
 """From a tree to the factor of each of its leaves: a number, or an array that broadcasts."""
@@ -25,6 +26,11 @@ class ByPath:
     def init(self, params: Params) -> tuple[()]:
         self.factors(params)  # a pattern that is found in no path is told here
         return ()
+
+    def tells(self, params: Params, state: tuple[()], name: str) -> list[Told]:
+        del state  # nothing is kept
+        acts = [(Act(name, factor=factor),) for factor in self.factors(params)]
+        return [Told(own, parts_of(own, name)) for own in acts]
 
     def update(
         self,

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from optax import Params
 
-from .paths import path_names, selected, some
+from .paths import path_names, reason, selected, some
 from .record import Static
 
 Axes = int | tuple[int, ...]
@@ -141,16 +141,17 @@ def _by_pattern(what: str, told: Any, names: Sequence[str]) -> list[Any]:
     if not isinstance(told, Mapping):
         return [_UNTOLD if told is None else told] * len(names)
 
-    def found(pattern: str, name: str) -> bool:
-        return (re.search(pattern.removeprefix("!"), name) is None) == pattern.startswith("!")
-
     for pattern in told:
-        if names and not any(found(pattern, name) for name in names):
+        if names and not any(_found(pattern, name) for name in names):
             raise ValueError(
                 f"{what}: the pattern {pattern!r} matches no parameter. The parameters are: "
                 f"{some(list(names), 20)}."
             )
-    return [next((x for p, x in told.items() if found(p, name)), _UNTOLD) for name in names]
+    return [next((x for p, x in told.items() if _found(p, name)), _UNTOLD) for name in names]
+
+
+def _found(pattern: str, name: str) -> bool:
+    return (re.search(pattern.removeprefix("!"), name) is None) == pattern.startswith("!")
 
 
 def _leaf(
@@ -186,6 +187,21 @@ def _leaf(
         )
     others = tuple(axis for axis in range(ndim) if axis not in both)
     return Leaf(name, shape, dtype, others, (inputs, outputs))
+
+
+def no_matrix(leaf: Leaf, matrices: Any, hidden: Any, may_be: bool) -> str:
+    """Why a leaf is no matrix to rules for matrices, in words.
+
+    `matrices` and `hidden` are as in `described`; `may_be` is what `hidden` says of this leaf.
+    """
+    if not may_be:
+        return f"not hidden: {reason(hidden, leaf.path)}"
+    found = [p for p in matrices or () if _found(p, leaf.path)]
+    if found and matrices[found[0]] is None:
+        return f"no matrix: matches {found[0]!r}"
+    count = len(leaf.shape) - len(leaf.stacked)
+    what = ("a scalar", "a vector")[count] if count < 2 else f"{count} axes, of which none is told"
+    return f"{what}{' in each layer' * bool(leaf.stacked)}, no matrix"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ hardly more than tracing one, and so does calling `update` outside of `jit`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -22,13 +22,14 @@ from ..math.dtypes import at_least, common_dtype
 from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_slots, first_kept
 from .arguments import Hyperparameter, check_fields, number_at
+from .description import Act, Told, act_of, is_nothing, kept_slots, parts_of
 from .feedback import bind_feedback, init_feedback, update_feedback
-from .leaf import Leaf, described, view_of
+from .leaf import Leaf, View, described, no_matrix, view_of
 from .leaves import Absent, beside_gradients, gradients_beside, in_full, is_kept, parameters
 from .one_leaf import ChainPlan, Sight, on_leaf, slots_of
-from .paths import Mask, checked_mask, path_codes, selected
+from .paths import Mask, checked_mask, path_codes, reason, selected
 from .record import record
-from .refusals import no_hessian, no_parameters
+from .refusals import called, no_hessian, no_parameters
 from .report import reported, together
 from .rule import Clock, Rule
 from .steps import is_whole
@@ -219,6 +220,54 @@ class Lifted:
         )
         return jax.tree.unflatten(structure, [update for update, _, _ in done]), new_state
 
+    def tells(self, params: Params, state: LiftedState, name: str) -> list[Told]:
+        arrays, structure = parameters(params)
+        views = self._views(jax.tree.unflatten(structure, arrays))
+        leaves = described(params, self.layer_axis, self.matrices, self.hidden)
+        hidden = selected(self.hidden, params)
+        kept = [kept_slots(slots) for slots in state.slots if slots._fields]
+        rate = () if self.learning_rate is None else (self.learning_rate,)
+        out = []
+        for i, (leaf, view, flag) in enumerate(zip(leaves, views, hidden, strict=True)):
+            rest = leaf.matrix is None and self.otherwise is not None
+            why = (no_matrix(leaf, self.matrices, self.hidden, flag),) if rest else ()
+            slots = tuple(slot for slots in kept for slot in slots[i])
+            own = "" if rest or name in ("lift", "optimizer") else name
+            told = self._told(leaf, view, rest, own)
+            out.append(Told(slots=slots, learning_rate=rate, why=why) + told)
+        return out
+
+    def _told(self, leaf: Leaf, view: "_LeafView", rest: bool, name: str) -> Told:
+        """What the rules of one chain, or of that for the `rest`, do with a leaf."""
+        acts: list[Act] = []
+        why: list[tuple[str, str]] = []
+        looked = set()
+        rules = _instead(self.rules, view.left)
+        for i, (member, rule, sight) in enumerate(
+            zip(self.members, rules, view.sight, strict=True)
+        ):
+            if (i >= len(self.chain)) is not rest:
+                continue
+            if isinstance(member, MaskedRule) and (sight is False or i in view.left):
+                why += _not_done(member.rule, i in view.left, reason(member.mask, leaf.path))
+            if sight is not False:
+                factor = rule.multiplies_by(sight.unit if isinstance(sight, View) else leaf.shape)
+                scales = rule.acts_on == "matrix"
+                numbers = {"scale" if scales else "factor": factor}
+                acts.append(act_of(rule, descends=rule.descends, **numbers))
+                looked.add(rule.acts_on)
+        # What another rule of these does is not left out.
+        done = {act.name for act in acts}
+        if any(act.decay and not is_nothing(act.decay.number) for act in acts):
+            done.add("decay")
+        reasons = dict.fromkeys(said for name, said in why if name not in done)
+        seen = replace(
+            leaf,
+            matrix=leaf.matrix if "matrix" in looked else None,
+            stacked=leaf.stacked if looked & {"array", "matrix"} else (),
+        )
+        return Told(tuple(acts), parts_of(acts, name), leaf=seen, why=tuple(reasons))
+
     def _views(self, tree: Params) -> list["_LeafView"]:
         """What happens to each leaf."""
         count = jax.tree.structure(tree).num_leaves
@@ -375,6 +424,15 @@ class Lifted:
 def _instead(rules: tuple[Rule, ...], left: tuple[int, ...]) -> tuple[Rule, ...]:
     """The rules, some of them replaced by what is for the leaves that they leave out."""
     return tuple((each.left_out() or each) if i in left else each for i, each in enumerate(rules))
+
+
+def _not_done(rule: Rule, goes_on: bool, why: str) -> list[tuple[str, str]]:
+    """What is not done to a leaf that a rule leaves out, or `goes_on` with without its decay."""
+    name = called(type(rule))
+    if not goes_on and not (rule.decays_by and "decay" in name):
+        return [(name, f"no {name}: {why}")]
+    number: Any = rule.weight_decay  # type: ignore[attr-defined]
+    return [] if is_nothing(number) else [("decay", f"no decay: {why}")]
 
 
 def _names(slots: tuple[type, ...]) -> str:

@@ -22,6 +22,8 @@ from .tree_rule import TreeRule
 class Descend(Rule):
     """The step of gradient descent: minus the learning rate times the update."""
 
+    descends = True
+
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param  # a step of gradient descent looks only at the direction
         assert clock.lr is not None
@@ -32,6 +34,8 @@ class Descend(Rule):
 @rule(acts_on="element")
 class Subtract(Rule):
     """Minus the update, of which the learning rate is already a part."""
+
+    descends = True
 
     def update(self, grad: Inexact[Array, "*p"], slots, param, clock: Clock):
         del param, clock  # the rate was in the clock of the rules before

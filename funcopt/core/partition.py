@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import jax
@@ -11,6 +12,7 @@ import optax
 from jaxtyping import Array
 from optax import OptState, Params, Updates
 
+from .description import Told, told
 from .leaves import gradients_beside
 from .paths import path_names, selected, some
 from .refusals import foreign_state
@@ -84,6 +86,17 @@ class _Partition:
                 for label, tx in self.moving.items()
             }
         )
+
+    def tells(self, params: Params, state: PartitionState, name: str) -> list[Told]:
+        del name  # its groups have names of their own
+        leaves, structure = jax.tree.flatten(params)
+        labels = self._labels(params)
+        stays = Told(why=("its group is None",), frozen=True)
+        rows: dict[str, Iterator[Told]] = {label: repeat(stays) for label in self.transforms}
+        for label, tx in self.moving.items():
+            own = structure.unflatten(_of(label, labels, leaves))
+            rows[label] = iter(told(tx, own, state.inner[label]))
+        return [Told(group=(label,)) + next(rows[label]) for label in labels]
 
     def update(
         self,

@@ -113,6 +113,37 @@ def selected(mask: Any, tree: Params) -> list[bool]:
     ]
 
 
+def reason(mask: Any, name: str) -> str:
+    """Why a mask means a parameter of this name or does not, in words."""
+    patterns = _patterns(mask)
+    if patterns is not None:
+        excluding = [p for p in patterns if p.startswith("!") and re.search(p[1:], name)]
+        wanted = [p for p in patterns if not p.startswith("!")]
+        found = [p for p in wanted if re.search(p, name)]
+        if excluding or found:
+            return f"matches {(excluding or found)[0].removeprefix('!')!r}"
+        return f"matches no {' or '.join(map(repr, wanted))}" if wanted else "matches no pattern"
+    if hasattr(mask, "reason"):
+        return mask.reason(name)
+    said = getattr(mask, "__name__", "")
+    return f"the mask {said} says so" if said.isidentifier() else "the mask says so"
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """The mask of what has no name like this. Unlike a pattern, it need not be found anywhere."""
+
+    pattern: str
+
+    def __call__(self, path: str, leaf: object) -> bool:
+        del leaf  # the name is all that is asked
+        return re.search(self.pattern, path) is None
+
+    def reason(self, name: str) -> str:
+        found = re.search(self.pattern, name)
+        return "no such name" if found is None else f"{found[0].strip('/._')!r} in its name"
+
+
 @dataclass(frozen=True)
 class Both:
     """The mask of what is in two masks, or in the first and not, as `wanted` says, in the other."""
@@ -120,6 +151,11 @@ class Both:
     mask: Any
     other: Any
     wanted: bool = True
+
+    def reason(self, name: str) -> str:
+        """That of the mask with the patterns, where one has some."""
+        told = [x for x in (self.mask, self.other) if _patterns(x) or hasattr(x, "reason")]
+        return reason(told[0] if told else self.mask, name)
 
     def __call__(self, params: Params) -> Params:
         pairs = zip(selected(self.mask, params), selected(self.other, params), strict=True)

@@ -114,6 +114,14 @@ class Rule:
     report: ClassVar[type] = NoReport
     place: ClassVar[Literal["first", "here", "last"]] = "here"
     """Where an optimizer applies it: before its other rules, in its turn, or after the descent."""
+    decays_by: ClassVar[str] = ""
+    """What `funcopt.decays` calls the decay by its `weight_decay`, where it has one.
+
+    "here" is one that depends on where it stands: decoupled, but L2 before a rule that remembers
+    and independent after the descent.
+    """
+    descends: ClassVar[bool] = False
+    """Whether it makes a step of a direction."""
 
     def __post_init__(self):
         check_fields(self)
@@ -145,6 +153,14 @@ class Rule:
 
     def divides_by(self) -> Divisor | None:
         """The second moment that `update` divides by, so that a monitor can read it."""
+        return None
+
+    def multiplies_by(self, shape: tuple[int, ...]) -> Any:
+        """What `update` multiplies an array of this shape by, a number or a schedule.
+
+        None where it does anything else.
+        """
+        del shape
         return None
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
 from ..math.dtypes import common_dtype
+from .description import Told, foreign, recorded, told_in_turn
 from .paper import Paper
 from .paths import path_name, path_names, some
 from .rule import Rule
@@ -45,7 +46,7 @@ class _Pair:
         return self.built
 
     def init(self, params: Params) -> OptState:
-        return self.body().init(params)
+        return recorded(self.call.factory.__name__, self.body(), params)
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
@@ -152,6 +153,10 @@ class _Chain:
     def init(self, params: Params) -> tuple:
         return tuple(member.init(params) for member in self.members)
 
+    def tells(self, params: Params, state: tuple, name: str) -> list[Told]:
+        del name  # its members have names of their own
+        return told_in_turn(self.members, params, state)
+
     def update(
         self,
         updates: Updates,
@@ -195,6 +200,10 @@ class _Gated:
 
     def init(self, params: Params) -> OptState:
         return self.body.init(params)
+
+    def tells(self, params: Params, state: OptState, name: str) -> list[Told]:
+        del state, name  # what is not funcopt's is asked by its own `init`
+        return foreign(self.body, params)
 
     def update(
         self,

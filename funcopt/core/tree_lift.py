@@ -29,9 +29,10 @@ from ..math.varying import AxisNames, mean_across, named, varying_along, varying
 from ..storage import Storage, check_slots, first_kept, kept_dtype
 from ..storage.kept import Coded, decoded, kept_again
 from .arguments import check_fields, number_at
+from .description import Told, act_of, is_nothing, kept_slots, parts_of, told
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
-from .paths import selected
+from .paths import path_names, reason, selected
 from .refusals import called, foreign_state, no_parameters, no_value
 from .report import common, reported
 from .rule import Clock, NoSlots, Rule
@@ -128,6 +129,25 @@ class LiftedTree:
             feedback,
             inner,
         )
+
+    def tells(self, params: Params, state: TreeState, name: str) -> list[Told]:
+        names, alone = path_names(params), self.inner is None
+        inside = [Told()] * len(names) if alone else told(self.inner, params, state.inner)
+        mask = getattr(self.rule, "mask", None)
+        rate = getattr(self.rule, "learning_rate", None) if alone else None
+        acts = [act_of(self.rule, descends=rate is not None)]
+        if self.decay is not None:
+            acts.insert(0 if self.decay.place == "first" else 1, act_of(self.decay))
+        decays = any(act.decay and not is_nothing(act.decay.number) for act in acts)
+        slots = kept_slots(state.slots) or [()] * len(names)
+        out = []
+        for path, flag, own, each in zip(names, selected(mask, params), slots, inside, strict=True):
+            here = tuple(act if flag else replace(act, decay=None) for act in acts)
+            why = (f"no decay: {reason(mask, path)}",) if decays and not flag else ()
+            rates = () if rate is None else (rate,)
+            parts = parts_of(here, name or self.name)
+            out.append(each + Told(here, parts, own, rates, why=why))
+        return out
 
     def update(
         self,

@@ -126,6 +126,8 @@ class TreeRule:
     needs_value: ClassVar[bool] = False
     only_reports: ClassVar[bool] = False
     observes: ClassVar[bool] = False
+    decays_by: ClassVar[str] = ""
+    """What `funcopt.decays` calls the decay by its `weight_decay`, where it has one."""
 
     def __post_init__(self):
         check_fields(self)

@@ -27,6 +27,7 @@ from optax import OptState, Params, Updates
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts
 from ..math.varying import named, varying_along, varying_axes
+from .description import Act, Part, Told, found_slots, told
 from .leaves import in_full, parameters
 from .refusals import called, foreign_state, no_parameters, no_value
 from .transformation import gated
@@ -134,6 +135,15 @@ class Wrapper(Generic[S]):
         # What every device decides for its own parameters differs between devices.
         axes = varying_axes(*arrays) - set(named(getattr(self, "axis_name", None)))
         return self.varying(state, axes) if axes else state
+
+    def tells(self, params: Params, state: S, name: str) -> list[Told]:
+        """What is inside, and what the state keeps of each leaf beside it."""
+        own = {field: getattr(state, field) for field in state._fields if field != "inner"}  # type: ignore[attr-defined]
+        inside = told(self.inner, params, state.inner)  # type: ignore[attr-defined]
+        return [
+            each + Told((Act(self.name, keeps=bool(slots)),), (Part(name or self.name),), slots)
+            for each, slots in zip(inside, found_slots(own, params), strict=True)
+        ]
 
     def varying(self, state: S, axes: frozenset[str]) -> S:
         """A first state of the types that it has after a step, which differs along `axes`."""

@@ -7,7 +7,7 @@ both libraries share, lets funcopt do the step, and puts the new slots where the
 """
 
 from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import jax
@@ -17,6 +17,7 @@ import optax
 from jaxtyping import Array
 from optax import OptState, Params, Updates
 
+from ..core.description import Told, found_slots, told
 from ..core.lift import Lifted, LiftedState
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree, TreeState
@@ -94,6 +95,12 @@ class InOptaxState:
         return with_fields(
             state, {name: _at_least(self._kept[name], x) for name, x in found.items()}
         )
+
+    def tells(self, params: Params, state: OptState, name: str) -> list[Told]:
+        """What funcopt's does, with the slots of optax's state."""
+        slots = found_slots(state, params)
+        ours = told(self.ours, params, self.ours.init(params), name)
+        return [replace(each, slots=own) for each, own in zip(ours, slots, strict=True)]
 
     def update(
         self,

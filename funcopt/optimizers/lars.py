@@ -42,6 +42,8 @@ class LocalRate(Rule):
     eps: NonNegative = 0.0
     axis_name: AxisName = None
 
+    decays_by = "l2"
+
     def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
         del clock  # the ratio is the same at all times
         length = norm_across(norm(grad), self.axis_name)

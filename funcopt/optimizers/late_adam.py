@@ -58,6 +58,7 @@ class DecayAfterStep(Rule):
 
     weight_decay: NonNegative = 0.01
 
+    decays_by = "decoupled, after"
     place = "last"
     rate_power = 1
 

@@ -40,5 +40,8 @@ class MatrixScale(Rule):
 
     def update(self, grad: Inexact[Array, "inputs outputs"], slots, param, clock: Clock):
         del param, clock  # the shape is all that is asked
-        inputs, outputs = grad.shape
-        return matrix_scale(inputs, outputs, self.scaling) * grad, slots
+        return self.multiplies_by(grad.shape) * grad, slots
+
+    def multiplies_by(self, shape: tuple[int, ...]) -> float:
+        inputs, outputs = shape
+        return matrix_scale(inputs, outputs, self.scaling)

@@ -12,7 +12,6 @@ JAX's libraries. Embeddings, output heads and what is no matrix go through AdamW
 (https://arxiv.org/abs/2502.16982).
 """
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -29,7 +28,7 @@ from ..core.leaf import LayerAxis, Matrices
 from ..core.lift import MaskedRule, masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paper import Paper
-from ..core.paths import Mask
+from ..core.paths import Mask, Unlike
 from ..core.rule import Rule
 from ..core.transformation import transformation
 from ..storage import Storage
@@ -60,10 +59,8 @@ def _adjust(where: str, x: object) -> object:
     return x
 
 
-def hidden_matrices(path: str, leaf: object) -> bool:
-    """Whether the name of a parameter is not one of an embedding or an output head."""
-    del leaf  # its axes are looked at elsewhere
-    return re.search(NO_HIDDEN, path) is None
+hidden_matrices = Unlike(NO_HIDDEN)
+"""The mask of parameters whose name is not one of an embedding or an output head."""
 
 
 def for_hidden(

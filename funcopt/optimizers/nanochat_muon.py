@@ -113,6 +113,8 @@ class CautiousMatrixDecay(Rule):
     weight_decay: NonNegative = 0.0
     scaling: ScalingName = "keller"
 
+    decays_by = "cautious"
+
     def update(
         self,
         grad: Inexact[Array, "inputs outputs"],

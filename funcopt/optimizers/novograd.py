@@ -55,6 +55,8 @@ class Novograd(Rule):
     decays: bool = True
     axis_name: AxisName = None
 
+    decays_by = "decoupled"
+
     def init(self, param: Inexact[Array, "*p"]) -> NovogradSlots:
         zeros = zeros_learnt_from(zeros_real(param), self.axis_name)
         return NovogradSlots(jnp.zeros_like(param), jnp.sum(zeros))

@@ -48,6 +48,8 @@ class StableAdamW(Rule):
     decays: bool = True
     axis_name: AxisName = None
 
+    decays_by = "decoupled"
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 

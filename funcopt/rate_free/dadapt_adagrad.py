@@ -68,6 +68,8 @@ class DAdaptAdagrad(TreeRule):
     mask: Mask
     axis_name: AxisName
 
+    decays_by = "l2"
+
     def init(self, x: Column, start: Start):
         d = start.number(self.estim_lr0)
         squares = [each + self.initial_accumulator_value for each in start.magnitudes(x)]

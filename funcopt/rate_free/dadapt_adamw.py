@@ -76,6 +76,8 @@ class DAdaptAdamw(TreeRule):
     bias_correction: bool
     axis_name: AxisName
 
+    decays_by = "decoupled"
+
     def init(self, x: Column, start: Start):
         d = start.number(self.estim_lr0)
         slots = DAdaptAdamSlots(start.zeros(x), start.magnitudes(x), start.zeros(x))

@@ -52,6 +52,8 @@ class DAdaptSgd(TreeRule):
     mask: Mask
     axis_name: AxisName
 
+    decays_by = "l2"
+
     def init(self, x: Column, start: Start):
         numbers = DAdaptSgdNumbers(*map(start.number, (0, self.estim_lr0, 0, 0)))
         return DAdaptSgdSlots(start.zeros(x), x), numbers

@@ -83,6 +83,8 @@ class Dog(TreeRule):
     mask: Mask
     axis_name: AxisName
 
+    decays_by = "l2"
+
     def init(self, x: Column, start: Start):
         r = 0 if self.init_kind == "learning_rate" else self.init_size
         if self.init_kind == "heuristic":

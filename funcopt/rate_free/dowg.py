@@ -61,6 +61,8 @@ class Dowg(TreeRule):
     mask: Mask
     axis_name: AxisName
 
+    decays_by = "l2"
+
     def init(self, x: Column, start: Start):
         first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
         r2 = start.number(first)

@@ -50,6 +50,8 @@ class Momo(TreeRule):
     bias_correction: bool
     axis_name: AxisName
 
+    decays_by = "proximal"
+
     def init(self, x: Column, start: Start):
         numbers = map(start.number, (self.learning_rate, 0, 0, self.lower_bound))
         return MomoSlots(start.zeros(x)), MomoNumbers(*numbers)

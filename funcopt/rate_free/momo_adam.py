@@ -50,6 +50,8 @@ class MomoAdam(TreeRule):
     adapt_lower_bound: bool
     axis_name: AxisName
 
+    decays_by = "proximal"
+
     def init(self, x: Column, start: Start):
         numbers = map(start.number, (self.learning_rate, 0, 0, self.lower_bound))
         return MomoAdamSlots(start.zeros(x), start.magnitudes(x)), MomoNumbers(*numbers)

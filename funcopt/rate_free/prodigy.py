@@ -83,6 +83,8 @@ class Prodigy(TreeRule):
     growth_rate: GrowthRate
     axis_name: AxisName
 
+    decays_by = "decoupled"
+
     def init(self, x: Column, start: Start):
         d0 = start.number(self.estim_lr0)
         slots = ProdigySlots(start.zeros(x), start.magnitudes(x), start.zeros(x), x)

@@ -22,6 +22,8 @@ from ..core.transformation import transformation
 class Decay(Rule):
     weight_decay: Real = 0.0
 
+    decays_by = "here"
+
     def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
         del clock  # `descend` multiplies decay by the learning rate
         return grad + self.weight_decay * param, slots

@@ -46,6 +46,7 @@ class L2Decay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "l2"
     place = "first"
 
     def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
@@ -59,6 +60,7 @@ class DecoupledDecay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "decoupled"
     place = "last"
     rate_power = 1
 
@@ -72,6 +74,7 @@ class LateDecay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "decoupled, after"
     place = "last"
     rate_power = 1
 
@@ -85,6 +88,7 @@ class IndependentDecay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "independent"
     place = "last"
 
     def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
@@ -99,6 +103,7 @@ class CorrectedDecay(Rule):
     weight_decay: NonNegative
     max_learning_rate: Positive
 
+    decays_by = "corrected"
     place = "last"
     rate_power = 1
 
@@ -113,6 +118,7 @@ class SquaredDecay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "squared"
     place = "last"
     rate_power = 2
 
@@ -127,6 +133,7 @@ class CautiousDecay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "cautious"
     place = "last"
     rate_power = 1
 
@@ -141,6 +148,7 @@ class ProximalDecay(Rule):
 
     weight_decay: NonNegative = 0.0
 
+    decays_by = "proximal"
     place = "last"
     rate_power = 1
 

@@ -19,6 +19,10 @@ class Scale(Rule):
         del param, clock  # the product needs the update alone
         return self.step_size * grad, slots
 
+    def multiplies_by(self, shape: tuple[int, ...]) -> Real:
+        del shape  # it is the same for all
+        return self.step_size
+
 
 @transformation
 def scale(step_size: Real):
