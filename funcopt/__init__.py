@@ -131,6 +131,7 @@ from .optimizers.soap import soap as soap
 from .optimizers.sophia import scale_by_sophia as scale_by_sophia
 from .optimizers.sophia import sophia as sophia
 from .optimizers.spam import spam as spam
+from .optimizers.splus import splus as splus
 from .optimizers.stable_adamw import stable_adamw as stable_adamw
 from .optimizers.stable_spam import stable_spam as stable_spam
 from .optimizers.yogi import yogi as yogi
@@ -416,6 +417,7 @@ __all__ = [
     "soap",
     "sophia",
     "spam",
+    "splus",
     "stable_adamw",
     "stable_spam",
     "state_shardings",

@@ -239,6 +239,7 @@ MOMENTS = ("mu", "nu")
 HALVED = (
     "mu",
     "basis_mu",
+    "basis_ema",
     "m",
     "v",
     "g",

@@ -28,7 +28,10 @@ each_basis = pytest.mark.parametrize("basis", BASES.values(), ids=BASES)
 
 def walk(*chain: Any, grads: Any = GRADS, rate: float = 0.1) -> list[Any]:
     """The updates of an optimizer of these rules."""
-    tx = funcopt.optimizer(*chain, learning_rate=rate)
+    return updates(funcopt.optimizer(*chain, learning_rate=rate), grads)
+
+
+def updates(tx: Any, grads: Any = GRADS) -> list[Any]:
     state, found = tx.init(PARAMS), []
     for g in grads:
         u, state = tx.update(jax.tree.map(jnp.float32, g), state, PARAMS)
@@ -56,6 +59,27 @@ def test_a_rule_in_the_basis_of_its_parameters_is_itself(inner):
     assert_close(walk(rules.InBasis(inner, rules.Eigenbasis(max_precond_dim=1))), walk(inner))
     turned = walk(rules.InBasis(inner, rules.Eigenbasis()))
     assert np.abs(turned[-1] - walk(inner)[-1]).max() > 1e-3
+
+
+def test_splus_is_the_sign_in_the_basis_of_soap():
+    """Until that is renewed, which the one does by eigenvectors and the other by QR."""
+    tx = funcopt.splus(0.1, b2=0.5, ema_rate=None, weight_decay=0.0)
+    found = updates(tx)
+    sign = rules.InBasis(rules.Signum(0.9), rules.Eigenbasis(beta=0.5))
+    assert_close(found, [2 / 9 * u for u in walk(sign)])
+    for u in found:
+        assert np.linalg.norm(u) == pytest.approx(0.1 * 2 / 9 * 20**0.5, rel=1e-5)
+
+
+def test_splus_is_evaluated_at_the_mean_of_its_points():
+    tx, params = funcopt.splus(0.1, ema_rate=0.5), PARAMS
+    state, points = tx.init(params), []
+    for g in GRADS:
+        params, state = funcopt.step(tx, jax.tree.map(jnp.float32, g), state, params)
+        points.append(params["kernel"])
+    weights = 0.5 ** np.arange(len(points))[::-1]
+    mean = np.average(points, axis=0, weights=weights)
+    np.testing.assert_allclose(funcopt.eval_params(tx, state, params)["kernel"], mean, rtol=1e-5)
 
 
 @each_basis

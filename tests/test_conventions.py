@@ -66,6 +66,7 @@ BY_DEFAULT = {
     "dion2": (0.01, "its authors' default"),
     "scion": (1.0, "its authors' default: parameters stay in a ball"),
     "soap": (0.01, "its authors' default"),
+    "splus": (0.01, "its authors' default"),
     "stable_adamw": (0.01, "PyTorch's default of AdamW, which it is a variant of"),
 }
 
@@ -231,7 +232,7 @@ def kinds(base: type) -> Iterator[type]:
             yield kind
 
 
-INNER = funcopt.rules.Adam()
+OTHERS = funcopt.rules.Adam(), funcopt.rules.Eigenbasis()
 KINDS = sorted({*kinds(Rule), *kinds(TreeRule)}, key=lambda kind: kind.__name__)
 
 
@@ -239,7 +240,9 @@ def usual(kind: type) -> dict[str, Any]:
     """Values that the class takes, its defaults where it has them."""
     told = annotations(kind)
     left = {
-        each.name: iter([*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,), abs, INNER])
+        each.name: iter(
+            [*(choices(told[each.name]) or ()), None, 0.5, 2, True, (0.5,), abs, *OTHERS]
+        )
         for each in fields(kind)
     }
     values = {

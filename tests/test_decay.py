@@ -140,6 +140,7 @@ OWN = {
     "nanochat_muon": "it is cautious, and the factor of the shape multiplies it",
     "novograd": "it is a part of the momentum",
     "soap": "there is none at the first step",
+    "splus": "it goes through the factor of the shape, too",
     "stable_adamw": "it is shorter where the step is",
 }
 FIRST = {  # numbers at which the first step is felt

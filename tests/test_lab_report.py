@@ -286,6 +286,7 @@ def test_an_optimizer_is_shown_with_its_source(name):
     factored = {"adafactor": 4 * (512 + 1024) / (512 * 1024), "normuon": 4 + 4 / 1024}
     factored["nanochat_muon"] = 4 + 4 / 512
     factored["soap"] = 4 * 2 * (1 + (512**2 + 1024**2) / (512 * 1024))
+    factored["splus"] = 4 + factored["soap"] - 4  # an average, and one moment less
     factored["sm3"] = 4 + factored["adafactor"]
     factored["came"] = 4 + 2 * factored["adafactor"]
     factored["adam_mini"] = 4 + 4 / 1024

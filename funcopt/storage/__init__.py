@@ -68,6 +68,13 @@ def part(storage: Storage, slots: type) -> Storage:
     return {name: dtype for name, dtype in storage.items() if not name or name in slots._fields}
 
 
+def part_without(storage: Storage, slots: type) -> Storage:
+    """What `storage` says of all slots but these."""
+    if not isinstance(storage, Mapping):
+        return storage
+    return {name: dtype for name, dtype in storage.items() if name not in slots._fields}
+
+
 @cache
 def declared(slots: type, name: str) -> str:
     """What a slot is declared to be: "signed", "nonnegative" or "exact".
