@@ -261,3 +261,67 @@ def test_numbers_of_layers_in_paths(name, number):
 def test_bad_layers(changes, words):
     with pytest.raises(ValueError, match=words):
         funcopt.layerwise_decay(**{"decay": 0.5, "layers": 3, **changes}).init(LAYERED)
+
+
+def dtypes(state, label, name="mu"):
+    found = optax.tree.get_all_with_path(state.inner[label], name)
+    return {x.dtype.name for _, tree in found for x in jax.tree.leaves(tree)}
+
+
+def test_storage_reaches_every_group():
+    """However deep; what a group says itself is what counts."""
+    inside = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(0.1))
+    tx = funcopt.partition(
+        {
+            "kernel": funcopt.guard(inside),
+            "bias": funcopt.sgd(0.1, momentum=0.9),
+            "scale": funcopt.adam(0.1, storage="float32"),
+        },
+        otherwise=funcopt.partition({"embed": funcopt.lion(0.1)}),
+        storage="bfloat16",
+    )
+    state = tx.init(PARAMS)
+    assert dtypes(state, "kernel") == {"bfloat16"}
+    assert dtypes(state, "kernel", "nu") == {"float32"}
+    assert dtypes(state, "bias", "trace") == {"bfloat16"}
+    assert dtypes(state, "scale") == {"float32"}
+    assert dtypes(state, "") == {"bfloat16"}
+    alone = funcopt.partition({"kernel": funcopt.adamw(0.1, storage="bfloat16")}, otherwise=None)
+    shared = funcopt.partition(
+        {"kernel": funcopt.adamw(0.1)}, otherwise=None, storage={"mu": "bfloat16"}
+    )
+    chex.assert_trees_all_equal(trained(alone, PARAMS, GRADS), trained(shared, PARAMS, GRADS))
+    assert eval(repr(shared), vars(funcopt)) == shared
+    assert jax.tree.leaves(funcopt.with_rate(shared, 0.3))[0] == 0.3
+
+
+def test_storage_by_name_is_for_the_groups_that_have_it():
+    groups = {"kernel": funcopt.adam(0.1), "": funcopt.sgd(0.1, momentum=0.9)}
+    state = funcopt.partition(groups, storage={"mu": "bfloat16"}).init(PARAMS)
+    assert (dtypes(state, "kernel"), dtypes(state, "", "trace")) == ({"bfloat16"}, {"float32"})
+
+
+@pytest.mark.parametrize(
+    ("tx", "storage", "error", "words"),
+    [
+        (SGD, "int3", ValueError, "storage must be None, one of"),
+        (
+            KERNEL,
+            {"mv": "bfloat16"},
+            ValueError,
+            "names the slot 'mv', but the groups have only mu",
+        ),
+        (
+            KERNEL,
+            {"nu": "bfloat16"},
+            ValueError,
+            r"group 'a': storage\['nu'\] = 'bfloat16': nu acc",
+        ),
+        (funcopt.prodigy(), "float16", ValueError, "group 'a': prodigy: storage"),
+        (optax.adam(0.1), "bfloat16", TypeError, "group 'a': storage='bfloat16' does not reach"),
+        (funcopt.guard(optax.adam(0.1)), "bfloat16", TypeError, "which is not funcopt's"),
+    ],
+)
+def test_bad_storage(tx, storage, error, words):
+    with pytest.raises(error, match=words):
+        funcopt.partition({"a": tx}, otherwise=None, storage=storage)

@@ -12,11 +12,13 @@ import optax
 from jaxtyping import Array
 from optax import OptState, Params, Updates
 
+from ..storage import Storage
 from .description import Told, told
 from .leaves import gradients_beside
 from .paths import path_names, selected, some
 from .refusals import foreign_state
 from .transformation import State, gated, transformation
+from .with_storage import slot_names, with_storage
 
 
 def _is_group(tx: object) -> bool:
@@ -190,7 +192,11 @@ def _of(label: str, labels: list[str], leaves: Sequence[X]) -> list[X | optax.Ma
 
 @transformation
 def partition(
-    transforms: Transforms, param_labels: Labels = None, *, otherwise: Otherwise = RAISES
+    transforms: Transforms,
+    param_labels: Labels = None,
+    *,
+    otherwise: Otherwise = RAISES,
+    storage: Storage = None,
 ):
     """Parameter groups: give each group of parameters a transformation of its own.
 
@@ -203,6 +209,9 @@ def partition(
             are regular expressions that are searched in the path; `""` takes what no other does.
         otherwise: the transformation of parameters that no pattern is found in: the same as that of
             the label `""`. None leaves them where they are; `"raises"`, there must be none.
+        storage: how slots are kept between steps, see `funcopt.storage`, in every group that does
+            not say so itself, however deep in chains and wrappers; `storage="float32"` of a group
+            keeps it in full. Slots by name are those of the groups that have them.
 
     Rates that are multiples of one another need no groups: see `scale_by_path` and
     `layerwise_decay`. `funcopt.reset_group` begins the state of one group anew.
@@ -212,9 +221,11 @@ def partition(
     the rate that all groups share.
 
     Raises:
-        TypeError: `transforms` is no dict of transformations.
+        TypeError: `transforms` is no dict of transformations, or `storage` does not reach one that
+            is optax's.
         ValueError: a parameter is in no group or in several, a label has no transformation, a
-            pattern matches no parameter, or the state was made for other groups.
+            pattern matches no parameter, the state was made for other groups, or `storage` names a
+            slot that no group has, or one that it would break.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.partition({"kernel": funcopt.sgd(0.1), "bias": funcopt.sgd(1.0), "": None})
@@ -223,14 +234,33 @@ def partition(
     >>> {name: float(x[0]) for name, x in params.items()}
     {'bias': 0.0, 'kernel': 0.8999..., 'scale': 1.0}
     """
-    if otherwise == RAISES:
-        return _Partition(transforms, param_labels)
-    if "" in transforms or param_labels is not None:
+    if otherwise != RAISES and ("" in transforms or param_labels is not None):
         raise ValueError(
             "partition: otherwise= is for labels that are patterns, and is the same as the label "
             f'"": got {"both" if "" in transforms else "param_labels"}.'
         )
-    return _Partition({**transforms, "": otherwise}, None)
+    groups = transforms if otherwise == RAISES else {**transforms, "": otherwise}
+    return _Partition(_kept_in(groups, storage), param_labels)
+
+
+def _kept_in(groups: Mapping[str, Any], storage: Storage) -> Mapping[str, Any]:
+    """The groups, whose slots are kept as `storage` says where they do not say so themselves."""
+    if storage is None:
+        return groups
+    if isinstance(storage, Mapping):
+        names = set().union(*map(slot_names, groups.values()))
+        unknown = [name for name in storage if name and name not in names]
+        if unknown:
+            raise ValueError(
+                f"partition: storage names the slot {unknown[0]!r}, but the groups have only "
+                f"{some(sorted(names))}."
+            )
+    kept = {}
+    for label, tx in groups.items():
+        with _named(label):
+            where = f"partition, group {label!r}"
+            kept[label] = None if tx is None else with_storage(where, tx, storage)
+    return kept
 
 
 def reset_group(
