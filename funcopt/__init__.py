@@ -222,6 +222,7 @@ from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from .transforms.scale_by_path import scale_by_path as scale_by_path
 from .transforms.scale_by_trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
+from .transforms.zero_nans import zero_nans as zero_nans
 
 __version__ = "0.1.0"
 
@@ -435,6 +436,7 @@ __all__ = [
     "with_rate",
     "wrappers",
     "yogi",
+    "zero_nans",
 ]
 
 readable_functions(globals() | vars(rules))

@@ -41,7 +41,7 @@ def test_every_public_name_is_there(module):
             continue
         here, there = getattr(found, name), getattr(theirs, name)
         if inspect.isclass(there):
-            assert here is there
+            assert here is there or (name == "MultiSteps" and issubclass(here, there))
         if inspect.isfunction(there):
             wanted, got = _arguments(there), _arguments(here)
             assert got[: len(wanted)] == wanted, name

@@ -25,6 +25,8 @@ from . import algorithms as _algorithms
 from . import contrib as contrib
 from . import schedules as schedules
 from . import transforms as transforms
+from .accumulation import MultiSteps as MultiSteps
+from .accumulation import zero_nans as zero_nans
 from .masking import masked as masked
 
 if TYPE_CHECKING:

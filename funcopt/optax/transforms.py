@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import optax.transforms
 
+from .accumulation import MultiSteps as MultiSteps
+from .accumulation import zero_nans as zero_nans
 from .algorithms import BY_NAME
 from .masking import masked as masked
 
