@@ -85,6 +85,7 @@ from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.came import came as came
 from .optimizers.dion2 import dion2 as dion2
 from .optimizers.fromage import fromage as fromage
+from .optimizers.ftrl import ftrl as ftrl
 from .optimizers.lamb import lamb as lamb
 from .optimizers.laprop import laprop as laprop
 from .optimizers.lars import lars as lars
@@ -304,6 +305,7 @@ __all__ = [
     "exponential_decay",
     "flush",
     "fromage",
+    "ftrl",
     "gauss_newton_bartlett_diagonal",
     "global_norm",
     "grokfast",

@@ -74,8 +74,12 @@ def divide_by_root(
 
 def _plus(x: Float[Array, "*p"], number: ArrayLike) -> Float[Array, "*p"]:
     """x + number for x ≥ 0, which a Python 0 does not change."""
-    known_zero = isinstance(number, int | float) and number == 0
-    return x if known_zero else lax.add(x, cast(number, x.dtype))
+    return x if is_known_zero(number) else lax.add(x, cast(number, x.dtype))
+
+
+def is_known_zero(number: ArrayLike) -> bool:
+    """Whether it is a Python 0: one in an array may be another at the next call."""
+    return isinstance(number, int | float) and number == 0
 
 
 def power(base: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:

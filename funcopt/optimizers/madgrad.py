@@ -13,7 +13,7 @@ authors' program. At a rate of 0 nothing is added up here.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, NonNegative, Rate
 from ..core.lift import masked
@@ -23,6 +23,7 @@ from ..core.paths import Mask
 from ..core.rule import Clock, Exact, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_or_keep, times, zeros_real
+from ..math.safe import safe_cbrt
 from ..storage import Storage
 from ..transforms.decay_kinds import L2Decay
 from ..transforms.decay_rules import WeightDecay, decaying
@@ -60,13 +61,8 @@ class Madgrad(Rule):
             grad_sum_sq=slots.grad_sum_sq + times(weight, abs_sq(grad)),
             s=slots.s + times(weight, grad),
         )
-        z = slots.x0 - divide_or_keep(slots.s, _cube_root(slots.grad_sum_sq), self.eps)
+        z = slots.x0 - divide_or_keep(slots.s, safe_cbrt(slots.grad_sum_sq), self.eps)
         return times(1 - self.momentum, param - z), slots
-
-
-def _cube_root(x: Float[Array, "*p"]) -> Float[Array, "*p"]:
-    """∛x for x ≥ 0, with derivative 0 where x is 0."""
-    return jnp.where(x > 0, jnp.cbrt(jnp.where(x > 0, x, 1)), 0)
 
 
 MADGRAD = Paper(

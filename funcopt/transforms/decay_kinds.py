@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Inexact
 
 from ..core.arguments import NonNegative, Positive
 from ..core.rule import Clock, Rule, rule
-from ..math.moments import times
+from ..math.moments import is_known_zero, times
 
 Arrays = Inexact[Array, "*p"]
 
@@ -51,6 +51,8 @@ class L2Decay(Rule):
 
     def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
         del clock  # a part of the gradient knows no rate
+        if is_known_zero(self.weight_decay):
+            return grad, slots  # parameters need not be read for it
         return grad + self.weight_decay * param, slots
 
 
