@@ -50,7 +50,7 @@ ROWS = [
     Row(
         "ftrl-sparse",
         funcopt.ftrl,
-        {"beta": 0.3, "l1": 2.0, "l2": 0.1, "initial_accumulator_value": 0.1},
+        {"beta": 0.3, "l1": 0.2, "l2": 0.1, "initial_accumulator_value": 0.1},
         reference=ftrl,
         rate=0.5,
         looks_back=True,
