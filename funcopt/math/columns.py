@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -65,13 +64,12 @@ def scaled(number: Array, xs: Column) -> Scaled:
 
 def in_line(numbers: Column) -> Float[Array, " leaves"]:
     """Scalars as one vector."""
-    return jax.lax.concatenate([jax.lax.reshape(x, (1,)) for x in numbers], 0)
+    return jnp.stack(numbers)
 
 
 def in_parts(line: Float[Array, " leaves"]) -> Column:
     """The elements of a vector, as scalars."""
-    parts = jax.lax.split(line, (1,) * line.size)
-    return [jax.lax.reshape(x, ()) for x in parts]
+    return list(jnp.unstack(line))
 
 
 def minus(xs: Column, ys: Column) -> Column:
