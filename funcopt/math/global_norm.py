@@ -122,8 +122,7 @@ def _scaled(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Arr
 
 
 def _in_line(numbers: Iterable[Array], dtype: Any) -> Shaped[Array, " numbers"]:
-    wide = [jax.lax.convert_element_type(x, dtype) for x in numbers]
-    return jax.lax.concatenate([jax.lax.reshape(x, (1,)) for x in wide], 0)
+    return jnp.stack([jax.lax.convert_element_type(x, dtype) for x in numbers])
 
 
 def _least(squares: Float[Array, ""]) -> float:
