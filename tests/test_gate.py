@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import funcopt
-from tests.catalog import ALL, BLOCKS, ROWS, Row, each, each_rule
+from tests.catalog import ALL, BLOCKS, ROWS, Row, each, each_kind, each_rule
 from tests.compiling import FUSED
 
 # Minus zero is what an addition of zero changes. (Subnormal parameters are zero after any addition
@@ -185,7 +185,8 @@ COSTS = {
 }
 
 
-@each_rule(ALL)
+# What the lift makes of a gate it makes of every rule of a kind.
+@each_kind(ALL)
 def test_gate_costs_nothing(row):
     """A gated step has no array among its temporaries more, and no pass over memory more."""
     plain, gated = compiled(row, gated=False), compiled(row, gated=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -51,7 +52,18 @@ NEAR = {
 # PyTorch's RAdam loses digits where ρ_t is a small difference of large numbers.
 SLACK = {"zclip": 1e-5, "adagc": 1e-6, "radam": 1e-12}
 FROZEN = [(source, case) for source in SOURCES for case in load(source) if not case.recomputed]
-CASES = [pytest.param(source, case, id=f"{source}-{case.id}") for source, case in FROZEN]
+
+
+def cases() -> Iterator[Any]:
+    """Those in float32 of what is frozen in float64, too, are left to .ci/run.
+
+    The one says that the algorithm is the same, `test_reference.py` how ours rounds.
+    """
+    wide = {(source, case.name) for source, case in FROZEN if case.dtype == "float64"}
+    for source, case in FROZEN:
+        implied = case.dtype != "float64" and (source, case.name) in wide
+        marks = [pytest.mark.every_row] if implied else []
+        yield pytest.param(source, case, id=f"{source}-{case.id}", marks=marks)
 
 
 def rate_of(case: Frozen) -> Any:
@@ -125,7 +137,7 @@ def exact(source: str) -> dict[str, Any]:
     return {case.name: case.path for case in load(source) if case.dtype == "float64"}
 
 
-@pytest.mark.parametrize(("source", "case"), CASES)
+@pytest.mark.parametrize(("source", "case"), list(cases()))
 def test_frozen_trajectory(source, case):
     with jax.enable_x64(case.dtype == "float64"):
         ours = trajectory(case)

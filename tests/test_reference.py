@@ -16,7 +16,6 @@ import pytest
 import funcopt
 from tests.catalog import BLOCKS, ROWS, Row, each, each_kind, each_rule
 from tests.runs import (
-    SHAPES,
     STEPS,
     Path,
     Problem,
@@ -253,21 +252,19 @@ MASKS: Mapping[str, Any] = {
 @each(PROVEN, where=lambda row: row.masked)
 def test_masks(row):
     """Decay on some leaves is the reference with and without decay."""
+    chosen = ("vector", "matrix")
+    given = REAL.only("scalar", "vector") if row.acts_on == "element" else REAL
     hyper = {**row.transcribed(), "weight_decay": 0.3}
-    decayed = transcribed(row, REAL, hyper=hyper)
-    plain = transcribed(row, REAL, hyper={**hyper, "weight_decay": 0.0})
-    theirs = {
-        leaf: (decayed if leaf in ("vector", "matrix") else plain).params[leaf] for leaf in SHAPES
-    }
+    decayed = transcribed(row, given, hyper=hyper)
+    plain = transcribed(row, given, hyper={**hyper, "weight_decay": 0.0})
+    theirs = {leaf: (decayed if leaf in chosen else plain).params[leaf] for leaf in given.p0}
     if row.acts_on == "tree":  # what decays in one leaf is felt in the others
-        masked = {
-            leaf: np.full(SHAPES[leaf], 0.3 * (leaf in ("vector", "matrix"))) for leaf in SHAPES
-        }
+        masked = {leaf: np.full(x.shape, 0.3 * (leaf in chosen)) for leaf, x in given.p0.items()}
         flat = np.concatenate([x.ravel() for x in masked.values()])
-        theirs = transcribed(row, REAL, hyper={**hyper, "weight_decay": flat}).params
+        theirs = transcribed(row, given, hyper={**hyper, "weight_decay": flat}).params
     decay: Any = row.kwargs.get("weight_decay")
     decay = replace(decay, weight_decay=0.3) if is_dataclass(decay) else 0.3
-    ours = run(row.descending(mask=MASKS["pattern"], weight_decay=decay), REAL)
+    ours = run(row.descending(mask="vector|matrix", weight_decay=decay), given)
     check(row, ours, decayed._replace(params=theirs, way=ours.way, slots={}), double=False)
 
 
