@@ -67,13 +67,13 @@ from .optimizers.adafactor import adafactor as adafactor
 from .optimizers.adagrad import adagrad as adagrad
 from .optimizers.adagrad import scale_by_rss as scale_by_rss
 from .optimizers.adam import adam as adam
-from .optimizers.adam import adamw as adamw
 from .optimizers.adam import scale_by_adam as scale_by_adam
 from .optimizers.adam_mini import adam_mini as adam_mini
 from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import adamaxw as adamaxw
 from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.adamuon import adamuon as adamuon
+from .optimizers.adamw import adamw as adamw
 from .optimizers.adan import adan as adan
 from .optimizers.adan import scale_by_adan as scale_by_adan
 from .optimizers.ademamix import ademamix as ademamix

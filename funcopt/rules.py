@@ -43,6 +43,7 @@ from .optimizers.adadelta import Adadelta as Adadelta
 from .optimizers.adafactor import RelativeStep as RelativeStep
 from .optimizers.adagrad import Adagrad as Adagrad
 from .optimizers.adam import Adam as Adam
+from .optimizers.adam_atan2 import AdamAtan2 as AdamAtan2
 from .optimizers.adamax import Adamax as Adamax
 from .optimizers.amsgrad import Amsgrad as Amsgrad
 from .optimizers.eigenbasis import Eigenbasis as Eigenbasis

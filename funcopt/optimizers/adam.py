@@ -4,22 +4,21 @@
     nu ← b2 nu + (1 − b2) |g|²       second moment
     u  = mu_hat / (√nu_hat + eps)    mu_hat = mu / (1 − b1ᵗ),  nu_hat = nu / (1 − b2ᵗ)
 
-Kingma & Ba, 2015, Algorithm 1 (https://arxiv.org/abs/1412.6980). With decoupled weight decay it is
-AdamW: Loshchilov & Hutter, 2019, Algorithm 2 (https://arxiv.org/abs/1711.05101).
+Kingma & Ba, 2015, Algorithm 1 (https://arxiv.org/abs/1412.6980).
 """
+
+import math
 
 from jaxtyping import Array, Inexact
 
-from ..core.arguments import DecayRate, DType, Flag, NonNegative, Rate
-from ..core.lift import masked
+from ..core.arguments import DecayRate, DType, Flag, Hyperparameter, NonNegative, Rate
 from ..core.optimizer import lift, optimizer
 from ..core.paper import ICLR, Paper
-from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, unbiased
 from ..storage import Storage, with_slot
-from ..transforms.decay_rules import WeightDecay, decaying
+from .adam_atan2 import AdamAtan2
 from .moment_slots import Moments, mean_square, zero_moments
 from .nadam import Nadam
 
@@ -59,14 +58,6 @@ ADAM = Paper(
     booktitle=ICLR,
 )
 
-ADAMW = Paper(
-    "Loshchilov, Ilya and Hutter, Frank",
-    "Decoupled Weight Decay Regularization",
-    2019,
-    "https://arxiv.org/abs/1711.05101",
-    booktitle=ICLR,
-)
-
 
 @transformation(paper=ADAM)
 def scale_by_adam(
@@ -78,6 +69,7 @@ def scale_by_adam(
     *,
     nesterov: Flag = False,
     bias_correction: Flag = True,
+    atan2: Flag = False,
     storage: Storage = None,
 ):
     """Adam's direction, without the learning rate. Arguments as in `adam`.
@@ -86,7 +78,7 @@ def scale_by_adam(
     >>> funcopt.chain(funcopt.scale_by_adam(b2=0.95), funcopt.descend(1e-3))
     chain(scale_by_adam(b2=0.95), descend(learning_rate=0.001))
     """
-    rule_ = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
+    rule_ = adam_rule(b1, b2, eps, eps_root, nesterov, bias_correction, atan2)
     return lift(rule_, storage=with_slot(storage, "mu", mu_dtype))
 
 
@@ -101,6 +93,7 @@ def adam(
     *,
     nesterov: Flag = False,
     bias_correction: Flag = True,
+    atan2: Flag = False,
     storage: Storage = None,
 ):
     """Adam: the running mean of gradients over the root of the running mean of their squares.
@@ -118,10 +111,13 @@ def adam(
         nesterov: look ahead as `nadam` does.
         bias_correction: divide the moments by their total weight. Without it, the first steps are
             (1 − b1) / √(1 − b2) times as long: about three times with the defaults.
+        atan2: Adam-atan2 (Everett et al., 2024): u = 4/π atan2(mu_hat, √nu_hat), which needs no
+            `eps`, is the same at every scale of gradients, and at most 2 in each element.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
-        ValueError, TypeError: an argument is out of its range or of the wrong type.
+        ValueError, TypeError: an argument is out of its range or of the wrong type; `nesterov` or
+            an `eps` is given with `atan2`.
 
     >>> import funcopt, jax.numpy as jnp
     >>> tx = funcopt.adam(0.1)
@@ -132,57 +128,28 @@ def adam(
 
     Source: https://arxiv.org/abs/1412.6980, Algorithm 1.
     """
-    rule_ = _rule(b1, b2, eps, eps_root, nesterov, bias_correction)
+    rule_ = adam_rule(b1, b2, eps, eps_root, nesterov, bias_correction, atan2)
     return optimizer(rule_, learning_rate=learning_rate, storage=with_slot(storage, "mu", mu_dtype))
 
 
-@transformation(paper=ADAMW)
-def adamw(
-    learning_rate: Rate,
-    b1: DecayRate = 0.9,
-    b2: DecayRate = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: DType = None,
-    weight_decay: WeightDecay = 1e-4,
-    mask: Mask = None,
-    *,
-    nesterov: Flag = False,
-    storage: Storage = None,
-):
-    """AdamW: Adam with decoupled weight decay, the usual choice for transformers.
-
-    Args:
-        learning_rate: about the length of a step in each element, at least 0; or a schedule. It
-            multiplies the decay too.
-        b1, b2, eps, eps_root, mu_dtype, nesterov, storage: as in `adam`.
-        weight_decay: at least 0, or one of `funcopt.decays`, such as `decays.cautious(0.1)`. The
-            default is optax's; PyTorch's is 0.01.
-        mask: which parameters decay, see `add_decayed_weights`. Biases and scales usually do not:
-            `mask="!bias|scale"`.
-
-    Raises:
-        ValueError, TypeError: an argument is out of its range or of the wrong type; `update` was
-            called without parameters.
-
-    >>> import funcopt
-    >>> funcopt.adamw(funcopt.cosine_decay_schedule(3e-4, 1000), weight_decay=0.1, mask="kernel")
-    adamw(learning_rate=cosine_decay_schedule(init_value=0.0003, decay_steps=1000), \
-weight_decay=0.1, mask='kernel')
-
-    Source: https://arxiv.org/abs/1711.05101, Algorithm 2.
-    """
-    return optimizer(
-        _rule(b1, b2, eps, eps_root, nesterov, True),
-        masked(mask, decaying(weight_decay)),
-        learning_rate=learning_rate,
-        storage=with_slot(storage, "mu", mu_dtype),
-    )
-
-
-def _rule(b1, b2, eps, eps_root, nesterov: bool, bias_correction: bool) -> Rule:
-    if not nesterov:
+def adam_rule(
+    b1: Hyperparameter,
+    b2: Hyperparameter,
+    eps: Hyperparameter,
+    eps_root: Hyperparameter,
+    nesterov: bool,
+    bias_correction: bool,
+    atan2: bool,
+) -> Rule:
+    """Adam, or the relative of it that is meant."""
+    if nesterov and (atan2 or not bias_correction):
+        other = "with atan2=True" if atan2 else "without bias correction"
+        raise ValueError(f"adam: nesterov=True has no form {other}.")
+    if nesterov:
+        return Nadam(b1, b2, eps, eps_root)
+    if not atan2:
         return Adam(b1, b2, eps, eps_root, bias_correction)
-    if not bias_correction:
-        raise ValueError("adam: nesterov=True has no form without bias correction.")
-    return Nadam(b1, b2, eps, eps_root)
+    for name, x, usual in (("eps", eps, Adam.eps), ("eps_root", eps_root, Adam.eps_root)):
+        if isinstance(x, int | float) and not math.isclose(x, usual, rel_tol=1e-6):
+            raise ValueError(f"adam: atan2=True has no {name}, got {x!r}. Leave it out.")
+    return AdamAtan2(b1, b2, bias_correction)

@@ -1,8 +1,9 @@
 """Freeze trajectories of programs in PyTorch, where no `make_*.py` of its own is: Python 3.11, CPU.
 
-The programs are of timm 1.0.31 (Apache-2.0) and pytorch-optimizer 4.1.0 (Apache-2.0), run with
-torch 2.13.0; none is part of this repository. With them and NumPy installed, this writes
-pytorch_programs.npz and pytorch_programs.json, from the repository root:
+The programs are of timm 1.0.31 (Apache-2.0), pytorch-optimizer 4.1.0 (Apache-2.0) and
+adam-atan2-pytorch 0.4.1 (MIT), run with torch 2.13.0; none is part of this repository. With them
+and NumPy installed, this writes pytorch_programs.npz and pytorch_programs.json, from the repository
+root:
 
     python -m tests.golden.make_pytorch_programs
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 from inspect import signature
+from math import pi
 
 from tests.golden.freeze import STEPS, Case, leaves, write
 
@@ -88,8 +90,24 @@ def madgrad():
     yield case("madgrad-quadratic", "timm.MADGRAD", {"lr": 0.1}, "madgrad", {}, problem="quadratic")
 
 
+def adam_atan2():
+    """lucidrains' program, with 4/π for the 1.27 that it has by default."""
+    program, factor = "adam_atan2_pytorch.AdamAtan2", {"a": 4 / pi}
+    call = {"b2": 0.99, "atan2": True}
+    yield case("adam-atan2", program, {"lr": 0.001, **factor}, "adam", call)
+    other = {"lr": 0.1, "betas": [0.8, 0.95], "weight_decay": 0.5, **factor}
+    yield case(
+        "adamw-atan2", program, other, "adamw",
+        {"b1": 0.8, "b2": 0.95, "weight_decay": 0.5, "atan2": True},
+    )  # fmt: skip
+    yield case(
+        "adam-atan2-quadratic", program, {"lr": 0.1, **factor}, "adam", call, problem="quadratic"
+    )
+
+
 def run(frozen_case: Case, dtype: str):
     """The path of each leaf and the rates, in `dtype`."""
+    import adam_atan2_pytorch
     import numpy as np
     import pytorch_optimizer
     import timm.optim
@@ -99,7 +117,8 @@ def run(frozen_case: Case, dtype: str):
     given = list(leaves(frozen_case, dtype))
     params = [torch.nn.Parameter(torch.from_numpy(np.array(p0))) for _, p0, _ in given]
     package, _, name = frozen_case.optimizer.partition(".")
-    program = getattr({"timm": timm.optim}.get(package, pytorch_optimizer), name)
+    packages = {"timm": timm.optim, "adam_atan2_pytorch": adam_atan2_pytorch}
+    program = getattr(packages.get(package, pytorch_optimizer), name)
     plain = {"foreach": False} if "foreach" in signature(program).parameters else {}
     optimizer = program(params, **plain, **frozen_case.settings)
     path = {leaf: [] for leaf, _, _ in given}
@@ -117,11 +136,12 @@ def run(frozen_case: Case, dtype: str):
 def main() -> None:
     frozen = [
         (frozen_case, dtype, *run(frozen_case, dtype))
-        for family in (sign_sgd, adan, adopt, ademamix, laprop, madgrad)
+        for family in (sign_sgd, adan, adopt, ademamix, laprop, madgrad, adam_atan2)
         for frozen_case in family()
         for dtype in ("float64", "float32")
     ]
-    programs = ", ".join(f"{name} {version(name)}" for name in ("timm", "pytorch-optimizer"))
+    names = ("timm", "pytorch-optimizer", "adam-atan2-pytorch")
+    programs = ", ".join(f"{name} {version(name)}" for name in names)
     made_with = f"{programs}, torch {version('torch')}, Python {platform.python_version()}"
     write("pytorch_programs", made_with, frozen)
 

@@ -10,7 +10,12 @@ Loshchilov & Hutter, "Decoupled weight decay regularization", arXiv:1711.05101, 
 
 λ is 0 in Adam. In AdamW's paper λ is multiplied by the schedule's factor only; here, as in
 practice, by the whole rate. `bias_correction=False` uses m and v as they are. `eps_root` is added
-under the root. `nesterov=True` is the NAdam with constant momentum (see nadam.py).
+under the root. `nesterov=True` is the NAdam with constant momentum (see nadam.py). `atan2=True` has
+
+    4/π atan2( m̂_t, sqrt(v̂_t) )
+
+in place of the quotient: Everett et al., "Scaling exponents across parameterizations and
+optimizers", arXiv:2407.05872.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import numpy as np
 import optax
 
 import funcopt
-from tests.row import ADAM, DECAY, DECAYING, OTHER, POWERS, Row, block
+from tests.row import ADAM, BETAS, DECAY, DECAYING, OTHER, POWERS, Row, block
 
 
 def adam(
@@ -35,6 +40,7 @@ def adam(
     *,
     nesterov=False,
     bias_correction=True,
+    atan2=False,
     weight_decay=0.0,
 ):
     """One Adam step; slots `mu` and `nu`."""
@@ -49,7 +55,12 @@ def adam(
         numerator = b1 * corrected(mu, b1, t + 1) + (1 - b1) * corrected(g, b1, t)
     else:
         numerator = corrected(mu, b1, t)
-    u = numerator / (np.sqrt(corrected(nu, b2, t) + eps_root) + eps)
+    root = np.sqrt(corrected(nu, b2, t) + eps_root)
+    if atan2:
+        size = np.abs(numerator)
+        u = 4 / np.pi * np.arctan2(size, root) * numerator / np.where(size > 0, size, 1)
+    else:
+        u = numerator / (root + eps)
     return p - lr * (u + weight_decay * p), {"mu": mu, "nu": nu}
 
 
@@ -65,12 +76,12 @@ def adamw(
     eps_root=0.0,
     *,
     nesterov=False,
+    atan2=False,
     weight_decay=1e-4,
 ):
     """One AdamW step: Adam plus `lr * weight_decay * p`."""
-    return adam(
-        p, g, slots, t, lr, b1, b2, eps, eps_root, nesterov=nesterov, weight_decay=weight_decay
-    )
+    kind = {"nesterov": nesterov, "atan2": atan2}
+    return adam(p, g, slots, t, lr, b1, b2, eps, eps_root, weight_decay=weight_decay, **kind)
 
 
 ROWS = [
@@ -112,6 +123,15 @@ ROWS = [
         optax_differs="optax always corrects",
     ),
     Row(
+        "adam-atan2",
+        funcopt.adam,
+        {"atan2": True},
+        reference=adam,
+        keeps_moving=True,
+        scheduled=BETAS,
+        optax_differs="optax has no such option",
+    ),
+    Row(
         "adamw",
         funcopt.adamw,
         reference=adamw,
@@ -127,6 +147,15 @@ ROWS = [
         reference=adamw,
         scheduled={**ADAM, **DECAY},
         optax=optax.adamw,
+        **DECAYING,
+    ),
+    Row(
+        "adamw-atan2",
+        funcopt.adamw,
+        {"b1": 0.7, "b2": 0.95, "weight_decay": 0.3, "atan2": True},
+        reference=adamw,
+        scheduled={**BETAS, **DECAY},
+        optax_differs="optax has no such option",
         **DECAYING,
     ),
     block(
