@@ -10,7 +10,9 @@ from . import storage as storage
 from . import wrappers as wrappers
 from .averaging.asgd import asgd as asgd
 from .averaging.average import average as average
+from .averaging.ema_nesterov import ema_nesterov as ema_nesterov
 from .averaging.eval_params import eval_params as eval_params
+from .averaging.gpa import gpa as gpa
 from .averaging.lookahead import lookahead as lookahead
 from .averaging.schedule_free import schedule_free as schedule_free
 from .averaging.schedule_free_adamw import schedule_free_adamw as schedule_free_adamw
@@ -301,6 +303,7 @@ __all__ = [
     "dion2",
     "dog",
     "dowg",
+    "ema_nesterov",
     "eval_params",
     "exponential_decay",
     "flush",
@@ -308,6 +311,7 @@ __all__ = [
     "ftrl",
     "gauss_newton_bartlett_diagonal",
     "global_norm",
+    "gpa",
     "grokfast",
     "guard",
     "health",

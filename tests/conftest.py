@@ -33,7 +33,7 @@ collect_ignore_glob = ["make_*.py", "golden/make_*.py"]
 
 # The shapes and types in the annotations of algorithms are checked here, and only here.
 FOLDERS = ("clips", "math", "optimizers", "rate_free", "safety", "transforms")
-AVERAGES = ("average", "lookahead", "schedule_free")
+AVERAGES = ("average", "ema_nesterov", "gpa", "lookahead", "primal", "schedule_free")
 install_import_hook(
     [f"funcopt.{folder}" for folder in FOLDERS]
     + [f"funcopt.averaging.{name}" for name in AVERAGES],

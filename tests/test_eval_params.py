@@ -13,6 +13,8 @@ import funcopt
 AVERAGING = {
     "schedule_free": funcopt.schedule_free_sgd(0.1),
     "guard": funcopt.guard(funcopt.schedule_free_sgd(0.1)),
+    "gpa": funcopt.guard(funcopt.gpa(funcopt.sgd(0.1))),
+    "ema_nesterov": funcopt.ema_nesterov(funcopt.sgd(0.1)),
     "dog": funcopt.dog(),
     "a group": funcopt.partition({"weight": funcopt.schedule_free_sgd(0.1), "": None}),
 }

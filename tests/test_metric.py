@@ -23,6 +23,8 @@ LISTENING = {
     "loss_scale": funcopt.loss_scale(funcopt.adam(RATE)),
     "partition": funcopt.partition({"w": funcopt.adam(RATE)}),
     "schedule_free": funcopt.schedule_free(funcopt.sgd(RATE)),
+    "gpa": funcopt.gpa(funcopt.sgd(RATE)),
+    "ema_nesterov": funcopt.ema_nesterov(funcopt.sgd(RATE)),
     "mechanize": funcopt.mechanize(funcopt.sgd(RATE)),
     "prodigy": funcopt.prodigy(RATE),
     "clip_by_norm": funcopt.chain(funcopt.clip_by_norm(1.0), funcopt.adam(RATE)),

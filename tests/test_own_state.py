@@ -18,6 +18,7 @@ KEEPING = {
     "mechanize": funcopt.mechanize(funcopt.sgd(1.0)),
     "hypergradient": funcopt.hypergradient(funcopt.sgd(0.1)),
     "schedule_free": funcopt.schedule_free(funcopt.sgd(0.1)),
+    "gpa": funcopt.gpa(funcopt.sgd(0.1)),
     "accumulate": funcopt.accumulate(funcopt.sgd(0.1), every=2),
     "rollback": funcopt.rollback(funcopt.sgd(0.1)),
 }

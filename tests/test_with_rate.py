@@ -29,6 +29,8 @@ NESTINGS = {
     "mechanize": funcopt.mechanize,
     "schedule_free": funcopt.schedule_free,
     "schedule_free with a rate": lambda tx: funcopt.schedule_free(tx, 0.5),
+    "gpa": funcopt.gpa,
+    "ema_nesterov": funcopt.ema_nesterov,
     "partition": lambda tx: funcopt.partition({"kernel": tx, "bias": None}),
 }
 RATES = [0.5, jnp.float32(0.5), funcopt.linear_schedule(0.5, 0.0, 10)]

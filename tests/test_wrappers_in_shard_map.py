@@ -32,6 +32,7 @@ WRAPPED = {
         funcopt.guard(funcopt.adam(0.1), axis_name=axis), axis_name=axis
     ),
     "schedule_free": lambda axis: funcopt.schedule_free_adamw(0.1),
+    "gpa": lambda axis: funcopt.gpa(funcopt.adam(0.1)),
     "partition": lambda axis: funcopt.partition({"w": funcopt.adam(0.1), "": None}),
 }
 BY_DEVICE, COPY = PartitionSpec("d"), PartitionSpec()

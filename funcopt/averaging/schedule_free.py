@@ -7,8 +7,7 @@
 
 Defazio et al., 2024 (https://arxiv.org/abs/2405.15682), eqs. 4 to 6 and algorithm 1.
 
-Of x, y and z only y and z are kept, and x is recovered from them; beside half-precision
-parameters, in which steps of an average would round away, x is kept in float32 too.
+What is kept of x, y and z is told in `primal`.
 """
 
 from typing import Annotated, NamedTuple
@@ -16,7 +15,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
-from optax import OptState, Params
+from optax import OptState
 
 from ..core.arguments import (
     Base,
@@ -32,7 +31,6 @@ from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import (
     Common,
     CommonNumber,
-    ExactColumn,
     OutermostAs,
     Start,
     Step,
@@ -40,10 +38,10 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, minus
+from ..math.columns import Column
 from ..math.safe import safe_divide
 from ..storage import Storage
-from .mixed import mixed
+from .primal import PrimalSlots, averaged
 
 
 class ScheduleFreeNumbers(NamedTuple):
@@ -55,19 +53,7 @@ class ScheduleFreeNumbers(NamedTuple):
     weight_sum: CommonNumber
 
 
-class ScheduleFreeSlots(NamedTuple):
-    """`x` is None where it is recovered from the parameters, `z` and `b1`."""
-
-    z: ExactColumn
-    x: Annotated[Column | None, "exact"]
-
-    def eval_params(self, params: Params, numbers: ScheduleFreeNumbers) -> Params:
-        if self.x is not None:
-            return mixed(params, self.x, lambda y, x: x)
-        return mixed(params, self.z, lambda y, z, b1: (y - (1 - b1) * z) / b1, numbers.b1)
-
-
-@tree_rule(slots=ScheduleFreeSlots, numbers=ScheduleFreeNumbers)
+@tree_rule(slots=PrimalSlots, numbers=ScheduleFreeNumbers)
 class ScheduleFree(TreeRule):
     learning_rate: OptionalNonNegative
     b1: OpenDecayRate
@@ -76,36 +62,20 @@ class ScheduleFree(TreeRule):
 
     def init(self, x: Column, start: Start):
         numbers = self._rate(start.inner, start), *map(start.number, (self.b1, 0, 0))
-        slots = ScheduleFreeSlots(x, x if start.in_half else None)
+        slots = PrimalSlots(x, x if start.in_half else None)
         return slots, ScheduleFreeNumbers(*numbers)
 
     def update(
-        self, g: Column, slots: ScheduleFreeSlots, was: ScheduleFreeNumbers, x: Column, step: Step
+        self, g: Column, slots: PrimalSlots, was: ScheduleFreeNumbers, x: Column, step: Step
     ):
-        y, (u, inner) = x, step.run()
+        u, inner = step.run()
         lr = self._rate(inner, step)
         max_lr = jnp.maximum(was.max_lr, lr)
         weight = max_lr**self.weight_lr_power
         weight_sum = was.weight_sum + weight
         c = safe_divide(weight, weight_sum)
-        b1, old_b1 = self.b1, was.b1
-        z = axpy(1, u, slots.z)
-        if slots.x is None:
-            slots = step.renew(slots, z=z)
-            # z - x and x - z before this step, from what is there after it: nothing is copied.
-            zyu = list(zip(slots.z, y, u, strict=True))
-            ahead = [(a - b - (1 - old_b1) * d) / old_b1 for a, b, d in zyu]
-            apart = [(b - a + d) / old_b1 for a, b, d in zyu]
-            # As a sum of small steps, which is 0 at a rate of 0.
-            steps = [
-                b1 * c * a + (1 - b1) * d + (b1 - old_b1) * b
-                for a, b, d in zip(ahead, apart, u, strict=True)
-            ]
-        else:
-            slots = step.renew(slots, z=z, x=axpy(c, minus(z, slots.x), slots.x))
-            to_x, to_z = minus(slots.x or [], y), minus(slots.z, y)
-            steps = axpy(b1, to_x, [(1 - b1) * each for each in to_z])
-        numbers = ScheduleFreeNumbers(lr, jnp.asarray(b1, step.real), max_lr, weight_sum)
+        steps, slots = averaged(slots, x, u, c, self.b1, was.b1, step)
+        numbers = ScheduleFreeNumbers(lr, jnp.asarray(self.b1, step.real), max_lr, weight_sum)
         return steps, slots, numbers, inner
 
     def _rate(self, inner: OptState, now: Sums) -> Float[Array, ""]:

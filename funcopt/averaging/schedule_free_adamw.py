@@ -15,7 +15,8 @@ from ..core.transformation import transformation
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.decay_rules import WeightDecay, decaying
-from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots, made_schedule_free
+from .primal import PrimalSlots
+from .schedule_free import SCHEDULE_FREE, ScheduleFree, made_schedule_free
 from .schedule_free_sgd import warmed_up
 
 
@@ -60,7 +61,7 @@ def schedule_free_adamw(
     Source: https://arxiv.org/abs/2405.15682, algorithm 1, and
     https://github.com/facebookresearch/schedule_free.
     """
-    check_slots(storage, [ScheduleFreeSlots, Rms.slots])
+    check_slots(storage, [PrimalSlots, Rms.slots])
     base = optimizer(
         Rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
         masked(mask, decaying(weight_decay)),
@@ -68,4 +69,4 @@ def schedule_free_adamw(
         storage=part(storage, Rms.slots),
     )
     rule = ScheduleFree(None, b1, weight_lr_power, mask)
-    return made_schedule_free(base, rule, state_dtype, part(storage, ScheduleFreeSlots))
+    return made_schedule_free(base, rule, state_dtype, part(storage, PrimalSlots))

@@ -35,7 +35,8 @@ from ..math.rectification import length, rectification
 from ..optimizers.rmsprop import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.decay_rules import WeightDecay, decaying
-from .schedule_free import SCHEDULE_FREE, ScheduleFree, ScheduleFreeSlots, made_schedule_free
+from .primal import PrimalSlots
+from .schedule_free import SCHEDULE_FREE, ScheduleFree, made_schedule_free
 from .schedule_free_sgd import warmed_up
 
 
@@ -93,7 +94,7 @@ def schedule_free_radam(
     https://github.com/facebookresearch/schedule_free.
     """
     rate = product(warmed_up(learning_rate, warmup_steps), rectified(b2))
-    check_slots(storage, [ScheduleFreeSlots, Rms.slots])
+    check_slots(storage, [PrimalSlots, Rms.slots])
     base = optimizer(
         Rms(b2, eps, eps_in_sqrt=False, bias_correction=True),
         masked(mask, decaying(weight_decay)),
@@ -101,4 +102,4 @@ def schedule_free_radam(
         storage=part(storage, Rms.slots),
     )
     rule = ScheduleFree(None, b1, weight_lr_power, mask)
-    return made_schedule_free(base, rule, state_dtype, part(storage, ScheduleFreeSlots))
+    return made_schedule_free(base, rule, state_dtype, part(storage, PrimalSlots))

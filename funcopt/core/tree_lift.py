@@ -184,7 +184,7 @@ class LiftedTree:
         if now.leaves:
             ran, ran_to = [], ()
             if self.inner is not None:
-                inside = params if rule.observes else now.as_tree(now.params)
+                inside = params if rule.observes else now.as_tree(rule.seen(now.params, now.slots))
                 known = {} if facts is None else {"facts": facts}
                 ran, ran_to = self.inner.update(updates, inner, inside, **known, **extra_args)
                 ran = jax.tree.leaves(ran)

@@ -143,6 +143,16 @@ class TreeRule:
         del x, start
         return self.slots(), self.numbers()
 
+    def seen(self, x: Column, slots: Any) -> Column:
+        """The parameters that the transformation inside is shown: those of the training.
+
+        Args:
+            x: the column of parameters.
+            slots: columns, from the last update.
+        """
+        del slots
+        return x
+
     def update(self, g: Any, slots: Any, was: Any, x: Any, step: Step) -> tuple[Any, ...]:
         """Map gradients `g` to updates; returns (updates, slots, numbers).
 
