@@ -172,7 +172,8 @@ def first_steps(name, grads=None, steps=1, **changes):
         params = jax.tree.map(jnp.asarray, START)
         state, found = tx.init(params), []
         for g in GRADS[:steps] if grads is None else [grads]:
-            updates, state = tx.update(jax.tree.map(jnp.asarray, g), state, params, value=2.0)
+            given = {"value": 2.0, "hessian_diagonal": jax.tree.map(jnp.square, params)}
+            updates, state = tx.update(jax.tree.map(jnp.asarray, g), state, params, **given)
             params = funcopt.apply_updates(params, updates)
             found.append({leaf: np.asarray(u) for leaf, u in updates.items()})
         whole = float(funcopt.current_lr(state))
