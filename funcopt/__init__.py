@@ -88,6 +88,7 @@ from .optimizers.came import came as came
 from .optimizers.dion2 import dion2 as dion2
 from .optimizers.fromage import fromage as fromage
 from .optimizers.ftrl import ftrl as ftrl
+from .optimizers.galore import galore as galore
 from .optimizers.lamb import lamb as lamb
 from .optimizers.laprop import laprop as laprop
 from .optimizers.lars import lars as lars
@@ -309,6 +310,7 @@ __all__ = [
     "flush",
     "fromage",
     "ftrl",
+    "galore",
     "gauss_newton_bartlett_diagonal",
     "global_norm",
     "gpa",

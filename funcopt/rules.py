@@ -47,7 +47,9 @@ from .optimizers.adam_atan2 import AdamAtan2 as AdamAtan2
 from .optimizers.adamax import Adamax as Adamax
 from .optimizers.amsgrad import Amsgrad as Amsgrad
 from .optimizers.eigenbasis import Eigenbasis as Eigenbasis
+from .optimizers.gradient_subspace import GradientSubspace as GradientSubspace
 from .optimizers.in_basis import InBasis as InBasis
+from .optimizers.kl_eigenbasis import KLEigenbasis as KLEigenbasis
 from .optimizers.lion import Lion as Lion
 from .optimizers.matrix_scale import MatrixScale as MatrixScale
 from .optimizers.mean_gradient import MeanGradient as MeanGradient
@@ -89,7 +91,9 @@ __all__ = [
     "Exact",
     "ExactColumn",
     "FactoredRms",
+    "GradientSubspace",
     "InBasis",
+    "KLEigenbasis",
     "Largest",
     "Lion",
     "MatrixScale",

@@ -105,3 +105,38 @@ def test_slots_of_a_rule_in_a_basis_are_named_so(basis):
 def test_what_is_no_rule_for_a_basis(inner):
     with pytest.raises(TypeError, match="inner must be a rule for elements that looks at gradient"):
         rules.InBasis(inner, rules.Eigenbasis())
+
+
+def test_galore_of_full_rank_is_its_rule_where_that_is_linear():
+    """No gradient has a part outside of all of its singular vectors."""
+    inner = rules.MeanGradient(0.9)
+    tx = funcopt.galore(0.1, rank=4, base_optimizer=inner)
+    assert_close(updates(tx), walk(inner))
+    assert updates(tx)[-1].shape == (5, 4)
+    less = updates(funcopt.galore(0.1, rank=3, base_optimizer=inner))
+    assert np.abs(less[-1] - walk(inner)[-1]).max() > 1e-3
+    assert np.linalg.matrix_rank(less[-1], tol=1e-5) == 3
+
+
+@pytest.mark.parametrize(("side", "shapes"), [("shorter", (5, 4)), ("longer", (4, 5))])
+def test_what_galore_remembers(side, shapes):
+    """Twice the rank times the side that is not projected, and once the other one."""
+    state = funcopt.galore(0.1, rank=2, side=side).init(PARAMS)
+    kept, projected = shapes
+    assert sum(x.size for x in jax.tree.leaves(state.slots)) == 2 * 2 * kept + 2 * projected
+    assert min(state.basis_mu["kernel"].shape) == 2
+
+
+def test_eigenvectors_of_squares_are_the_singular_vectors():
+    by_svd, by_eigh = (
+        updates(funcopt.galore(0.1, rank=2, update_proj_gap=3, by=by)) for by in ("svd", "eigh")
+    )
+    assert_close(by_svd, by_eigh, 1e-4)
+    tiny = jax.tree.map(lambda g: 1e-30 * g, GRADS)  # whose squares are none in float32
+    exact = {"base_optimizer": rules.Momentum(0.0), "rank": 2}
+    for one, other in zip(
+        updates(funcopt.galore(1e30, by="eigh", **exact), tiny),
+        updates(funcopt.galore(1.0, by="svd", **exact)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)

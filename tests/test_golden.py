@@ -43,6 +43,7 @@ NEAR = {
     "sophia": Near(float64=1e-11),
     "soap": Near(float32=5e-5),
     "kl_soap": Near(float64=2e-12, float32=1e-3),
+    "galore": Near(float32=3e-5),
     "splus": Near(float64=5e-13, float32=1e-4),
     "matrix_authors": Near(float32=3e-6),
     "matrix_chains": Near(float32=2e-5, way=True),

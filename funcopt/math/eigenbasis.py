@@ -13,9 +13,27 @@ Sides = tuple[Left, Right]
 
 def eigenbasis(x: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     """The eigenvectors of a Hermitian matrix, as columns whose largest element is positive."""
-    basis = jnp.linalg.eigh(x)[1][:, ::-1]
-    top = jnp.take_along_axis(basis, jnp.argmax(jnp.abs(basis), 0)[None], 0)
-    return basis * phase(top).conj()
+    return upright(jnp.linalg.eigh(x)[1][:, ::-1])
+
+
+def leading(x: Inexact[Array, "m n"], rank: int, by: str = "svd") -> Inexact[Array, "m rank"]:
+    """The left singular vectors of the largest singular values, whose largest element is positive.
+
+    With `by="eigh"` as eigenvectors of x xᴴ, which takes a fraction of the time and has half of the
+    digits.
+    """
+    if by == "svd":
+        return upright(jnp.linalg.svd(x, full_matrices=False)[0][:, :rank])
+    largest = jnp.max(jnp.abs(x), initial=0)
+    return eigenbasis(outer(x / jnp.where(largest > 0, largest, 1).astype(x.dtype)))[:, :rank]
+
+
+def upright(vectors: Inexact[Array, "m n"]) -> Inexact[Array, "m n"]:
+    """The columns, each of which is unique but for a factor, with the largest element positive."""
+    if not vectors.size:
+        return vectors
+    rows = jnp.argmax(jnp.abs(vectors), 0)
+    return vectors * phase(jnp.take_along_axis(vectors, rows[None], 0)).conj()
 
 
 def followed(
@@ -45,13 +63,21 @@ def phase(x: Inexact[Array, "*p"]) -> Inexact[Array, "*p"]:
     return jnp.where(x == 0, 1, jnp.sign(x))
 
 
-def rotated(x: Inexact[Array, "m n"], left: Left, right: Right) -> Inexact[Array, "m n"]:
-    """The matrix in these bases of its columns and of its rows."""
+def rotated(
+    x: Inexact[Array, "m n"],
+    left: Inexact[Array, "m r"] | None,
+    right: Inexact[Array, "n s"] | None,
+) -> Inexact[Array, "_ _"]:
+    """The matrix in these bases of its columns and of its rows, which may be of a part of them."""
     x = x if left is None else left.conj().T @ x
     return x if right is None else x @ right
 
 
-def restored(x: Inexact[Array, "m n"], left: Left, right: Right) -> Inexact[Array, "m n"]:
+def restored(
+    x: Inexact[Array, "r s"],
+    left: Inexact[Array, "m r"] | None,
+    right: Inexact[Array, "n s"] | None,
+) -> Inexact[Array, "_ _"]:
     """The matrix that is `x` in these bases."""
     x = x if left is None else left @ x
     return x if right is None else x @ right.conj().T

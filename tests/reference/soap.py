@@ -21,8 +21,11 @@ from tests.row import DECAY, DECAYING, Row
 
 
 def eigenvectors(x):
-    q = np.linalg.eigh(x)[1][:, ::-1]
-    top = q[np.argmax(np.abs(q), 0), np.arange(len(q))]
+    return upright(np.linalg.eigh(x)[1][:, ::-1])
+
+
+def upright(q):
+    top = q[np.argmax(np.abs(q), 0), np.arange(q.shape[1])]
     return q * np.abs(top) / top
 
 
