@@ -77,9 +77,7 @@ from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.adamuon import adamuon as adamuon
 from .optimizers.adamw import adamw as adamw
 from .optimizers.adan import adan as adan
-from .optimizers.adan import scale_by_adan as scale_by_adan
 from .optimizers.ademamix import ademamix as ademamix
-from .optimizers.ademamix import scale_by_ademamix as scale_by_ademamix
 from .optimizers.adopt import adopt as adopt
 from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
@@ -118,6 +116,8 @@ from .optimizers.rmsprop import rmsprop as rmsprop
 from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.rprop import rprop as rprop
+from .optimizers.scale_by_adan import scale_by_adan as scale_by_adan
+from .optimizers.scale_by_ademamix import scale_by_ademamix as scale_by_ademamix
 from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_factored_rms
 from .optimizers.scion import scion as scion
 from .optimizers.sgd import Momentum as Momentum

@@ -40,7 +40,6 @@ from .core.tree_rule import TreeRule as TreeRule
 from .core.tree_rule import tree_rule as tree_rule
 from .optimizers.adabelief import Adabelief as Adabelief
 from .optimizers.adadelta import Adadelta as Adadelta
-from .optimizers.adafactor import RelativeStep as RelativeStep
 from .optimizers.adagrad import Adagrad as Adagrad
 from .optimizers.adam import Adam as Adam
 from .optimizers.adam_atan2 import AdamAtan2 as AdamAtan2
@@ -55,6 +54,7 @@ from .optimizers.matrix_scale import MatrixScale as MatrixScale
 from .optimizers.mean_gradient import MeanGradient as MeanGradient
 from .optimizers.nadam import Nadam as Nadam
 from .optimizers.orthogonalize import Orthogonalize as Orthogonalize
+from .optimizers.relative_step import RelativeStep as RelativeStep
 from .optimizers.rmsprop import CenteredRms as CenteredRms
 from .optimizers.rmsprop import Rms as Rms
 from .optimizers.scale_by_factored_rms import FactoredRms as FactoredRms
