@@ -216,6 +216,7 @@ from .transforms.hutchinson_diagonal import hutchinson_diagonal as hutchinson_di
 from .transforms.keep_params_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
 from .transforms.mars import mars as mars
+from .transforms.mup import mup as mup
 from .transforms.normalize_by_update_norm import (
     normalize_by_update_norm as normalize_by_update_norm,
 )
@@ -348,6 +349,7 @@ __all__ = [
     "monitor",
     "multistep_decay",
     "muon",
+    "mup",
     "nadam",
     "nadamw",
     "nanochat_muon",

@@ -96,7 +96,7 @@ def _changed(tx: Any, change: Callable[[Any], Any]) -> Any:
             changes[name] = change(x)
         elif isinstance(x, GradientTransformation):
             changes[name] = _changed(x, change)
-        elif name == "transforms" and tx.factory is partition:
+        elif isinstance(x, Mapping) and (tx.factory, name) == (partition, "transforms"):
             changes[name] = {label: _group(label, each, change) for label, each in x.items()}
         elif isinstance(x, tuple) and tx.factory is chain:
             changes[name] = tuple(_changed(each, change) for each in x)

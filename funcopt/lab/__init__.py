@@ -14,6 +14,8 @@ from .comparison.compare import compare as compare
 from .comparison.compare import demo as demo
 from .comparison.comparison import Comparison as Comparison
 from .comparison.verdict import Verdict as Verdict
+from .coordinates.coordinate_check import CoordinateCheck as CoordinateCheck
+from .coordinates.coordinate_check import coordinate_check as coordinate_check
 from .overview.catalogue import Catalogue as Catalogue
 from .overview.catalogue import catalogue as catalogue
 from .overview.show import Shown as Shown
@@ -38,6 +40,7 @@ __all__ = [
     "TASKS",
     "Catalogue",
     "Comparison",
+    "CoordinateCheck",
     "Event",
     "RangeTest",
     "Rescue",
@@ -50,6 +53,7 @@ __all__ = [
     "Verdict",
     "catalogue",
     "compare",
+    "coordinate_check",
     "demo",
     "find_lr",
     "get_task",
