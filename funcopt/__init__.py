@@ -123,6 +123,7 @@ from .optimizers.scion import scion as scion
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sgd import trace as trace
+from .optimizers.shampoo import shampoo as shampoo
 from .optimizers.sign_sgd import scale_by_sign as scale_by_sign
 from .optimizers.sign_sgd import sign_sgd as sign_sgd
 from .optimizers.sign_sgd import signum as signum
@@ -420,6 +421,7 @@ __all__ = [
     "scion",
     "sgd",
     "sgdr_schedule",
+    "shampoo",
     "sign_sgd",
     "signum",
     "simplified_ademamix",

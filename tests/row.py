@@ -240,6 +240,7 @@ HALVED = (
     "mu",
     "basis_mu",
     "basis_ema",
+    "grad_mu",
     "m",
     "v",
     "g",

@@ -14,6 +14,7 @@ import pytest
 
 import funcopt
 from funcopt.core.rule import Rule, rule
+from funcopt.math.inverse_roots import inverse_root
 from funcopt.math.newton_schulz import newton_schulz
 from funcopt.optimizers.muon import hidden_matrices
 from funcopt.optimizers.orthogonalize import orthogonalize
@@ -51,6 +52,9 @@ RELATIVES = {
     "soap": partial(funcopt.soap, 0.1, layer_axis={"blocks": 0}),
     "dion2": partial(funcopt.dion2, 0.1, fraction=1.0, layer_axis={"blocks": 0}),
     "nanochat_muon": partial(funcopt.nanochat_muon, 0.1, layer_axis={"blocks": 0}),
+    "shampoo": partial(
+        funcopt.shampoo, 0.1, eps=0.1, precondition_frequency=1, layer_axis={"blocks": 0}
+    ),
 }
 each_relative = pytest.mark.parametrize("name", RELATIVES)
 
@@ -272,6 +276,137 @@ def test_scion_keeps_parameters_in_its_ball():
     edge = 2.0 * np.sqrt(4 / 5)
     assert np.linalg.norm(params["kernel"], 2) == pytest.approx(edge, rel=2e-3)
     assert_close(params["bias"], -2.0, 1e-3)
+
+
+# -- inverse roots --------------------------------------------------------------------------------
+
+PLAIN: Any = {"b1": 0.0, "b2": None, "graft": "none", "precondition_frequency": 1}
+
+
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_an_inverse_root_is_one(kind):
+    x = RANDOM.standard_normal((2, 4, 3))
+    x = x + 1j * RANDOM.standard_normal(x.shape) if kind == "complex" else x
+    square = x @ x.conj().mT
+    with jax.enable_x64(True):
+        for relative, ridge in ((False, 1.0), (True, np.linalg.norm(square, 2, (1, 2)))):
+            root = np.asarray(inverse_root(jnp.asarray(square), 0.5, 0.01, relative))
+            damped = square + 0.01 * np.multiply.outer(ridge, np.eye(4))
+            assert_close(root @ root @ damped, np.broadcast_to(np.eye(4), (2, 4, 4)), 1e-11)
+        nothing = inverse_root(jnp.zeros((4, 4)), 0.5, 0.01, True)
+        np.testing.assert_array_equal(nothing, np.eye(4))
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_the_derivative_of_an_inverse_root_is_finite_where_eigenvalues_are_equal(relative):
+    x = np.diag([2.0, 2.0, 0.0, 5.0])
+    along = RANDOM.standard_normal((4, 4))
+    along = along @ along.T
+    with jax.enable_x64(True):
+
+        def root(s, exponent, eps):
+            return inverse_root(jnp.asarray(x) + s * along, exponent, eps, relative)
+
+        for i in range(3):
+            at = (0.0, 0.25, 0.1)
+            step = 1e-6 * (np.arange(3) == i)
+            low, high = (root(*(np.array(at) + sign * step)) for sign in (0 if i == 0 else -1, 1))
+            found = jax.jacfwd(root, i)(*at)
+            assert_close(found, (high - low) / (1e-6 if i == 0 else 2e-6), 1e-3)
+
+
+def test_the_first_step_of_shampoo_is_the_orthogonal_factor():
+    """Sums of one gradient are squares of its singular values: Muon, where these are led to 1."""
+    grad, params = normal(4, 4), np.zeros((4, 4), np.float32)
+    one = updates(funcopt.shampoo(0.1, eps=0.0, **PLAIN), [grad], params)[0]
+    left, _, right = np.linalg.svd(grad)
+    assert_close(one, -0.1 * left @ right, 1e-4)
+
+
+def test_shampoo_without_exponent_is_the_mean_gradient():
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    one = updates(funcopt.shampoo(0.1, exponent=0.0, graft="none"), grads, params)
+    adam = updates(funcopt.adam(0.1, b2=0.0, eps=1e9), grads, params)  # its steps over 1e9
+    jax.tree.map(lambda a, b: assert_close(a, 1e9 * b, 1e-5), one, adam)
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "adagrad"])
+def test_shampoo_before_it_starts_is_the_simpler_method(name):
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    told: Any = {"b1": 0.0, "graft": name, "graft_b2": 0.9, "graft_eps": 0.0}
+    told["start_preconditioning_step"] = 9
+    one = updates(funcopt.shampoo(0.1, **told), grads, params)
+    same = {
+        "adam": funcopt.adam(0.1, 0.0, 0.9, eps=0.0),
+        "rmsprop": funcopt.rmsprop(0.1, 0.9, eps=0.0),
+        "adagrad": funcopt.adagrad(0.1, initial_accumulator_value=0.0, eps=0.0),
+    }[name]
+    jax.tree.map(assert_close, one, updates(same, grads, params))
+
+
+def test_shampoo_has_the_length_of_the_simpler_method():
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    early = updates(funcopt.shampoo(0.1), grads, params)
+    late = updates(funcopt.shampoo(0.1, precondition_frequency=1), grads, params)
+    for one, other in zip(early, late, strict=True):
+        assert np.linalg.norm(one) == pytest.approx(float(np.linalg.norm(other)), rel=1e-5)
+        assert np.abs(one - other).max() > 1e-3
+
+
+def test_shampoo_turns_with_its_gradients():
+    assert turns(funcopt.shampoo(0.1, eps=0.01, graft="sgd", precondition_frequency=1)) < 1e-4
+    assert turns(funcopt.shampoo(0.1, eps=0.01, graft="sgd", block_size=2)) < 1e-5  # no roots yet
+    blocks = funcopt.shampoo(0.1, eps=0.01, graft="sgd", block_size=2, precondition_frequency=1)
+    assert turns(blocks) > 0.05
+
+
+def test_blocks_are_matrices_of_their_own():
+    """Also those at the edges, which are filled up with zeros."""
+    tx = funcopt.shampoo(0.1, block_size=3, precondition_frequency=1, eps=0.1)
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    whole = updates(tx, grads, params)[-1]
+    for rows in (slice(0, 3), slice(3, 5)):
+        for columns in (slice(0, 3), slice(3, 4)):
+            part = [g[rows, columns] for g in grads]
+            assert_close(whole[rows, columns], updates(tx, part, params[rows, columns])[-1], 1e-5)
+    assert tx.init(params).left.shape == (2, 2, 3, 3)
+
+
+def test_roots_change_every_few_steps():
+    tx, params = funcopt.shampoo(0.1, precondition_frequency=3), PARAMS["kernel"]
+    state, changes = tx.init(params), []
+    for g in wandering(7):
+        old = state.left_root, state.right_root
+        _, state = tx.update(g, state, params)
+        new = state.left_root, state.right_root
+        changes.append({bool(differs(a, b).any()) for a, b in zip(old, new, strict=True)})
+    assert changes == [{False}, {False}, {True}, {False}, {False}, {True}, {False}]
+
+
+def test_a_root_that_cannot_be_computed_is_the_last_that_could():
+    """Without `eps` there is none of what has a zero; where there is one again, all is well."""
+    tx = funcopt.shampoo(0.1, eps=0.0, relative_eps=False, **{**PLAIN, "b2": 0.5})
+    params = jnp.zeros((2, 2))
+    state, told = tx.init(params), []
+    for g in (jnp.eye(2), jnp.inf * jnp.eye(2)):
+        u, state = tx.update(g, state, params)
+        told.append(float(funcopt.metrics(state)["failed_roots"]))
+    assert told == [0, 2]
+    np.testing.assert_allclose(state.left_root[0, 0], np.eye(2), rtol=1e-5)
+    singular = jnp.array([[1.0, 0.0], [0.0, 0.0]])
+    state, told = tx.init(params), []
+    for g in (singular, singular, jnp.eye(2)):
+        u, state = tx.update(g, state, params)
+        told.append(np.asarray(state.failures).ravel().tolist())
+        assert np.isfinite(u).all()
+    assert told == [[1, 1], [2, 2], [0, 0]]
+
+
+def test_the_unit_of_gradients_does_not_matter_to_shampoo():
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    tx = funcopt.shampoo(0.1, precondition_frequency=1, graft_eps=0.0)
+    one, other = (updates(tx, [scale * g for g in grads], params)[-1] for scale in (1, 2.0**-40))
+    assert_close(one, other, 1e-5)
 
 
 # -- bases ----------------------------------------------------------------------------------------

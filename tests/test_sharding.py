@@ -112,6 +112,9 @@ STACKED = {
     "polargrad": lambda: funcopt.polargrad(0.1, layer_axis=0),
     "dion2": lambda: funcopt.dion2(0.1, layer_axis=0),
     "nanochat_muon": lambda: funcopt.nanochat_muon(0.1, layer_axis=0),
+    "shampoo": lambda: funcopt.shampoo(
+        0.1, eps=0.1, block_size=8, precondition_frequency=1, layer_axis=0
+    ),
     # The longer side's mean square of one gradient is singular: where that is 0, any basis is one.
     "soap": lambda: funcopt.soap(0.1, layer_axis=0, max_precond_dim=8),
     "stable_adamw": lambda: funcopt.stable_adamw(0.1, layer_axis=0),

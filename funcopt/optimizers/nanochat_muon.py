@@ -41,6 +41,7 @@ from ..transforms.add_decayed_weights import Decay
 from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
 from .adam import Adam
+from .matrix_norms import EqualOutputs, PolarNorm
 from .matrix_scale import MatrixScale, Scaling, ScalingName, matrix_scale
 from .mean_gradient import MeanGradient
 from .muon import hidden_matrices
@@ -53,30 +54,6 @@ NANOCHAT = Paper(
     "https://github.com/karpathy/nanochat",
     howpublished="github.com/karpathy/nanochat",
 )
-
-
-@rule(acts_on="matrix")
-class EqualOutputs(Rule):
-    """Give all outputs of a matrix one norm, and leave that of the matrix: MuonEq's rows."""
-
-    eps: NonNegative = 1e-6
-
-    def update(self, grad: Inexact[Array, "inputs outputs"], slots, param, clock: Clock):
-        del param, clock  # a direction is normalized, whatever it is added to
-        target = norm(grad) / max(grad.shape[1], 1) ** 0.5
-        return times(safe_divide(target, jnp.maximum(norm(grad, (0,)), self.eps)), grad), slots
-
-
-@rule(acts_on="matrix")
-class PolarNorm(Rule):
-    """Give a matrix the norm that it has where all of its singular values are 1: Muon+'s."""
-
-    eps: NonNegative = 1e-6
-
-    def update(self, grad: Inexact[Array, "inputs outputs"], slots, param, clock: Clock):
-        del param, clock  # the shape and the norm are all that is asked
-        target = min(grad.shape) ** 0.5
-        return times(safe_divide(target, jnp.maximum(norm(grad), self.eps)), grad), slots
 
 
 class SideSlots(NamedTuple):
