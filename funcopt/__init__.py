@@ -214,6 +214,8 @@ from .transforms.gauss_newton_bartlett_diagonal import (
 )
 from .transforms.grokfast import grokfast as grokfast
 from .transforms.hutchinson_diagonal import hutchinson_diagonal as hutchinson_diagonal
+from .transforms.hyperball import hyperball as hyperball
+from .transforms.hyperball import relative_updates as relative_updates
 from .transforms.keep_params_nonnegative import keep_params_nonnegative as keep_params_nonnegative
 from .transforms.layerwise_decay import layerwise_decay as layerwise_decay
 from .transforms.mars import mars as mars
@@ -320,6 +322,7 @@ __all__ = [
     "guard",
     "health",
     "hutchinson_diagonal",
+    "hyperball",
     "hypergradient",
     "identity",
     "inverse_sqrt_schedule",
@@ -380,6 +383,7 @@ __all__ = [
     "prodigy",
     "project",
     "radam",
+    "relative_updates",
     "reset_group",
     "rex_schedule",
     "rmsprop",

@@ -1,6 +1,7 @@
 """From rules to what users hold: a chain of rules, and the descent at its end."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from jax import lax
@@ -8,12 +9,12 @@ from jaxtyping import Array, Inexact
 
 from ..math.moments import times
 from ..storage import Storage
-from .arguments import Rate
+from .arguments import Base, Rate
 from .leaf import LayerAxis, Matrices
 from .lift import Lifted, MaskedRule
 from .paths import Mask
 from .rule import Clock, Rule, rule
-from .transformation import transformation
+from .transformation import GradientTransformation, transformation
 from .tree_lift import LiftedTree
 from .tree_rule import TreeRule
 
@@ -181,6 +182,27 @@ def stepped(
     """
     chain = around(rules, Descend(), *then)
     return Lifted(chain, learning_rate, storage, layer_axis=layer_axis)
+
+
+def after_steps(name: str, inner: Base, rule_: Rule | MaskedRule, layer_axis: LayerAxis) -> Lifted:
+    """An optimizer of rules with one more after its steps, of its matrices where it knows them."""
+    body: object = inner
+    while isinstance(body, GradientTransformation):
+        body = body.body()
+    if not isinstance(body, Lifted) or body.learning_rate is None:
+        raise TypeError(
+            f"{name}: inner must be an optimizer of funcopt's rules with a learning rate, such as "
+            f"adamw(1e-3) or muon(0.02), got {inner!r}. Put it inside of wrappers and chains: "
+            f"guard({name}(adamw(1e-3)))."
+        )
+    if layer_axis is None:
+        layer_axis = body.layer_axis
+    elif body.layer_axis is not None:
+        raise ValueError(
+            f"{name}: layer_axis={layer_axis!r}, but inner has layer_axis={body.layer_axis!r} "
+            "already, which counts. Give one of them."
+        )
+    return replace(body, chain=(*body.chain, rule_), layer_axis=layer_axis)
 
 
 @transformation

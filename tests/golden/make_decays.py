@@ -1,9 +1,9 @@
 """Freeze weight decays of public programs on the CPU, with torch 2.13.0, in float64.
 
-HeavyBall 3.2.1 (BSD-2-Clause) has the cautious decay, its AdamW being without `eps` in all but
-name; Emerging-Optimizers of NVIDIA (Apache-2.0, commit fd7729267109a8848709e9406bf19e53e970c3f4,
-its package on PYTHONPATH) the independent, the squared ("palm") and the L2 one;
-pytorch-optimizer 4.1.0 (Apache-2.0) the independent one (`fixed_decay`); madgrad 1.3 (MIT) a
+HeavyBall 3.2.1 (BSD-2-Clause) has the cautious decay and Hyperball, around what has no first
+moment, whatever its name; Emerging-Optimizers of NVIDIA (Apache-2.0, commit
+fd7729267109a8848709e9406bf19e53e970c3f4, its package on PYTHONPATH) the independent,
+the squared ("palm") and the L2 one; pytorch-optimizer 4.1.0 (Apache-2.0) the independent one (`fixed_decay`); madgrad 1.3 (MIT) a
 decoupled one beside dual averaging.
 
     TORCHDYNAMO_DISABLE=1 python -m tests.golden.make_decays
@@ -45,6 +45,12 @@ def cases():
         {**heavy, "weight_decay": 0.5, "cautious_weight_decay": True},
         "adamw(LR, b1=0.875, b2=0.96875, eps=0.0, weight_decay=decays.cautious(0.5))",
     )  # fmt: skip
+    heavy |= {"betas": [0.9, 0.96875]}
+    rms = "rmsprop(LR, 0.96875, eps=0.0, eps_in_sqrt=False, bias_correction=True)"
+    yield case("hyperball", "heavyball-HyperBallAdamW", heavy, f"hyperball({rms})")
+    yield case(
+        "hyperball-vectors", "heavyball-HyperBallAdamW", heavy, f"hyperball({rms})", "gradients"
+    )
     for method, decay, ours in (
         ("independent", 0.02, "independent(0.02)"),
         ("palm", 20.0, "squared(20.0)"),
@@ -71,8 +77,10 @@ def made(frozen_case: Case, params: list) -> Any:
     package, _, name = frozen_case.optimizer.partition("-")
     if package == "heavyball":
         import heavyball
+        import torch
 
         heavyball.utils.compile_mode = None
+        torch.set_default_dtype(torch.float64)  # in which it raises beta to the number of steps
         return getattr(heavyball, name)(params, **frozen_case.settings)
     if package == "emerging":
         # Its decorators want Python 3.12, and change no number.
