@@ -3,8 +3,8 @@
 HeavyBall 3.2.1 (BSD-2-Clause) has the cautious decay and Hyperball, around what has no first
 moment, whatever its name; Emerging-Optimizers of NVIDIA (Apache-2.0, commit
 fd7729267109a8848709e9406bf19e53e970c3f4, its package on PYTHONPATH) the independent,
-the squared ("palm") and the L2 one; pytorch-optimizer 4.1.0 (Apache-2.0) the independent one (`fixed_decay`); madgrad 1.3 (MIT) a
-decoupled one beside dual averaging.
+the squared ("palm") and the L2 one; pytorch-optimizer 4.1.0 (Apache-2.0)
+the independent one (`fixed_decay`); madgrad 1.3 (MIT) a decoupled one beside dual averaging.
 
     TORCHDYNAMO_DISABLE=1 python -m tests.golden.make_decays
 
