@@ -59,6 +59,7 @@ def understood(argv: list[str]) -> Callable[[], int]:
         arguments.Schedule: commands.run_schedule,
         arguments.List: commands.run_list,
         arguments.Show: commands.run_show,
+        arguments.Describe: commands.run_describe,
     }
     return partial(runners[type(options)], options)
 

@@ -144,6 +144,21 @@ class List:
 
 
 @dataclass(frozen=True)
+class Describe:
+    """Describe what an optimizer does with each parameter of a task: rule, decay, memory, why."""
+
+    optimizer: Annotated[Positional[str], arg(metavar="OPTIMIZER")]
+    """A name such as muon, or a call such as "adamw(mask='kernel')"; `funcopt list` has all."""
+    task: str = "characters"
+    """characters, digits, linear_regression, deep_tanh, logistic_digits, rnn_adding,
+    rnn_temporal_order, cliff or spike."""
+    lr: float = 1e-3
+    """The learning rate."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class Show:
     """Show one name: signature, mathematics, defaults, memory, citation."""
 
@@ -161,6 +176,7 @@ COMMANDS = {
     "schedule": Schedule,
     "list": List,
     "show": Show,
+    "describe": Describe,
 }
 
 
@@ -178,6 +194,7 @@ def parse(argv: list[str]) -> Any:
         | Annotated[Schedule, subcommand("schedule")]
         | Annotated[List, subcommand("list")]
         | Annotated[Show, subcommand("show")]
+        | Annotated[Describe, subcommand("describe")]
     )
     return tyro.cli(
         commands,

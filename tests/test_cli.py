@@ -74,6 +74,9 @@ def test_help_imports_neither_jax_nor_matplotlib(argv):
         (["compare", "adam", "--seeds", "0"], "--seeds 0"),
         (["demo", "--steps", "0"], "steps: 0 given"),
         (["show", "adamm"], "Did you mean 'adam'"),
+        (["describe", "muonn"], "Did you mean 'muon'"),
+        (["describe", "muon", "--task", "digit"], "Did you mean 'digits'"),
+        (["describe", "adamw(mask='kernle')"], "'kernle' matches no parameter"),
         (["lr", "adm"], "unknown optimizer 'adm'. Did you mean 'adam'"),
         (["lr", "adam", "--task", "digit"], "Did you mean 'digits'"),
         (["lr", "adam", "--convention", "valey"], "Did you mean 'valley'"),
@@ -144,6 +147,15 @@ def test_quiet_prints_the_answer_and_the_report(capsys, tmp_path):
     assert lines[0].startswith("sgd is best")
     assert lines[1:] == [f"report: {tmp_path / 'report.html'}"]
     assert ",4,20," in (tmp_path / "results.csv").read_text()
+
+
+def test_describe_is_also_json(capsys):
+    assert funcopt_cli.run(["describe", "muon", "--lr", "0.02", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["learning_rate"] for row in told["rows"]} == {0.02}
+    assert [total["name"] for total in told["by_rule"]] == ["adam", "muon"]
+    assert funcopt_cli.run(["describe", "muon"]) == 0
+    assert "blocks" in capsys.readouterr().out
 
 
 def test_list_and_show_are_also_json(capsys):

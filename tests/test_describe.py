@@ -284,6 +284,18 @@ def test_rules_are_named_as_users_name_them():
     assert left_out.why == ("left out by masked, which passes its gradient on as it is",)
 
 
+def test_numbers_that_optax_injects_are_known():
+    row = row_of(AROUND["inject_hyperparams"], "kernel", TWO)
+    assert row.rule == "adamw"
+    assert (row.learning_rate, row.weight_decay) == pytest.approx((0.001, 0.0001), rel=1e-6)
+
+
+def test_what_only_optax_sees():
+    tx = optax.multi_transform({"a": ADAMW, "b": optax.set_to_zero()}, {"kernel": "a", "bias": "b"})
+    row = row_of(tx, "bias", TWO)
+    assert (row.rule, row.why) == ("none", ("optax's own rules alone, which keep nothing of it",))
+
+
 def test_slots_as_they_are_kept():
     row = row_of(funcopt.adamw(1e-3, storage="bfloat16"), "blocks/0/kernel")
     assert [slot._asdict() for slot in row.slots] == [

@@ -191,7 +191,7 @@ def command_faults(span: str) -> Iterator[str]:
         yield str(error)
 
 
-VERBS = ("demo", "compare", "lr", "health", "sweep", "schedule", "list", "show")
+VERBS = ("demo", "compare", "lr", "health", "sweep", "schedule", "list", "show", "describe")
 
 
 def path_faults(span: str, own: set[str]) -> Iterator[str]:

@@ -209,6 +209,8 @@ def foreign(tx: Any, params: Params) -> list[Told]:
     """What a transformation that is not funcopt's does: what it wraps, and what its state keeps."""
     with recording() as calls:
         state = tx.init(params)
+    if any(map(_is_injected, jax.tree.leaves(state, is_leaf=_is_injected))):
+        calls = _with_known_numbers(tx, calls)
     names = path_names(params)
     places = {name: i for i, name in enumerate(names)}
     out = [Told() for _ in names]
@@ -223,14 +225,28 @@ def foreign(tx: Any, params: Params) -> list[Told]:
 
     rest = jax.tree.map(lambda x: None if is_told(x) else x, state, is_leaf=is_told)
     masked = isinstance(state, optax.MaskedState)
+    left = "left out by masked, which passes its gradient on as it is"
     own_name = _state_name(rest)
     for i, slots in enumerate(found_slots(rest, params)):
         part = (Part(own_name, 2),) if slots else ()
         acts = (Act(own_name, keeps=True),) if slots else ()
-        passes = masked and not slots and out[i] == Told()
-        why = ("left out by masked, which passes its gradient on as it is",) if passes else ()
-        out[i] += Told(acts, part, slots, why=why)
+        passes = not slots and out[i] == Told()
+        why = (left if masked else "optax's own rules alone, which keep nothing of it",)
+        out[i] += Told(acts, part, slots, why=why if passes else ())
     return out
+
+
+def _is_injected(x: Any) -> bool:
+    return isinstance(x, optax.InjectStatefulHyperparamsState | optax.InjectHyperparamsState)
+
+
+def _with_known_numbers(tx: Any, calls: "list[Call]") -> "list[Call]":
+    """The same calls, of which `inject_hyperparams` has made arrays that a trace does not know."""
+    with jax.ensure_compile_time_eval(), recording() as known:
+        tx.init({})
+    if len(known) != len(calls):
+        return calls
+    return [call._replace(body=other.body) for call, other in zip(calls, known, strict=True)]
 
 
 def _state_name(state: Any) -> str:

@@ -143,7 +143,7 @@ class Description:
     def headline(self) -> str:
         """How many parameters, and how much is kept of them."""
         return (
-            f"{self.parameters:,} parameters in {len(self.rows)} arrays; "
+            f"{_many(self.parameters, 'parameter')} in {_many(len(self.rows), 'array')}; "
             f"state {sized(self.bytes)}, {self.bytes_per_parameter:.3g} bytes per parameter"
         )
 
@@ -255,6 +255,10 @@ def _row(name: str, x: Any, each: Told, common: set[Part]) -> LeafDescription:
         bytes=sum(slot.bytes for slot in each.slots),
         why=each.why,
     )
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def _rule(each: Told, common: set[Part]) -> str:

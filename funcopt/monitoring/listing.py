@@ -126,6 +126,7 @@ class Line:
         pieces = [re.split(r"(\d+)", row.path) for row in self.rows]
         same = zip(*pieces, strict=True)
         path = "".join(column[0] if len(set(column)) == 1 else "*" for column in same)
+        path = path or "the parameter"
         return path if len(self.rows) == 1 else f"{path} x {len(self.rows)}"
 
 
@@ -141,7 +142,7 @@ def collapsed(rows: "Sequence[LeafDescription]") -> list[Line]:
 def _columns(lines: list[Line]) -> dict[str, list[str]]:
     """A cell for each line, by the heads of columns, without those that say nothing."""
     rows = [line.row for line in lines]
-    rates = {row.learning_rate for row in rows if row.rule != "frozen"}
+    rates = {row.learning_rate for row in rows} - {None}
     modes = {row.decay for row in rows if row.decay}
     columns: dict[str, Callable[[Line], str]] = {
         "parameter": lambda line: line.path,
@@ -224,7 +225,7 @@ def _shown(number: float | str) -> str:
 
 def _common(what: "Description") -> str:
     """The rate and the kind of decay where all have the same, on a line of their own."""
-    rates = {row.learning_rate for row in what.rows if row.rule != "frozen"} - {None}
+    rates = {row.learning_rate for row in what.rows} - {None}
     modes = {row.decay for row in what.rows} - {""}
     words = [f"learning rate {_shown(rate)}" for rate in rates if rate is not None]
     kinds = [f"decay {mode}" for mode in modes]

@@ -9,9 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 from rich.console import Console
 
+from ...monitoring.describe import describe
 from ..comparison.compare import demo_plan, execute, plan
 from ..comparison.comparison import Comparison, ComparisonPlan
 from ..drawing.words import finite, plural
@@ -22,6 +24,7 @@ from ..range_test.find_lr import find_lr
 from ..rescues.rescue import prepared
 from ..rescues.rescued import Rescue
 from ..schedules.schedule_curves import schedule_curves
+from ..training.candidates import parse
 from .folder import HOME, Folder, folder
 from .watch import machine, say, telling, waiting, watching
 
@@ -130,6 +133,20 @@ def run_show(options: Any) -> int:
         return refuse(str(error))
     if options.json:
         print_json(asdict(found))
+    else:
+        console().print(found.table())
+    return DONE
+
+
+def run_describe(options: Any) -> int:
+    try:
+        tx = parse(options.optimizer).make(options.lr)
+        params = jax.eval_shape(get_task(options.task).init, jax.random.key(0))
+        found = describe(tx, params)
+    except (ValueError, TypeError) as error:
+        return refuse(str(error))
+    if options.json:
+        print_json(found.to_dict())
     else:
         console().print(found.table())
     return DONE
