@@ -225,6 +225,7 @@ from .transforms.normalize_by_update_norm import (
 )
 from .transforms.orthograd import orthograd as orthograd
 from .transforms.project import project as project
+from .transforms.qk_clip import qk_clip as qk_clip
 from .transforms.sam_gradient import sam_gradient as sam_gradient
 from .transforms.scale import scale as scale
 from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
@@ -382,6 +383,7 @@ __all__ = [
     "power_schedule",
     "prodigy",
     "project",
+    "qk_clip",
     "radam",
     "relative_updates",
     "reset_group",
