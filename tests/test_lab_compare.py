@@ -139,6 +139,14 @@ def test_own_transformations_can_be_compared():
     assert np.isfinite(found.verdicts[0].loss.median)
 
 
+def test_what_reads_the_curvature_is_given_an_estimate():
+    """Without one its steps would be signs, which go past a minimum that is near."""
+    found = compare(["sophia(gamma=1.0, b2=0.5)", "signum"], seeds=1, **SMALL)
+    ours, signs = found.sweeps
+    assert not ours.diverged.any()
+    assert np.all(ours.loss[0, 1:] < 0.6 * signs.loss[0, 1:])
+
+
 def test_a_call_is_the_factory_with_these_arguments():
     assert parse("sgd(momentum=0.9)").make(0.1) == funcopt.sgd(0.1, momentum=0.9)
     assert parse("adam( b1 = 0.8 )").label == "adam(b1=0.8)"

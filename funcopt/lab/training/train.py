@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ import numpy as np
 
 import funcopt
 
+from ...core.lift import Lifted
+from ...monitoring.inside import algorithms
+from ...transforms.hutchinson_diagonal import hutchinson_diagonal
 from ..drawing.told import told
 from ..problems.tasks import Task
 from .candidates import Candidate
@@ -103,22 +107,51 @@ def state_bytes(make: Callable[[Any], Any], params: Any, rate: Any = 1e-3) -> fl
     return size / sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+ESTIMATE_EVERY = 10
+
+
+def reads_hessian(tx: Any) -> bool:
+    """Whether a rule of `tx` reads `hessian_diagonal=`.
+
+    >>> reads_hessian(funcopt.guard(funcopt.sophia(0.1))), reads_hessian(funcopt.adam(0.1))
+    (True, False)
+    """
+    chains = (body for body in algorithms(tx) if isinstance(body, Lifted))
+    return any(rule.needs_hessian for chain in chains for rule in chain.rules)
+
+
 def training_program(task: Task, make: Callable[[Any], Any]):
     """`advance(carry, keys, rates, first, count) -> (carry, mean loss)` over seeds x rates.
 
     How many steps one call makes is an argument of the compiled program, so that every chunk of
-    a run, also the last short one, is the same program.
+    a run, also the last short one, is the same program. What reads the Hessian's diagonal is given
+    an estimate at every tenth step.
     """
 
-    def one_step(carry, rate, batch):
+    def one_step(carry, rate, batch, key, step):
         params, state = carry
         loss, grads = jax.value_and_grad(task.loss)(params, batch)
-        return funcopt.step(make(rate), grads, state, params, value=loss), loss
+        tx = make(rate)
+        update = partial(funcopt.step, tx, grads, state, params, value=loss)
+        if not reads_hessian(tx):
+            return update(), loss
+
+        def estimated():
+            return hutchinson_diagonal(lambda params: task.loss(params, batch), params, key)
+
+        carry = jax.lax.cond(
+            step % ESTIMATE_EVERY == 0,
+            lambda: update(hessian_diagonal=estimated()),
+            lambda: update(hessian_diagonal=None),
+        )
+        return carry, loss
 
     def one_seed(carry, key, rates, step):
         # The batch depends on the seed alone: every learning rate sees the same data.
         batch = task.sample(key, step)
-        return jax.vmap(one_step, in_axes=(0, 0, None))(carry, rates, batch)
+        drawn = jax.random.fold_in(jax.random.fold_in(key, step), 1)
+        over_rates = jax.vmap(one_step, in_axes=(0, 0, None, None, None))
+        return over_rates(carry, rates, batch, drawn, step)
 
     def advance(carry, keys, rates, first, count):
         def body(offset, carry):
