@@ -129,6 +129,12 @@ def test_bad_transforms(transforms):
         funcopt.partition(transforms)
 
 
+def test_what_a_group_refuses_names_it():
+    inside = funcopt.adamw(0.1, mask="!bias")
+    with pytest.raises(ValueError, match="partition, group 'kernel': The mask's pattern 'bias'"):
+        funcopt.partition({"kernel": inside}, otherwise=None).init(PARAMS)
+
+
 def test_the_state_of_something_else():
     with pytest.raises(ValueError, match="expected a PartitionState"):
         GROUPS.update(GRADS, SGD.init(PARAMS), PARAMS)

@@ -82,12 +82,11 @@ class _Partition:
     def init(self, params: Params) -> PartitionState:
         leaves, structure = jax.tree.flatten(params)
         labels = self._labels(params)
-        return PartitionState(
-            {
-                label: tx.init(jax.tree.unflatten(structure, _of(label, labels, leaves)))
-                for label, tx in self.moving.items()
-            }
-        )
+        states = {}
+        for label, tx in self.moving.items():
+            with _named(label):
+                states[label] = tx.init(jax.tree.unflatten(structure, _of(label, labels, leaves)))
+        return PartitionState(states)
 
     def tells(self, params: Params, state: PartitionState, name: str) -> list[Told]:
         del name  # its groups have names of their own
@@ -174,7 +173,7 @@ class _Partition:
 
 @contextmanager
 def _named(label: str) -> Iterator[None]:
-    """Say in which group the state or the gradients do not fit."""
+    """Say in which group something does not fit."""
     try:
         yield
     except ValueError as error:
