@@ -16,7 +16,7 @@ import funcopt
 from funcopt.core.rule import Rule, rule
 from funcopt.math.inverse_roots import inverse_root
 from funcopt.math.newton_schulz import newton_schulz
-from funcopt.optimizers.muon import hidden_matrices
+from funcopt.optimizers.for_hidden import hidden_matrices
 from funcopt.optimizers.orthogonalize import orthogonalize
 
 RANDOM = np.random.default_rng(5)

@@ -35,8 +35,8 @@ from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
+from .for_hidden import for_hidden
 from .mean_gradient import MeanGradient
-from .muon import for_hidden
 from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
 from .sign_sgd import Sign
 

@@ -34,8 +34,8 @@ from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
+from .for_hidden import for_hidden
 from .matrix_scale import MatrixScale, Scaling
-from .muon import for_hidden
 from .orthogonalize import NamedCoefficients, Orthogonalize, orthogonalize
 from .sgd import TraceSlots
 

@@ -12,30 +12,16 @@ JAX's libraries. Embeddings, output heads and what is no matrix go through AdamW
 (https://arxiv.org/abs/2502.16982).
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
-
-from ..core.arguments import (
-    DecayRate,
-    DType,
-    Flag,
-    NonNegative,
-    OptionalNonNegative,
-    Rate,
-    Steps,
-)
+from ..core.arguments import DecayRate, DType, Flag, NonNegative, OptionalNonNegative, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import MaskedRule, masked
-from ..core.optimizer import Otherwise, optimizer
+from ..core.optimizer import Otherwise
 from ..core.paper import Paper
-from ..core.paths import Mask, Unlike
-from ..core.rule import Rule
+from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.decay_rules import WeightDecay, at_rate, decaying
-from ..transforms.scale import Scale
-from .adam import Adam
-from .matrix_scale import MatrixScale, Scaling, ScalingName
+from ..transforms.decay_rules import WeightDecay
+from .for_hidden import for_hidden
+from .matrix_scale import Adjust, MatrixScale, Scaling, as_adjusted
 from .mean_gradient import MeanGradient
 from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
 
@@ -47,53 +33,6 @@ MUON = Paper(
     "https://kellerjordan.github.io/posts/muon/",
     howpublished="kellerjordan.github.io",
 )
-NO_HIDDEN = r"(?i)(^|[/._])(\w*embed\w*|wte|wpe|(\w+_)?head|logits|classifier)(_\d+)?(/|$)"
-
-
-ADJUST: Mapping[str, ScalingName] = {"original": "keller", "match_rms_adamw": "moonlight"}
-
-
-def _adjust(where: str, x: object) -> object:
-    if x is not None and (not isinstance(x, str) or x not in ADJUST):
-        raise ValueError(f"{where} must be one of {', '.join(ADJUST)} or None, got {x!r}.")
-    return x
-
-
-hidden_matrices = Unlike(NO_HIDDEN)
-"""The mask of parameters whose name is not one of an embedding or an output head."""
-
-
-def for_hidden(
-    *rules: Rule,
-    learning_rate: Rate,
-    weight_decay: WeightDecay,
-    mask: Mask,
-    otherwise: Otherwise,
-    otherwise_rate: OptionalNonNegative,
-    hidden: Mask,
-    matrices: Matrices,
-    layer_axis: LayerAxis,
-    storage: Storage,
-):
-    """An optimizer of rules for hidden matrices, and of AdamW for all else; arguments as `muon`'s.
-
-    `otherwise_rate=None` is Muon's 0.015.
-    """
-    decay = masked(mask, decaying(weight_decay))
-    adamw: tuple[Rule | MaskedRule, ...] = (Adam(0.9, 0.95, 1e-10), decay)
-    rest = adamw if otherwise is None else otherwise
-    assert isinstance(rest, tuple)
-    rate = 0.015 if otherwise_rate is None else otherwise_rate
-    return optimizer(
-        *rules,
-        decay,
-        learning_rate=learning_rate,
-        otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
-        layer_axis=layer_axis,
-        matrices=matrices,
-        hidden=hidden_matrices if hidden is None else hidden,
-        storage=storage,
-    )
 
 
 @transformation(paper=MUON)
@@ -108,7 +47,7 @@ def muon(
     *,
     nesterov: Flag = True,
     scaling: Scaling = "keller",
-    adjust: Annotated[Literal["original", "match_rms_adamw"] | None, _adjust] = None,
+    adjust: Adjust = None,
     ns_dtype: DType = None,
     otherwise: Otherwise = None,
     otherwise_rate: OptionalNonNegative = None,
@@ -170,13 +109,7 @@ def muon(
 
     Source: https://kellerjordan.github.io/posts/muon/
     """
-    if adjust is not None:
-        if scaling not in ("keller", ADJUST[adjust]):
-            raise ValueError(
-                f"muon: adjust={adjust!r} is PyTorch's name of scaling={ADJUST[adjust]!r}, but "
-                f"scaling is {scaling!r}. Give one of them."
-            )
-        scaling = ADJUST[adjust]
+    scaling = as_adjusted(scaling, adjust)
     if otherwise_rate is None:
         otherwise_rate = 0.015 if scaling in ("keller", "unit_rms") else 1.0
     return for_hidden(

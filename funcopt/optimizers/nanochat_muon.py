@@ -41,10 +41,10 @@ from ..transforms.add_decayed_weights import Decay
 from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
 from .adam import Adam
+from .for_hidden import hidden_matrices
 from .matrix_norms import EqualOutputs, PolarNorm
 from .matrix_scale import MatrixScale, Scaling, ScalingName, matrix_scale
 from .mean_gradient import MeanGradient
-from .muon import hidden_matrices
 from .orthogonalize import NamedCoefficients, orthogonalize
 
 NANOCHAT = Paper(

@@ -35,9 +35,9 @@ from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
+from .for_hidden import for_hidden
 from .matrix_scale import MatrixScale, Scaling
 from .mean_gradient import MeanGradient
-from .muon import for_hidden
 from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
 
 NORMUON = Paper(

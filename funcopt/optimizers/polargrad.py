@@ -25,8 +25,8 @@ from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
+from .for_hidden import for_hidden
 from .mean_gradient import MeanGradient
-from .muon import for_hidden
 from .orthogonalize import NamedCoefficients, orthogonalize
 
 POLARGRAD = Paper(

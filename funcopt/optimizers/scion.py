@@ -36,9 +36,9 @@ from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, decaying
 from ..transforms.scale import Scale
+from .for_hidden import hidden_matrices
 from .matrix_scale import MatrixScale
 from .mean_gradient import MeanGradient
-from .muon import hidden_matrices
 from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
 
 SCION = Paper(

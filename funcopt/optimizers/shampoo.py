@@ -23,16 +23,15 @@ from ..core.arguments import (
 )
 from ..core.leaf import LayerAxis, Matrices
 from ..core.lift import masked
-from ..core.optimizer import Otherwise, optimizer
+from ..core.optimizer import Otherwise
 from ..core.paper import ICML, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.decay_rules import WeightDecay, at_rate, decaying
-from ..transforms.scale import Scale
+from ..transforms.decay_rules import WeightDecay, decaying
 from .adam import Adam
 from .between_inverse_roots import BetweenInverseRoots, Graft
-from .muon import hidden_matrices
+from .for_hidden import hidden_matrices, with_rest
 from .sgd import Momentum
 
 SHAMPOO = Paper(
@@ -130,17 +129,16 @@ def shampoo(
     start = start if start_preconditioning_step is None else start_preconditioning_step
     root = (eps, relative_eps, exponent, block_size, precondition_frequency, start)
     decay = masked(mask, decaying(weight_decay))
-    rest = (Adam(b1, graft_b2, graft_eps), decay) if otherwise is None else otherwise
-    assert isinstance(rest, tuple)
-    rate = 1.0 if otherwise_rate is None else otherwise_rate
-    return optimizer(
+    return with_rest(
         BetweenInverseRoots(b1, b2, *root, graft, graft_b2, graft_eps),
         *(() if momentum is None else (Momentum(momentum, nesterov),)),
         decay,
+        rest=(Adam(b1, graft_b2, graft_eps), decay),
+        otherwise=otherwise,
+        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
         learning_rate=learning_rate,
-        otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
-        layer_axis=layer_axis,
-        matrices=matrices,
         hidden=hidden_matrices if hidden is None else hidden,
+        matrices=matrices,
+        layer_axis=layer_axis,
         storage=storage,
     )

@@ -23,14 +23,14 @@ from ..core.arguments import (
 )
 from ..core.leaf import LayerAxis, Matrices
 from ..core.lift import masked
-from ..core.optimizer import Otherwise, optimizer
+from ..core.optimizer import Otherwise
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.decay_rules import WeightDecay, at_rate, decaying
-from ..transforms.scale import Scale
+from ..transforms.decay_rules import WeightDecay, decaying
 from .eigenbasis import Eigenbasis
+from .for_hidden import with_rest
 from .in_basis import InBasis
 from .kl_eigenbasis import KLEigenbasis
 from .late_adam import DecayAfterStep, LateAdam
@@ -113,20 +113,18 @@ def soap(
     Source: https://arxiv.org/abs/2409.11321, https://arxiv.org/abs/2509.03378, and their authors'
     programs.
     """
-    adam, rate = LateAdam(b1, b2, eps, bias_correction), otherwise_rate
-    rate = 1.0 if rate is None else rate
+    adam = LateAdam(b1, b2, eps, bias_correction)
     decay = masked(mask, decaying(weight_decay, DecayAfterStep))
-    rest = (adam, decay) if otherwise is None else otherwise
-    assert isinstance(rest, tuple)
-    beta = b2 if shampoo_beta is None else shampoo_beta
-    kind = KLEigenbasis if kl else Eigenbasis
-    return optimizer(
-        InBasis(adam, kind(beta, precondition_frequency, max_precond_dim)),
+    basis, beta = KLEigenbasis if kl else Eigenbasis, b2 if shampoo_beta is None else shampoo_beta
+    return with_rest(
+        InBasis(adam, basis(beta, precondition_frequency, max_precond_dim)),
         decay,
+        rest=(adam, decay),
+        otherwise=otherwise,
+        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
         learning_rate=learning_rate,
-        otherwise=(*(at_rate(each, rate) for each in rest), Scale(rate)),
-        layer_axis=layer_axis,
-        matrices=matrices,
         hidden=hidden,
+        matrices=matrices,
+        layer_axis=layer_axis,
         storage=storage,
     )

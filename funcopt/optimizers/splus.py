@@ -11,24 +11,21 @@ hidden matrix steps by the sign of its mean gradient without a basis, and by 0.0
 2 / (m + n).
 """
 
-from jaxtyping import Array, Inexact
-
 from ..averaging.average import Average, AverageSlots
 from ..core.arguments import DecayRate, Length, NonNegative, OptionalDecayRate, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
 from ..core.lift import masked
-from ..core.optimizer import Otherwise, optimizer
+from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..storage import Storage, part, part_without
-from ..transforms.decay_rules import WeightDecay, at_rate, decaying
-from ..transforms.scale import Scale
+from ..transforms.decay_rules import WeightDecay, decaying
 from .eigenbasis import Eigenbasis
+from .for_hidden import hidden_matrices, with_rest
 from .in_basis import InBasis
-from .muon import hidden_matrices
+from .matrix_scale import InverseSides
 from .sign_sgd import Signum
 
 SPLUS = Paper(
@@ -37,22 +34,6 @@ SPLUS = Paper(
     2025,
     "https://arxiv.org/abs/2506.07254",
 )
-
-
-@rule(acts_on="matrix")
-class InverseSides(Rule):
-    """Divide by half of m + n, or multiply by `elsewhere` where a side is longer than the longest
-    that has a basis.
-    """
-
-    longest: Length = 10000
-    elsewhere: NonNegative = 0.001
-
-    def update(self, grad: Inexact[Array, "inputs outputs"], slots, param, clock: Clock):
-        del param, clock  # the shape is all that is asked
-        sides = max(1, sum(grad.shape))
-        factor = 2 / sides if max(grad.shape) <= self.longest else self.elsewhere
-        return factor * grad, slots
 
 
 @transformation(paper=SPLUS)
@@ -113,17 +94,17 @@ def splus(
     Source: https://arxiv.org/abs/2506.07254, and the authors' program.
     """
     sign, decay = Signum(b1), masked(mask, decaying(weight_decay))
-    rest = (sign, decay) if otherwise is None else otherwise
-    assert isinstance(rest, tuple)
-    stepping = optimizer(
+    stepping = with_rest(
         InBasis(sign, Eigenbasis(b2, inverse_every, max_dim, by="eigh")),
         decay,
         InverseSides(max_dim, otherwise_rate),
+        rest=(sign, decay),
+        otherwise=otherwise,
+        otherwise_rate=otherwise_rate,
         learning_rate=learning_rate,
-        otherwise=(*(at_rate(each, otherwise_rate) for each in rest), Scale(otherwise_rate)),
-        layer_axis=layer_axis,
-        matrices=matrices,
         hidden=hidden_matrices if hidden is None else hidden,
+        matrices=matrices,
+        layer_axis=layer_axis,
         storage=part_without(storage, AverageSlots),
     )
     if ema_rate is None:
