@@ -181,6 +181,7 @@ def first_steps(name, grads=None, steps=1, **changes):
         return found, {"kernel": LeafRate(whole, whole), "bias": LeafRate(rest * whole, whole)}
 
 
+ALL_OF_THEM = ("adafactor", "adamw", "lars", "madgrad", "muon", "prodigy")  # each way of making one
 WITH_DECAYS = [name for name in DECAYING if name not in ("add_decayed_weights", "mechanize")]
 
 
@@ -190,6 +191,8 @@ def test_a_decay_means_the_same_beside_every_optimizer(name):
     [plain], η = first_steps(name, weight_decay=0.0)
     for each, decayed in DECAYED.items():
         if each in refused or name in ("momo", "momo_adam"):
+            continue
+        if name not in ALL_OF_THEM and each not in ("squared", "proximal"):
             continue
         [step], _ = first_steps(name, weight_decay=RECORDS[each], mask="kernel|bias")
         for leaf, x in START.items():

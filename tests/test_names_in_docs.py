@@ -66,6 +66,7 @@ FOREIGN = {
     *("ExponentialLR", "PolynomialLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts"),
     *("OneCycleLR", "CyclicLR", "SequentialLR", "ChainedScheduler", "ReduceLROnPlateau"),
     *("GradScaler", "get_ema_multi_avg_fn", "t0"),
+    *("corrected_weight_decay", "cautious_weight_decay", "fixed_decay", "decouple_decay"),
 }
 
 
