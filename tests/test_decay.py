@@ -92,6 +92,7 @@ def test_l2_is_a_part_of_the_gradient():
     ("one", "other"),
     [
         (decays.decoupled(0.1), 0.1),
+        (funcopt.Decay(0.1), 0.1),
         (decays.corrected(0.1, 0.05), 0.1),
         (decays.squared(2.0), 0.1),
         (decays.independent(0.005), 0.1),
@@ -178,6 +179,7 @@ def first_steps(name, grads=None, steps=1, **changes):
             found.append({leaf: np.asarray(u) for leaf, u in updates.items()})
         whole = float(funcopt.current_lr(state))
         rest = changes.get("otherwise_rate", 1)
+        rest = float(rest(0)) if callable(rest) else rest
         return found, {"kernel": LeafRate(whole, whole), "bias": LeafRate(rest * whole, whole)}
 
 
@@ -218,6 +220,25 @@ def test_where_a_part_does_not_decay_the_step_is_as_without():
         [step], _ = first_steps(name, weight_decay=decays.squared(9.0), mask="kernel")
         np.testing.assert_array_equal(step["bias"], plain["bias"])
         assert np.abs(step["kernel"] - plain["kernel"]).max() > 1e-3
+
+
+def constant(x):
+    return funcopt.constant_schedule(x)
+
+
+@pytest.mark.parametrize("schedule", [constant, lambda x: x * funcopt.on_plateau()])
+@pytest.mark.parametrize("decay", [decays.proximal, decays.squared, decays.l2])
+def test_a_decay_of_a_schedule(schedule, decay):
+    """In the lift of rules, in that of tree rules, and at the rate of what is no matrix."""
+    for name, more in {
+        "prodigy": {},
+        "dog": {},
+        "muon": {"otherwise_rate": constant(0.25)},
+    }.items():
+        if (name, decay) == ("dog", decays.l2):  # which is what it does with a number
+            continue
+        ours, _ = first_steps(name, steps=3, weight_decay=decay(schedule(0.5)), **more)
+        same(ours, first_steps(name, steps=3, weight_decay=decay(0.5))[0], 1e-6)
 
 
 def test_lars_with_l2_is_optax_s():
