@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -302,6 +303,32 @@ def test_numbers_that_optax_injects_are_known():
     assert (row.learning_rate, row.weight_decay) == pytest.approx((0.001, 0.0001), rel=1e-6)
 
 
+class Shadowed(NamedTuple):
+    inner: Any
+    shadow: Any
+
+
+@funcopt.transformation
+def shadowed(inner: optax.GradientTransformation):
+    """A transformation of a user's own, without a base of funcopt's."""
+
+    class Body:
+        def init(self, params):
+            return Shadowed(inner.init(params), jax.tree.map(jnp.zeros_like, params))
+
+        def update(self, updates, state, params=None, **extra_args):
+            updates, new = inner.update(updates, state.inner, params, **extra_args)
+            return updates, Shadowed(new, state.shadow)
+
+    return Body()
+
+
+def test_a_transformation_of_a_user_s_own():
+    row = row_of(shadowed(ADAMW), "kernel", TWO)
+    assert (row.rule, row.decay, row.weight_decay) == ("adamw > shadowed", "decoupled", 0.1)
+    assert [slot.name for slot in row.slots] == ["mu", "nu", "shadow"]
+
+
 def test_what_only_optax_sees():
     tx = optax.multi_transform({"a": ADAMW, "b": optax.set_to_zero()}, {"kernel": "a", "bias": "b"})
     row = row_of(tx, "bias", TWO)
@@ -333,6 +360,13 @@ def test_a_thousand_arrays_take_less_than_a_second():
     text = printed(found.table(), 100)
     assert "blocks/*/attn/qkv x 250 " in text
     assert len(text.splitlines()) < 20
+
+
+def test_no_array_is_made():
+    """A parameter of four terabytes."""
+    params = shaped({"kernel": (10**6, 10**6)})
+    tx = funcopt.guard(funcopt.average(funcopt.adamw(1e-3)))
+    assert funcopt.describe(tx, params).rows[0].bytes == 3 * 4 * 10**12
 
 
 def printed(what, width):

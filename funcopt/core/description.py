@@ -132,7 +132,9 @@ class Tells(Protocol):
 def told(tx: Any, params: Params, state: OptState, name: str = "") -> list[Told]:
     """What `tx` does with each leaf, in order; `state` is what its `init` made of them."""
     name, body = _opened(tx, name)
-    return body.tells(params, state, name) if isinstance(body, Tells) else foreign(body, params)
+    return (
+        body.tells(params, state, name) if isinstance(body, Tells) else foreign(body, params, name)
+    )
 
 
 def told_in_turn(members: Sequence[Any], params: Params, states: Sequence[Any]) -> list[Told]:
@@ -205,8 +207,8 @@ def _slot_name(pieces: list[str]) -> str:
     return "/".join(told) or "state"
 
 
-def foreign(tx: Any, params: Params) -> list[Told]:
-    """What a transformation that is not funcopt's does: what it wraps, and what its state keeps."""
+def foreign(tx: Any, params: Params, name: str = "") -> list[Told]:
+    """What a transformation that does not tell does: what it wraps, and what its state keeps."""
     with recording() as calls:
         state = tx.init(params)
     if any(map(_is_injected, jax.tree.leaves(state, is_leaf=_is_injected))):
@@ -214,8 +216,8 @@ def foreign(tx: Any, params: Params) -> list[Told]:
     names = path_names(params)
     places = {name: i for i, name in enumerate(names)}
     out = [Told() for _ in names]
-    for name, body, own, made in calls:
-        rows = zip(path_names(own), told(body, own, made, name), strict=True)
+    for called_so, body, own, made in calls:
+        rows = zip(path_names(own), told(body, own, made, called_so), strict=True)
         for path, each in rows:
             if path in places:
                 out[places[path]] += each
@@ -226,7 +228,7 @@ def foreign(tx: Any, params: Params) -> list[Told]:
     rest = jax.tree.map(lambda x: None if is_told(x) else x, state, is_leaf=is_told)
     masked = isinstance(state, optax.MaskedState)
     left = "left out by masked, which passes its gradient on as it is"
-    own_name = _state_name(rest)
+    own_name = name or _state_name(rest)
     for i, slots in enumerate(found_slots(rest, params)):
         part = (Part(own_name, 2),) if slots else ()
         acts = (Act(own_name, keeps=True),) if slots else ()
