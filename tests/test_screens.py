@@ -16,13 +16,23 @@ from rich.console import Console
 
 import funcopt
 import funcopt_cli
-from funcopt.lab import catalogue, compare, find_lr, get_task, schedule_curves, show, sweep
+from funcopt.lab import (
+    CoordinateCheck,
+    catalogue,
+    compare,
+    find_lr,
+    get_task,
+    schedule_curves,
+    show,
+    sweep,
+)
 from funcopt.lab.terminal.folder import folder
 from funcopt.lab.terminal.watch import telling, waiting
 from funcopt.lab.training.progress import Stage
 from funcopt.monitoring import svg
 
 ROOT = Path(__file__).parent.parent
+KINDS = ["Comparison", "RangeTest", "Swept", "ScheduleCurves", "Shown", "CoordinateCheck"]
 TASK = get_task("linear_regression")
 
 
@@ -49,6 +59,13 @@ def records(comparison, found):
         "ScheduleCurves": curves,
         "Catalogue": catalogue(),
         "Shown": show("stable_spam"),
+        "CoordinateCheck": CoordinateCheck(
+            ("first_hidden_layer", "logits"),
+            (64, 128, 256, 512),
+            4,
+            2,
+            np.array([[[0.1, 0.2]], [[0.1, 0.4]], [[0.1, 0.8]], [[0.1, 1.6]]]),
+        ),
     }
 
 
@@ -63,7 +80,7 @@ def words(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("width", [40, 80])
-@pytest.mark.parametrize("kind", ["Comparison", "RangeTest", "Swept", "ScheduleCurves", "Shown"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_narrow_screen_hides_nothing(records, kind, width):
     table = records[kind].table()
     narrow = printed(table, width)
@@ -74,7 +91,7 @@ def test_a_narrow_screen_hides_nothing(records, kind, width):
     assert missing <= {"optimizer"}  # the head of what lists begin with
 
 
-@pytest.mark.parametrize("kind", ["Comparison", "RangeTest", "Swept", "ScheduleCurves", "Shown"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_record_prints_as_its_answer(records, kind):
     text = repr(records[kind])
     assert text == f"<{kind}: {records[kind].headline()}>"

@@ -14,7 +14,8 @@ along its outputs, of which those are counted that differ:
 The last line is Table 8 of Yang et al., 2022 (https://arxiv.org/abs/2203.03466), the one before it
 Table 3, which means the same without a change of the model. Initial values are factors of those
 whose variance is one over the number of inputs. Adam's eps has to be far below all gradients, which
-shrink with the width: Everett et al., 2024 (https://arxiv.org/abs/2407.05872).
+shrink with the width, or there is none (`adam(atan2=True)`): Everett et al., 2024
+(https://arxiv.org/abs/2407.05872).
 """
 
 import math
