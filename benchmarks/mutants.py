@@ -4,24 +4,27 @@
     python -m benchmarks.mutants yogi adam       those in funcopt/*/yogi.py and adam.py
     python -m benchmarks.mutants --changed       those whose source is not the one in the results
 
-`tests/mutants.py` makes the mutants. The tests are those of the rows: against the references in
-NumPy, against frozen trajectories, and the laws. They are collected once, in one process, which
-imports everything and computes nothing; mutants are tried in forks of it, in which the function
-with the mistake is put in the place of the right one (no file changes), and the tests of what runs
-through its lines are run, the quickest first, until one fails. Which rows those are is found out
-before, by tracing a step of each.
+`tests/mutants.py` makes the mutants. The tests are those of the rows, against the references in
+NumPy, against frozen trajectories, and the laws; then some that name what the file defines. They
+are collected once, in one process, which imports everything and computes nothing; mutants are tried
+in forks of it, in which the function with the mistake is put in the place of the right one (no file
+changes), and the tests of what runs through its lines are run, the quickest first, until one fails.
+Which rows those are is found out before, by tracing a step of each.
 
 Writes `results/mutants.json`. A mutant that no test finds is either listed with its reason in
 `tests/equivalent_mutants.py`, because it computes the same, or is a test that is missing.
 """
 
 import argparse
+import ast
 import functools
 import gc
 import hashlib
+import inspect
 import json
 import os
 import pickle
+import re
 import signal
 import sys
 import time
@@ -47,8 +50,12 @@ OUT = ROOT / "benchmarks" / "results" / "mutants.json"
 FOLDERS = ("optimizers", "rate_free", "transforms", "clips", "averaging")
 FIRST = ("tests/test_reference.py", "tests/test_golden.py")
 LAWS = "tests/test_laws.py"
+# Tests that start processes, need several devices, or are of other things.
+ELSEWHERE = r"subprocess|shard_map|funcopt\.lab|funcopt_cli|two_processes|jaxtyping"
+OTHER = r"defects|docs|examples|public_names|reference_golden|resuming|schedule"
 TOO_LONG = 90  # seconds for one test: a mistake may be a loop without an end
 OF_EACH, OF_SOME, OF_LAWS = 6, 2, 1  # rows of which one test, all but laws, and laws are run
+NAMING = 15  # tests of no row, which name what the file defines
 BATCH = 25  # mutants that are tried in one process first
 
 Lines = frozenset[tuple[str, int]]
@@ -152,7 +159,8 @@ def explored(cases: dict[str, Any], watched: set[str]) -> Iterator[tuple[str, To
 
         def once(tx: Any, params: Any) -> Any:
             state = tx.init(params)
-            params, state = funcopt.step(tx, params, state, params, value=1.0)
+            extra = {"value": 1.0, "hessian_diagonal": 1.0}
+            params, state = funcopt.step(tx, params, state, params, **extra)
             return funcopt.eval_params(tx, state, params)
 
         jax.clear_caches()
@@ -247,8 +255,13 @@ class Run:
         self.paths, self.out = paths, out
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        import jax
+
+        if jax._src.xla_bridge._backends:  # pyright: ignore[reportAttributeAccessIssue]
+            raise RuntimeError("JAX has started, so that no fork would live: see makes_arrays.")
         started = time.time()
         rows, cases = by_row(session.items)
+        texts = naming(session.items)
         watched = {str(path) for path in self.paths}
         told = dict(forked(lambda: explored(cases, watched), TOO_LONG))
         if len(told) < len(cases):
@@ -257,14 +270,17 @@ class Run:
         print(f"{len(told)} rows and cases, {time.time() - started:.0f} s", flush=True)
         functions = live_functions(watched)
         for path in self.paths:
-            self.of_file(path, rows, told, functions)
+            self.of_file(path, rows, told, functions, texts)
         return True
 
-    def of_file(self, path: Path, rows: Any, told: dict[str, Told], functions: Any) -> None:
+    def of_file(
+        self, path: Path, rows: Any, told: dict[str, Told], functions: Any, texts: Any
+    ) -> None:
         name, started = relative(path), time.time()
-        trials = []
+        trials, others = [], naming_one_of(public_names(path), path.stem, texts)
         for each in mutants(path.read_text(), str(path)):
-            items, live = choice(each, rows, told), functions.get((each.file, each.function))
+            live = functions.get((each.file, each.function))
+            items = choice(each, rows, told) + others
             if items and live:
                 trials.append(Trial(each, items, live))
         found = []
@@ -305,18 +321,31 @@ def is_law(item: pytest.Item) -> bool:
     return item.nodeid.startswith(LAWS)
 
 
-def by_row(items: list[pytest.Item]) -> tuple[dict[str, list[pytest.Item]], dict[str, Any]]:
-    """Tests by the row or the frozen case that they are of, and these."""
+def subject(item: pytest.Item) -> tuple[str, Any] | None:
+    """The row, or the frozen case in float64, that a test is of, with its name."""
+    from tests.golden import Frozen
     from tests.row import Row
 
+    given = item.callspec.params if hasattr(item, "callspec") else {}
+    row, case = given.get("row"), given.get("case")
+    if isinstance(row, Row):
+        return row.name, row
+    if isinstance(case, Frozen) and case.dtype == "float64" and "source" in given:
+        return f"{given['source']}-{case.id}", case
+    return None
+
+
+def by_row(items: list[pytest.Item]) -> tuple[dict[str, list[pytest.Item]], dict[str, Any]]:
+    """Tests by the row or the frozen case that they are of, and these.
+
+    A row that has no reference has laws only, and is left out.
+    """
     tests, cases = defaultdict(list), {}
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        given = callspec.params if callspec else {}
-        case = given.get("row", given.get("case"))
-        if case is None or (is_law(item) and case.name not in cases):
+        found = subject(item)
+        if found is None or (found[0] not in cases and not item.nodeid.startswith(FIRST)):
             continue
-        name = case.name if isinstance(case, Row) else f"{given['source']}-{case.id}"
+        name, case = found
         tests[name].append(item)
         cases[name] = case
     return tests, cases
@@ -338,6 +367,58 @@ def choice(mutant: Mutant, rows: Any, told: dict[str, Told]) -> list[pytest.Item
     others = [x for each in items[:OF_SOME] for x in each[1:] if not is_law(x)]
     laws = [[x for x in each if is_law(x)] for each in items]
     return first + others + [x for each in list(filter(None, laws))[:OF_LAWS] for x in each]
+
+
+def naming(items: list[pytest.Item]) -> list[tuple[str, pytest.Item]]:
+    """The tests of no row, with what they say."""
+    return [
+        (f"{item.nodeid} {inspect.getsource(item.function)}", item)
+        for item in items
+        if isinstance(item, pytest.Function) and subject(item) is None
+    ]
+
+
+def naming_one_of(
+    names: set[str], stem: str, texts: list[tuple[str, pytest.Item]]
+) -> list[pytest.Item]:
+    """Some of the tests that name what a file defines, those in a file of its name first."""
+    pattern = re.compile(rf"\b({'|'.join(sorted(names))})\b")
+    found = [
+        (stem not in item.nodeid.split("::")[0], i)
+        for i, (text, item) in enumerate(texts)
+        if names and pattern.search(text)
+    ]
+    return [texts[i][1] for _, i in sorted(found)[:NAMING]]
+
+
+def public_names(path: Path) -> set[str]:
+    """The functions and classes that a file defines for others."""
+    return {
+        each.name
+        for each in ast.parse(path.read_text()).body
+        if isinstance(each, ast.FunctionDef | ast.ClassDef) and not each.name.startswith("_")
+    }
+
+
+def tests_in_this_process() -> list[str]:
+    """The test files, those of the rows first."""
+    found = sorted((ROOT / "tests").glob("test_*.py"))
+    found = [x for x in found if not re.search(OTHER, x.name)]
+    found = [x for x in found if not re.search(ELSEWHERE, x.read_text())]
+    first = [*FIRST, LAWS]
+    return first + [relative(x) for x in found if relative(x) not in first and not makes_arrays(x)]
+
+
+def makes_arrays(path: Path) -> bool:
+    """Whether a module makes arrays when it is imported, which starts JAX: no fork lives after."""
+    outside = [
+        ast.unparse(part)
+        for node in ast.parse(path.read_text()).body
+        for part in (getattr(node, "decorator_list", None) or [node])
+        if not (isinstance(part, ast.FunctionDef | ast.ClassDef))
+    ]
+    text = re.sub(r"lambda[^:]*:[^\n]*", "", "\n".join(outside))
+    return re.search(r"jnp\.\w+\(|jax\.random|eqx\.", text) is not None
 
 
 def live_functions(watched: set[str]) -> dict[tuple[str, str], list[types.FunctionType]]:
@@ -381,7 +462,7 @@ def main() -> None:
         options = ["-q", "-q", "-n", "0", "-m", "", "-o", "timeout=0", "-p", "no:cacheprovider"]
         os.chdir(ROOT)
         run = Run(paths, given.out.resolve())
-        code = pytest.main([*options, *FIRST, LAWS], plugins=[run])
+        code = pytest.main([*options, *tests_in_this_process()], plugins=[run])
         if code != 0:
             raise SystemExit(int(code))
     kept = read(given.out).values()

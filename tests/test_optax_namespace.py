@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
 import pickle
 import pkgutil
 from typing import Any
@@ -75,6 +76,10 @@ MADE = sorted(name for name, x in BY_NAME.items() if hasattr(x, "shown") and nam
 RATES = {"constant": 0.05, "ascending": -0.05, "scheduled": optax.linear_schedule(0.05, 0.0, 9)}
 
 
+def _own_contrib(name: str) -> Any:
+    return vars(ours.contrib).get(name)
+
+
 def walked(tx: Any) -> tuple[Any, Any]:
     params, state = jax.tree.map(jnp.asarray, PARAMS), tx.init(PARAMS)
     for g in GRADS:
@@ -90,9 +95,13 @@ def assert_close(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(a, b, rtol=0, atol=ROUNDING * np.abs(b).max())
 
 
-@pytest.mark.parametrize("name", MADE)
+IN_CONTRIB = sorted(name for name in dir(optax.contrib) if hasattr(_own_contrib(name), "shown"))
+
+
+@pytest.mark.parametrize("name", [*MADE, *(f"contrib.{name}" for name in IN_CONTRIB)])
 def test_steps_and_states_are_optaxs(name):
-    factory, theirs = BY_NAME[name], getattr(optax, name)
+    factory, theirs = (operator.attrgetter(name)(module) for module in (ours, optax))
+    name = name.removeprefix("contrib.")
     rated = "learning_rate" in inspect.signature(theirs).parameters and name not in FIRST
     for args in [(rate,) for rate in RATES.values()] if rated else [FIRST.get(name, ())]:
         expected = walked(optax.with_extra_args_support(theirs(*args)))

@@ -16,12 +16,14 @@ pytestmark = pytest.mark.every_row
 HERE = Path(optax.__file__).parent
 SUITES = (
     "_src/combine",
+    "_src/factorized",
     "_src/float64",
     "_src/lookahead",
     "_src/sharding",
     "_src/transform",
     "_src/update",
     "contrib/_sam",
+    "contrib/_schedule_free",
     "schedules/_inject",
     "schedules/_join",
     "schedules/_schedule",
@@ -36,6 +38,7 @@ SUITES = (
     "transforms/_masking",
 )
 DIFFERENT = {
+    "test_explicit_dtype3": "z of parameters in bfloat16 is kept in float32",
     "test_zero_nans": "compares the state with one that has no counts",
     "test_clip_by_block_rms": "compares to seven places; the last bit of a float32 is otherwise",
     "test_mask_compatible_callable_pytree": "tests a private function",

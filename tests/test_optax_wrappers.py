@@ -1,4 +1,4 @@
-"""`funcopt.optax.MultiSteps` and `zero_nans` do what optax's do; NNX annotates the slots."""
+"""`funcopt.optax`: `MultiSteps`, `zero_nans`, absent slots, averages, the annotations of NNX."""
 
 from __future__ import annotations
 
@@ -131,3 +131,51 @@ def test_nnx_annotates_slots_as_their_parameters():
         optimizer = flax.nnx.Optimizer(model, ours.adamw(0.1), wrt=flax.nnx.Param)
     specs = flax.nnx.get_partition_spec(flax.nnx.state(optimizer))
     assert specs["opt_state"][0]["mu"]["kernel"].get_value() == jax.P("a", "b")
+
+
+ADAFACTORS = {
+    "paper's": {},
+    "factored": {"learning_rate": 0.1, "min_dim_size_to_factor": 2},
+    "all": {
+        "learning_rate": optax.linear_schedule(0.1, 0.0, 9),
+        "min_dim_size_to_factor": 2,
+        "momentum": 0.9,
+        "weight_decay_rate": 0.01,
+        "weight_decay_mask": {"w": 1, "b": 0},
+    },
+}
+
+
+@pytest.mark.parametrize("how", ADAFACTORS)
+def test_adafactor_over_the_state_of_optax(how):
+    """Whose slots are arrays of one 0 where a parameter has none."""
+
+    def steps(module: Any) -> Any:
+        tx = module.adafactor(**ADAFACTORS[how])
+        params, state = PARAMS, tx.init(PARAMS)
+        for g in GRADS[:3]:
+            updates, state = tx.update(g, state, params)
+            params = optax.apply_updates(params, updates)
+        return params, state
+
+    assert_same(steps(ours), steps(optax))
+    without = {"w": GRADS[0]["w"], "b": None}
+    tx = ours.adafactor(0.1, min_dim_size_to_factor=2)
+    updates, state = tx.update(without, tx.init(PARAMS), PARAMS)
+    assert updates["b"] is None
+    assert not state[0].v["b"].any()
+    assert state[0].v_row["w"].shape == (2,)
+
+
+def test_averages_of_schedule_free_are_read_as_optax_reads_them():
+    def evaluated(contrib: Any) -> Any:
+        tx = contrib.schedule_free(optax.sgd(0.1), 0.1)
+        params, state = PARAMS, tx.init(PARAMS)
+        for g in GRADS[:3]:
+            updates, state = tx.update(g, state, params)
+            params = optax.apply_updates(params, updates)
+        return contrib.schedule_free_eval_params(state, params)
+
+    assert_same(evaluated(ours.contrib), evaluated(optax.contrib))
+    state = optax.contrib.schedule_free(optax.sgd(0.1), 0.1).init(PARAMS)
+    assert_same(ours.contrib.schedule_free_eval_params(state, PARAMS), PARAMS)

@@ -53,6 +53,8 @@ def in_optax_state(
     renamed: dict[str, str] | None = None,
     left: tuple[str, ...] = (),
     only: Callable[[dict[str, Any]], bool] = lambda _: True,
+    none: dict[str, Any] | None = None,
+    module: Any = optax,
     **always: Any,
 ) -> Callable[..., GradientTransformation]:
     """optax's function of that name, computed by funcopt's `ours`.
@@ -63,9 +65,11 @@ def in_optax_state(
         renamed: what arguments are called in funcopt, where that is another name.
         left: arguments that funcopt has not, since `always` says what they mean.
         only: whether funcopt has what these arguments ask for; where not, it is optax's.
+        none: what None means of arguments, by their names in optax.
+        module: the one of optax that it is in.
         always: arguments of `ours` beyond those of optax's.
     """
-    theirs = getattr(optax, name)
+    theirs = getattr(module, name)
     signature = inspect.signature(theirs)
 
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -78,6 +82,7 @@ def in_optax_state(
         own: dict[str, Any] = {**always}
         for argument, x in given.items():
             if argument not in left:
+                x = (none or {}).get(argument) if x is None else x
                 argument = (renamed or {}).get(argument, argument)
                 own[argument] = CONVERSIONS.get(argument, lambda x: x)(x)
         return InOptaxState(ours(**own), theirs(**{**given, **masks}))
@@ -88,7 +93,7 @@ def in_optax_state(
     plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     vars(function)["__signature__"] = inspect.Signature(plain)
     factory = value_factory(GradientTransformation, function)
-    vars(factory)["shown"] = f"optax.{name}"
+    vars(factory)["shown"] = f"{module.__name__}.{name}"
     return factory
 
 
@@ -103,11 +108,18 @@ def _corrects(given: dict[str, Any]) -> bool:
     return all(given[name] is True for name in CORRECTIONS)
 
 
+POWER = inspect.signature(optax.scale_by_factored_rms).parameters["decay_rate_fn"].default
 CORRECTED: dict[str, Any] = {"left": CORRECTIONS, "only": _corrects}
 
 adabelief = in_optax_state("adabelief", funcopt.adabelief)
 adadelta = in_optax_state(
     "adadelta", funcopt.adadelta, renamed={"weight_decay_mask": "mask"}, only=_has_rate
+)
+adafactor = in_optax_state(
+    "adafactor",
+    funcopt.adafactor,
+    renamed={"weight_decay_rate": "weight_decay", "weight_decay_mask": "mask"},
+    none={"learning_rate": 1.0, "weight_decay_rate": 0.0},
 )
 adagrad = in_optax_state("adagrad", funcopt.adagrad)
 adam = in_optax_state("adam", funcopt.adam)
@@ -122,6 +134,7 @@ clip = in_optax_state("clip", funcopt.clip)
 clip_by_block_rms = in_optax_state("clip_by_block_rms", funcopt.clip_by_block_rms)
 clip_by_global_norm = in_optax_state("clip_by_global_norm", funcopt.clip_by_global_norm)
 fromage = in_optax_state("fromage", funcopt.fromage)
+keep_params_nonnegative = in_optax_state("keep_params_nonnegative", funcopt.keep_params_nonnegative)
 lamb = in_optax_state("lamb", funcopt.lamb)
 lars = in_optax_state("lars", funcopt.lars, renamed={"weight_decay_mask": "mask"}, variant="optax")
 lion = in_optax_state("lion", funcopt.lion)
@@ -147,6 +160,12 @@ scale_by_amsgrad = in_optax_state(
     "scale_by_amsgrad", funcopt.scale_by_amsgrad, left=CORRECTIONS, only=_corrects
 )
 scale_by_belief = in_optax_state("scale_by_belief", funcopt.scale_by_belief)
+scale_by_factored_rms = in_optax_state(
+    "scale_by_factored_rms",
+    funcopt.scale_by_factored_rms,
+    left=("decay_rate_fn",),
+    only=lambda given: given["decay_rate_fn"] is POWER,
+)
 scale_by_learning_rate = in_optax_state(
     "scale_by_learning_rate", funcopt.scale_by_learning_rate, only=_has_rate
 )

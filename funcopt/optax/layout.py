@@ -8,7 +8,7 @@ both libraries share, lets funcopt do the step, and puts the new slots where the
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxtyping import Array
 from optax import OptState, Params, Updates
 
 from ..core.description import Told, found_slots, told
+from ..core.leaves import Absent
 from ..core.lift import Lifted, LiftedState
 from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree, TreeState
@@ -56,7 +57,7 @@ def with_fields(state: Any, new: dict[str, Any]) -> Any:
     return state
 
 
-COUNTS = ("count", "t", "is_initial_step")
+COUNTS = ("count", "count_m2", "t", "is_initial_step")
 """What optax's states call the number of steps, or whether there was none."""
 
 
@@ -90,7 +91,11 @@ class InOptaxState:
             types = jax.eval_shape(self.ours.init, params)
             return with_fields(
                 state,
-                {name: jax.tree.map(_as, getattr(types, name), x) for name, x in found.items()},
+                {
+                    name: jax.tree.map(_as, getattr(types, name), x)
+                    for name, x in found.items()
+                    if name not in self._uneven
+                },
             )
         return with_fields(
             state, {name: _at_least(self._kept[name], x) for name, x in found.items()}
@@ -113,7 +118,7 @@ class InOptaxState:
         **extra_args: Any,
     ) -> tuple[Updates, OptState]:
         found = dict(fields(state, {*COUNTS, *self._kept}))
-        missing = [name for name in self._kept if name not in found]
+        missing = [name for name in self._kept if name not in {*found, *self._uneven}]
         if missing:
             raise ValueError(
                 f"{self.ours.factory.__name__} got a {type(state).__name__} as its state, in which "
@@ -129,14 +134,29 @@ class InOptaxState:
         updates = structure.unflatten([_inexact(x) for x in leaves])
         if params is not None:
             params = jax.tree.map(_inexact, _where(here, structure, params))
-        slots = {name: _where(here, structure, found[name]) for name in self._kept}
+        slots = {
+            name: _where(here, structure, found[name])
+            for name in self._kept
+            if name not in self._uneven
+        }
+        units = self._units(updates, structure)
+        for name, of_leaves in units.items():
+            parts = structure.flatten_up_to(found[name]) if name in found else of_leaves
+            pairs = zip(of_leaves, parts, strict=True)
+            slots[name] = structure.unflatten([_shaped(unit, x) for unit, x in pairs])
         given = extra_args if gate is None else {**extra_args, "gate": gate}
         if goes_on:
             given["goes_on"] = True
         out, new = self.ours.update(updates, self._native(slots, count), params, **given)
         renewed = {
-            name: _put_back(here, structure, found[name], getattr(new, name)) for name in slots
+            name: _put_back(here, structure, found[name], getattr(new, name))
+            for name in slots
+            if name not in units
         }
+        for name in units.keys() & found.keys():
+            columns = found[name], getattr(new, name)
+            pairs = zip(*map(structure.flatten_up_to, columns), strict=True)
+            renewed[name] = structure.unflatten([_unshaped(old, x) for old, x in pairs])
         for name in set(COUNTS) & set(found):
             said = new.count == 0 if name == "is_initial_step" else new.count
             renewed[name] = jnp.asarray(said, jnp.result_type(found[name]))
@@ -153,6 +173,21 @@ class InOptaxState:
             for name in kind._fields
         }
 
+    @property
+    def _uneven(self) -> list[str]:
+        """The slots that a parameter need not have."""
+        below = lifted(self.ours)
+        rules = below.rules if isinstance(below, Lifted) else ()
+        hints = [item for each in rules for item in each.slots.__annotations__.items()]
+        return [name for name, hint in hints if type(None) in get_args(hint)]
+
+    def _units(self, updates: Updates, structure: Any) -> dict[str, list[Any]]:
+        """Of each uneven slot, what funcopt keeps of each leaf: shapes, or `Absent`."""
+        if not self._uneven:
+            return {}
+        kinds = jax.eval_shape(self.ours.init, updates)
+        return {name: structure.flatten_up_to(getattr(kinds, name)) for name in self._uneven}
+
     def _native(self, slots: dict[str, Params], count: Array) -> LiftedState | TreeState:
         """funcopt's state with these slots; a rate is computed anew in every update."""
         below = lifted(self.ours)
@@ -161,6 +196,15 @@ class InOptaxState:
         own = tuple(each.slots(*(slots[n] for n in each.slots._fields)) for each in below.rules)
         lr = None if below.learning_rate is None else jnp.zeros([], jnp.float32)
         return LiftedState(count, lr, own)
+
+
+def _shaped(unit: Any, x: Any) -> Any:
+    """A slot as funcopt has it, of optax's, which has an array of one 0 where there is none."""
+    return jnp.reshape(x, unit.shape) if hasattr(unit, "shape") else unit
+
+
+def _unshaped(old: Any, new: Any) -> Any:
+    return old if new is None or isinstance(new, Absent) else jnp.reshape(new, old.shape)
 
 
 def _inexact(x: Any) -> Any:
