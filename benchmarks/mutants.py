@@ -3,6 +3,7 @@
     python -m benchmarks.mutants                 every algorithm
     python -m benchmarks.mutants yogi adam       those in funcopt/*/yogi.py and adam.py
     python -m benchmarks.mutants --changed       those whose source is not the one in the results
+    python -m benchmarks.mutants --most 12       so many mutants of each file, evenly spread
 
 `tests/mutants.py` makes the mutants. The tests are those of the rows, against the references in
 NumPy, against frozen trajectories, and the laws; then some that name what the file defines. They
@@ -55,7 +56,7 @@ ELSEWHERE = r"subprocess|shard_map|funcopt\.lab|funcopt_cli|two_processes|jaxtyp
 OTHER = r"defects|docs|examples|public_names|reference_golden|resuming|schedule"
 TOO_LONG = 90  # seconds for one test: a mistake may be a loop without an end
 OF_EACH, OF_SOME, OF_LAWS = 6, 2, 1  # rows of which one test, all but laws, and laws are run
-NAMING = 15  # tests of no row, which name what the file defines
+NAMING = 40  # tests of no row, which name what the file defines
 BATCH = 25  # mutants that are tried in one process first
 
 Lines = frozenset[tuple[str, int]]
@@ -144,7 +145,7 @@ def explored(cases: dict[str, Any], watched: set[str]) -> Iterator[tuple[str, To
     import funcopt
     from tests.row import Row
     from tests.test_golden import transformation_of
-    from tests.test_reference import leaves_for
+    from tests.test_reference import COMPLEX, leaves_for
 
     for name, case in cases.items():
         seen: set[tuple[str, int]] = set()
@@ -172,6 +173,10 @@ def explored(cases: dict[str, Any], watched: set[str]) -> Iterator[tuple[str, To
                 tx = case.descending() if is_row else transformation_of(case)
                 params = leaves_for(case).astype("float64").p0 if is_row else case.inputs.p0
                 jax.eval_shape(functools.partial(once, tx), dict(params))
+                if is_row and case.complex and case.rate is not None:
+                    params = COMPLEX.only("matrix").astype("complex128").p0
+                    with jax.numpy_dtype_promotion("standard"):
+                        jax.eval_shape(functools.partial(once, tx), dict(params))
         finally:
             sys.settrace(None)
         yield name, Told(frozenset(seen), time.perf_counter() - start)
@@ -251,8 +256,8 @@ def outcomes(trials: list[Trial]) -> list[Outcome]:
 class Run:
     """A plugin of pytest that, in place of running the collected tests, runs them on mutants."""
 
-    def __init__(self, paths: list[Path], out: Path):
-        self.paths, self.out = paths, out
+    def __init__(self, paths: list[Path], out: Path, most: int | None):
+        self.paths, self.out, self.most = paths, out, most
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         import jax
@@ -283,6 +288,9 @@ class Run:
             items = choice(each, rows, told) + others
             if items and live:
                 trials.append(Trial(each, items, live))
+        made, most = len(trials), self.most or len(trials)
+        if made > most:
+            trials = [trials[i * made // most] for i in range(most)]
         found = []
         for begin in range(0, len(trials), BATCH):
             batch = trials[begin : begin + BATCH]
@@ -305,6 +313,7 @@ class Run:
         equivalent = [each for each in alive if each["equivalent"]]
         result = {
             "source": digest(path),
+            "made": made,
             "mutants": len(found),
             "killed": len(found) - len(alive),
             "equivalent": len(equivalent),
@@ -453,6 +462,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("algorithms", nargs="*", help="names of source files; all if none")
     parser.add_argument("--changed", action="store_true", help="only what has no result yet")
+    parser.add_argument("--most", type=int, help="of each file, evenly spread; all if not told")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     paths, kept = files(given.algorithms), read(given.out)
@@ -461,7 +471,7 @@ def main() -> None:
     if paths:
         options = ["-q", "-q", "-n", "0", "-m", "", "-o", "timeout=0", "-p", "no:cacheprovider"]
         os.chdir(ROOT)
-        run = Run(paths, given.out.resolve())
+        run = Run(paths, given.out.resolve(), given.most)
         code = pytest.main([*options, *tests_in_this_process()], plugins=[run])
         if code != 0:
             raise SystemExit(int(code))
