@@ -87,6 +87,7 @@ from .optimizers.dion2 import dion2 as dion2
 from .optimizers.fromage import fromage as fromage
 from .optimizers.ftrl import ftrl as ftrl
 from .optimizers.galore import galore as galore
+from .optimizers.kron import kron as kron
 from .optimizers.lamb import lamb as lamb
 from .optimizers.laprop import laprop as laprop
 from .optimizers.lars import lars as lars
@@ -331,6 +332,7 @@ __all__ = [
     "join_schedules",
     "keep_params_nonnegative",
     "knee_schedule",
+    "kron",
     "lamb",
     "laprop",
     "lars",

@@ -16,6 +16,8 @@ import funcopt
 from funcopt.core.rule import Rule, rule
 from funcopt.math.inverse_roots import inverse_root
 from funcopt.math.newton_schulz import newton_schulz
+from funcopt.math.norm_bound import norm_bound
+from funcopt.math.procrustes import turned
 from funcopt.optimizers.for_hidden import hidden_matrices
 from funcopt.optimizers.orthogonalize import orthogonalize
 
@@ -52,6 +54,7 @@ RELATIVES = {
     "soap": partial(funcopt.soap, 0.1, layer_axis={"blocks": 0}),
     "dion2": partial(funcopt.dion2, 0.1, fraction=1.0, layer_axis={"blocks": 0}),
     "nanochat_muon": partial(funcopt.nanochat_muon, 0.1, layer_axis={"blocks": 0}),
+    "kron": partial(funcopt.kron, 0.1, layer_axis={"blocks": 0}),
     "shampoo": partial(
         funcopt.shampoo, 0.1, eps=0.1, precondition_frequency=1, layer_axis={"blocks": 0}
     ),
@@ -407,6 +410,118 @@ def test_the_unit_of_gradients_does_not_matter_to_shampoo():
     tx = funcopt.shampoo(0.1, precondition_frequency=1, graft_eps=0.0)
     one, other = (updates(tx, [scale * g for g in grads], params)[-1] for scale in (1, 2.0**-40))
     assert_close(one, other, 1e-5)
+
+
+# -- whitening ------------------------------------------------------------------------------------
+
+
+def whitened(tx, draw, steps=400):
+    """The mean squares of rows and of columns of updates of random gradients, in the end."""
+    params, state = {"kernel": jnp.zeros((3, 4))}, None
+    state, rows, columns = tx.init(params), 0.0, 0.0
+    step = jax.jit(tx.update)
+    for i in range(steps):
+        u, state = step({"kernel": draw()}, state, params)
+        u = np.asarray(u["kernel"])
+        if i >= steps // 2:
+            rows, columns = rows + u @ u.T, columns + u.T @ u
+    count = steps - steps // 2
+    return rows / count / 4, columns / count / 3
+
+
+def test_kron_makes_gradients_white():
+    """Of rows and of columns that are far from it; and Adam only element by element."""
+    random = np.random.default_rng(0)
+    left, right = random.standard_normal((3, 3)), random.standard_normal((4, 4))
+
+    def draw():
+        return np.float32(0.01 * left @ random.standard_normal((3, 4)) @ right)
+
+    rows, columns = whitened(funcopt.kron(1.0, b1=0.0, max_skew=2, clip_rms=jnp.inf), draw)
+    assert_close(rows, np.eye(3), 0.25)
+    assert_close(columns, np.eye(4), 0.25)
+    rows, _ = whitened(funcopt.adam(1.0, 0.0, 0.99), draw)
+    assert np.abs(rows - np.diag(np.diag(rows))).max() > 0.4
+
+
+@pytest.mark.parametrize(
+    ("changes", "shapes"),
+    [
+        ({}, ((5,), (4, 4))),
+        ({"max_skew": 2}, ((5, 5), (4, 4))),
+        ({"max_size": 3}, ((5,), (4,))),
+        ({"max_skew": 2, "max_size": 4}, ((5,), (4, 4))),
+    ],
+)
+def test_sides_are_dense_or_diagonal_by_their_size(changes, shapes):
+    state = funcopt.kron(0.1, **changes).init(PARAMS["kernel"])
+    assert (state.left.shape, state.right.shape) == shapes
+
+
+def test_kron_that_is_not_fitted_is_the_mean_gradient():
+    """Times the square of its scale; until that is cut off."""
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    told: Any = {"preconditioner_lr": 0.0, "init_scale": 0.5, "max_skew": 2}
+    found = updates(funcopt.kron(0.1, **told), grads, params)
+    for t, u in enumerate(found):  # at first, the mean is of all gradients alike
+        assert_close(u, -0.1 * 0.25 * np.mean(grads[: t + 1], 0))
+    cut = updates(funcopt.kron(0.1, clip_rms=0.01, **told), grads, params)[0]
+    assert np.sqrt(np.mean(np.square(cut))) == pytest.approx(0.1 * 0.01, rel=1e-4)
+    assert (
+        np.abs(updates(funcopt.kron(0.1, clip_max=0.1, **told), grads, params)[0]).max() <= 0.0101
+    )
+
+
+def test_the_unit_of_gradients_does_not_matter_to_kron():
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    tx = funcopt.kron(0.1, damping=0.0, max_skew=2)
+    one, other = (updates(tx, [scale * g for g in grads], params)[-1] for scale in (1, 2.0**-40))
+    assert_close(one, other, 1e-5)
+
+
+def test_factors_of_kron_are_balanced_without_a_change_of_its_steps():
+    tx, params = funcopt.kron(0.1, max_skew=2), PARAMS["kernel"]
+    state = tx.init(params)
+    far = state.left * 8.0, state.right / 8.0
+    slots = state.slots[0]._replace(left=far[0], right=far[1])
+    states = [s._replace(count=jnp.int32(99)) for s in (state, state._replace(
+        slots=(slots, *state.slots[1:])))]  # fmt: skip
+    (one, left), (other, right) = (tx.update(GRADS[0]["kernel"], s, params) for s in states)
+    assert_close(one, other, 1e-5)
+    assert_close(left.left, right.left, 1e-4)
+    assert_close(np.abs(right.left).max(), np.abs(right.right).max(), 1e-4)
+
+
+def test_other_seeds_are_other_probes():
+    """Which are felt in the last digits only: norms are nearly exact."""
+    grads, params = [g["kernel"] for g in GRADS], PARAMS["kernel"]
+    one, other = (
+        updates(funcopt.kron(0.1, key=key, max_skew=2), grads, params)[-1] for key in (0, 1)
+    )
+    assert differs(one, other).any()
+    assert_close(one, other, 2e-3)
+
+
+@pytest.mark.parametrize("kind", ["hermitian", "skew"])
+def test_a_bound_of_the_norm_is_near_it(kind):
+    x = RANDOM.standard_normal((9, 9))
+    x = x @ x.T if kind == "hermitian" else x - x.T
+    with jax.enable_x64(True):
+        vectors = jnp.asarray(RANDOM.standard_normal((32, 9)))
+        found = float(norm_bound(jnp.asarray(x), jnp.max(jnp.abs(x)), vectors))
+    norm = float(np.linalg.norm(x, 2))
+    assert 0.9 * norm <= found <= norm * (1 + 1e-12)
+
+
+def test_a_turned_matrix_has_the_same_square_and_becomes_hermitian():
+    q = np.linalg.qr(RANDOM.standard_normal((4, 4)))[0] * np.arange(1.0, 5.0)
+    q[:, 0] *= np.sign(np.linalg.det(q))  # no rotation leads from one sign to the other
+    x, vectors = q, RANDOM.standard_normal((32, 4))
+    with jax.enable_x64(True):
+        for _ in range(100):
+            x = np.asarray(turned(jnp.asarray(x), jnp.asarray(vectors)))
+    assert_close(x.T @ x, q.T @ q, 0.02)
+    assert np.abs(x - x.T).max() < 0.05 * np.abs(q - q.T).max()
 
 
 # -- bases ----------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ STACKED = {
     "polargrad": lambda: funcopt.polargrad(0.1, layer_axis=0),
     "dion2": lambda: funcopt.dion2(0.1, layer_axis=0),
     "nanochat_muon": lambda: funcopt.nanochat_muon(0.1, layer_axis=0),
+    "kron": lambda: funcopt.kron(0.1, layer_axis=0),
     "shampoo": lambda: funcopt.shampoo(
         0.1, eps=0.1, block_size=8, precondition_frequency=1, layer_axis=0
     ),
