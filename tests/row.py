@@ -53,6 +53,8 @@ class Row:
         signs: whether updates are signs, which of few elements hardly tell a number from another.
         unfelt: numbers that no step of the tests feels, such as bounds that are not reached.
         silent_steps: how many updates are 0 at first, whatever the gradients.
+        evaluated: the slot of the reference that has the parameters to evaluate with, if it is not
+            these themselves.
         wraps: whether the state holds that of an optimizer inside, with its own count and rate.
         bounded: whether an element may not feel the others of its array, but by bounds.
         moves_on_zero_gradient: whether parameters move although no gradient ever came.
@@ -89,6 +91,7 @@ class Row:
     signs: bool = False
     unfelt: tuple[str, ...] = ()
     silent_steps: int = 0
+    evaluated: str = ""
     wraps: bool = False
     bounded: bool = False
     moves_on_zero_gradient: bool = False

@@ -75,6 +75,29 @@ def along(row: Row, given: Problem) -> None:
     check(row, ours, transcribed(row, given), double)
 
 
+@each(PROVEN, where=lambda row: row.evaluated)
+def test_parameters_to_evaluate_with(row):
+    """After every step they are those of the reference."""
+    given, steps = leaves_for(row).astype("float64"), 12
+    with jax.enable_x64(True):
+        tx = row.descending()
+
+        def step(carry, grads):
+            params, state = funcopt.step(tx, grads, carry[1], carry[0])
+            return (params, state), funcopt.eval_params(tx, state, params)
+
+        first = jax.tree.map(jnp.asarray, given.p0)
+        grads = {leaf: jnp.asarray(g[:steps]) for leaf, g in given.grads.items()}
+        _, ours = jax.jit(lambda *told: jax.lax.scan(step, *told))((first, tx.init(first)), grads)
+    assert row.reference is not None
+    for leaf, p in given.p0.items():
+        slots: dict[str, np.ndarray] = {}
+        for index, g in enumerate(given.grads[leaf][:steps]):
+            p, slots = row.reference(p, g, slots, index + 1, row.descent_rate, **row.transcribed())
+            theirs = slots[row.evaluated]
+            np.testing.assert_allclose(ours[leaf][index], theirs, rtol=1e-11, atol=1e-12)
+
+
 FELT = 1e-3
 
 

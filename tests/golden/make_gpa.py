@@ -16,14 +16,19 @@ from importlib.metadata import version
 
 from tests.golden.freeze import STEPS, Case, leaves, write
 
+CHANGE = 12
 
-def case(name: str, settings: dict, call: str, problem: str = "gradients") -> Case:
+
+def case(
+    name: str, settings: dict, call: str, problem: str = "gradients", doubled: bool = False
+) -> Case:
     record = {
         "factory": call.partition("(")[0],
         "kwargs": {"learning_rate": settings["lr"]},
         "call": call,
     }
-    return Case(name, "GPAAdamW", settings, record, problem)
+    schedule = {"doubled": CHANGE} if doubled else {}
+    return Case(name, "GPAAdamW", settings, record, problem, schedule)
 
 
 def cases():
@@ -39,8 +44,9 @@ def cases():
     )  # fmt: skip
     yield case(
         "gpa-schedule-free",
-        {"lr": 0.0625, "iterate_averaging_type": "SCHEDULE_FREE", "train_interp_coeff": 0.9},
-        "gpa(adam(0.0625), None, 0.9)", problem="quadratic",
+        {"lr": 0.03125, "iterate_averaging_type": "SCHEDULE_FREE", "train_interp_coeff": 0.9},
+        "gpa(adam(piecewise_constant_schedule(0.03125, {12: 2.0})), None, 0.9)",
+        problem="quadratic", doubled=True,
     )  # fmt: skip
 
 
@@ -61,14 +67,18 @@ def run(frozen_case: Case, dtype: str):
     optimizer.state[params[0]]["weight_sum"] = torch.zeros([], dtype=torch.float64)
     optimizer.train()
     path: dict = {leaf: [] for leaf, _, _ in given}
+    rates = []
     for index in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] *= 2 if frozen_case.schedule and index == CHANGE else 1
+        rates.append(optimizer.param_groups[0]["lr"])
         for (_, _, gradient), p in zip(given, params, strict=True):
             g = np.asarray(gradient(index, p.detach().numpy()), dtype=dtype)
             p.grad = torch.from_numpy(g.copy())
         optimizer.step()
         for (leaf, _, _), p in zip(given, params, strict=True):
             path[leaf].append(p.detach().numpy().copy())
-    return {leaf: np.stack(values) for leaf, values in path.items()}, [settings["lr"]] * STEPS
+    return {leaf: np.stack(values) for leaf, values in path.items()}, rates
 
 
 def main() -> None:

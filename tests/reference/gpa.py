@@ -52,7 +52,8 @@ ROWS = [
         slots=("z", "trace"),
         needs_params=True,
         wraps=True,
-        scheduled={"mu_x": (0.9, 0.5)},
+        evaluated="x",
+        scheduled={"mu_x": (0.9, 0.5), "mu_y": (0.7, 0.9)},
         optax_differs="optax has no such wrapper",
         way_float32=5e-6,  # the average is recovered from the parameters
         keeps_moving=True,
@@ -65,7 +66,8 @@ ROWS = [
         needs_params=True,
         wraps=True,
         keeps_moving=True,
-        scheduled={"decay": (0.9, 0.5)},
+        evaluated="x",
+        scheduled={"decay": (0.9, 0.5), "look_ahead": (0.5, 0.2)},
         optax_differs="optax has no such wrapper",
     ),
 ]

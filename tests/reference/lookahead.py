@@ -31,6 +31,7 @@ ROWS = [
         reference=lookahead_sgd,
         way_float32=1e-5,  # the way back undoes what rounding did to the parameters
         slots=("slow",),
+        evaluated="slow",
         needs_params=True,
         wraps=True,
         scheduled={"slow_step_size": (0.25, 0.75)},
