@@ -128,6 +128,17 @@ def test_sgd_in_mup_passes_too():
     assert found.passed, found.slopes
 
 
+@pytest.mark.parametrize("scaling", ["unit_rms", "moonlight"])
+def test_muon_is_steady_at_the_scale_that_goes_by_the_width(scaling):
+    def muon(params):
+        rates = funcopt.mup(params, BASE, "muon").rates
+        tx = funcopt.muon(0.02, scaling=scaling, hidden="mid", otherwise_rate=0.1)
+        return funcopt.chain(tx, funcopt.scale_by_path(rates))
+
+    found = coordinate_check(start, forward, BATCH, muon, widths=(64, 256), steps=2)
+    assert found.passed is (scaling == "unit_rms"), found.slopes
+
+
 def test_both_forms_are_one_training():
     """Outputs that are divided, at larger rates, and smaller weights."""
     params = init(jax.random.key(1), 256)
@@ -244,7 +255,7 @@ def test_bad_models(params, base, words):
 
 
 def test_bad_rules():
-    with pytest.raises(ValueError, match=r"rule must be one of adam, sgd, got 'muon'"):
-        funcopt.mup(BASE, BASE, "muon")
+    with pytest.raises(ValueError, match=r"rule must be one of adam, sgd, muon, got 'lamb'"):
+        funcopt.mup(BASE, BASE, "lamb")
     with pytest.raises(ValueError, match="different models"):
         funcopt.mup(BASE, BASE).start({"in": jnp.ones((6, 32))})

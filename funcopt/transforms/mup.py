@@ -15,7 +15,9 @@ The last line is Table 8 of Yang et al., 2022 (https://arxiv.org/abs/2203.03466)
 Table 3, which means the same without a change of the model. Initial values are factors of those
 whose variance is one over the number of inputs. Adam's eps has to be far below all gradients, which
 shrink with the width, or there is none (`adam(atan2=True)`): Everett et al., 2024
-(https://arxiv.org/abs/2407.05872).
+(https://arxiv.org/abs/2407.05872). Hidden weights under Muon, at its scale √(outputs / inputs),
+have 1, and the rest is Adam's: Bernstein, 2025
+(https://jeremybernste.in/writing/deriving-muon).
 """
 
 import math
@@ -33,7 +35,7 @@ from ..core.leaf import LayerAxis, Leaf, Matrices, described
 from ..core.paths import path_names, some
 
 Kind = Literal["fixed", "input", "hidden", "output"]
-RULES = ("adam", "sgd")
+RULES = ("adam", "sgd", "muon")
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class Widths:
 
     def rate(self, rule: str, divides: bool) -> float:
         if self.kind == "output" and divides:
-            return 1.0 if rule == "adam" else self.inputs
-        return (1.0 if rule == "adam" else self.outputs) / self.inputs
+            return self.inputs if rule == "sgd" else 1.0
+        if self.kind == "hidden" and rule == "muon":
+            return 1.0
+        return (self.outputs if rule == "sgd" else 1.0) / self.inputs
 
     def initial(self, divides: bool) -> float:
         root = math.sqrt(self.inputs)
@@ -66,7 +70,7 @@ class WidthScaling:
 
     Args:
         widths: how each parameter grows.
-        rule: `"adam"` or `"sgd"`.
+        rule: `"adam"`, `"sgd"` or `"muon"`.
         divides: whether the model divides its outputs.
     """
 
@@ -124,7 +128,9 @@ def mup(
         params: the parameters of the model that is trained, or their shapes.
         base_params: those of the model that rates were tuned on, the same but for its width.
         rule: `"adam"` for all whose steps are about as long in each element whatever gradients are
-            (Adam, Lion, sign_sgd), `"sgd"` for all whose steps are as long as gradients.
+            (Adam, Lion, sign_sgd), `"sgd"` for all whose steps are as long as gradients, `"muon"`
+            for `muon(scaling="unit_rms")` and its like, whose steps of hidden matrices suit every
+            width, with Adam for the others.
         divides: whether the model divides its outputs by how many times wider it is than the base.
         matrices: which axes are inputs and outputs, as in `lift`. Of two axes they are in this
             order, and of a kernel of a convolution the last two.
