@@ -12,6 +12,7 @@ import pytest
 
 import funcopt
 from funcopt import rules
+from funcopt.math.eigenbasis import outer
 
 RANDOM = np.random.default_rng(7)
 PARAMS = {"kernel": jnp.ones((5, 4))}
@@ -140,3 +141,11 @@ def test_eigenvectors_of_squares_are_the_singular_vectors():
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("rows", [3, 513])
+def test_a_matrix_times_itself_is_hermitian(rows):
+    x = jnp.asarray(RANDOM.standard_normal((rows, 4, 2)) @ [1, 1j], jnp.complex64)
+    found = outer(x)
+    np.testing.assert_allclose(found, x @ x.conj().T, rtol=0, atol=2e-5)
+    np.testing.assert_allclose(found, found.conj().T, rtol=0, atol=2e-6)
