@@ -3,7 +3,8 @@
 Twelve matrices of 768x768, float32 on the CPU. Muon beside optax's: both sides take five of
 Jordan's steps in float32 without Nesterov's look-ahead, where they compute the same. SOAP beside
 `plain_soap.py`, a loop over matrices as a reader of the paper writes it: ordinary steps, those that
-renew bases, which is every tenth, and the mean of ten. What is reported beside the times is how far
+renew bases, which is every tenth, and the mean of ten, by the clock and in the seconds of the CPU,
+which other programs at the same time change less. What is reported beside the times is how far
 apart the two sides' steps are.
 
     python benchmarks/matrix_step.py --pairs 9
@@ -18,12 +19,11 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import gc
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,8 +75,18 @@ def apart(both: tuple[Optimizer, Optimizer], steps: int = 1) -> float:
     return float(optax.global_norm(difference) / optax.global_norm(theirs))
 
 
-def cycles(side: Optimizer) -> Iterator[tuple[float, float]]:
-    """Seconds of an ordinary step and of one that renews bases, of ten after ten steps."""
+class Cycle(NamedTuple):
+    """Seconds of ordinary steps and of one that renews bases, by the clock and of the processor."""
+
+    ordinary: tuple[float, float]
+    renewing: tuple[float, float]
+
+    def mean(self, kind: int) -> float:
+        return ((CYCLE - 1) * self.ordinary[kind] + self.renewing[kind]) / CYCLE
+
+
+def cycles(side: Optimizer) -> Iterator[Cycle]:
+    """Ten steps after ten steps, of which the last renews bases."""
     grads = [arrays(SHAPES, seed=seed, scale=1e-3) for seed in range(1, 4)]
     params = arrays(SHAPES, seed=0, scale=0.02)
     step = jitted_step(side.library, side.tx)
@@ -87,12 +97,13 @@ def cycles(side: Optimizer) -> Iterator[tuple[float, float]]:
         jax.block_until_ready(carry)
         times = []
         for _ in range(CYCLE):
-            begun = time.perf_counter()
+            begun = time.perf_counter(), time.process_time()
             carry = step(*carry, grads[count % 3])
             jax.block_until_ready(carry)
-            times.append(time.perf_counter() - begun)
+            times.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
             count += 1
-        yield sum(times[:-1]) / (CYCLE - 1), times[-1]  # the last is number 11, 21 and so on
+        wall, cpu = (sum(column) / (CYCLE - 1) for column in zip(*times[:-1], strict=True))
+        yield Cycle((wall, cpu), times[-1])  # that of the step 11, 21 and so on
 
 
 def soap_rows(pairs: int) -> dict[str, Any]:
@@ -102,16 +113,19 @@ def soap_rows(pairs: int) -> dict[str, Any]:
     runs = [cycles(side) for side in both]
     for run in runs:
         next(run)
-    measured = paired(lambda: next(runs[0]), lambda: next(runs[1]), pairs)
-    gc.collect()
+    measured = []
+    for pair in range(pairs):
+        order = (0, 1) if pair % 2 == 0 else (1, 0)
+        found = {i: next(runs[i]) for i in order}
+        measured.append((found[0], found[1]))
 
-    def row(seconds: Any) -> dict[str, Any]:
-        return summary([(seconds(*a), seconds(*b)) for a, b in measured])
+    def row(seconds: Callable[[Cycle], float]) -> dict[str, Any]:
+        return summary([(seconds(a), seconds(b)) for a, b in measured])
 
-    result["ordinary_step"] = row(lambda ordinary, renewing: ordinary)
-    result["renewing_step"] = row(lambda ordinary, renewing: renewing)
-    mean = row(lambda ordinary, renewing: ((CYCLE - 1) * ordinary + renewing) / CYCLE)
-    result["step"] = {**mean, "target": STEP}
+    for kind, name in enumerate(("", "_of_processor")):
+        result[f"ordinary_step{name}"] = row(lambda x, k=kind: x.ordinary[k])
+        result[f"renewing_step{name}"] = row(lambda x, k=kind: x.renewing[k])
+        result[f"step{name}"] = {**row(lambda x, k=kind: x.mean(k)), "target": STEP}
     return result
 
 

@@ -87,6 +87,7 @@ from .optimizers.dion2 import dion2 as dion2
 from .optimizers.fromage import fromage as fromage
 from .optimizers.ftrl import ftrl as ftrl
 from .optimizers.galore import galore as galore
+from .optimizers.kl_shampoo import kl_shampoo as kl_shampoo
 from .optimizers.kron import kron as kron
 from .optimizers.lamb import lamb as lamb
 from .optimizers.laprop import laprop as laprop
@@ -331,6 +332,7 @@ __all__ = [
     "inverse_time_decay",
     "join_schedules",
     "keep_params_nonnegative",
+    "kl_shampoo",
     "knee_schedule",
     "kron",
     "lamb",

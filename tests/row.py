@@ -243,6 +243,7 @@ HALVED = (
     "mu",
     "basis_mu",
     "basis_ema",
+    "basis_trace",
     "grad_mu",
     "m",
     "v",

@@ -65,6 +65,7 @@ BY_DEFAULT = {
     "adamuon": (0.01, "its authors' default"),
     "dion2": (0.01, "its authors' default"),
     "scion": (1.0, "its authors' default: parameters stay in a ball"),
+    "kl_shampoo": (0.01, "its authors' default"),
     "soap": (0.01, "its authors' default"),
     "splus": (0.01, "its authors' default"),
     "stable_adamw": (0.01, "PyTorch's default of AdamW, which it is a variant of"),

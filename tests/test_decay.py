@@ -140,6 +140,7 @@ OWN = {
     "mechanize": "it pulls on a factor",
     "nanochat_muon": "it is cautious, and the factor of the shape multiplies it",
     "novograd": "it is a part of the momentum",
+    "kl_shampoo": "there is none at the first step",
     "soap": "there is none at the first step",
     "splus": "it goes through the factor of the shape, too",
     "stable_adamw": "it is shorter where the step is",

@@ -286,6 +286,7 @@ def test_an_optimizer_is_shown_with_its_source(name):
     factored = {"adafactor": 4 * (512 + 1024) / (512 * 1024), "normuon": 4 + 4 / 1024}
     factored["nanochat_muon"] = 4 + 4 / 512
     factored["soap"] = 4 * 2 * (1 + (512**2 + 1024**2) / (512 * 1024))
+    factored["kl_shampoo"] = factored["soap"] - 4 + 4 * (512 + 1024) / (512 * 1024)
     factored["splus"] = 4 + factored["soap"] - 4  # an average, and one moment less
     factored["galore"] = 4 * 128 * (2 * 1024 + 512) / (512 * 1024)
     factored["kron"] = 4 * (1 + 512**2 / (512 * 1024) + 1 / 512)

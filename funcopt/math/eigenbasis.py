@@ -84,7 +84,7 @@ def restored(
 
 
 def outer(x: Inexact[Array, "m n"]) -> Inexact[Array, "m m"]:
-    """x xᴴ. Of many rows both halves by themselves, since what is below the diagonal is above it."""
+    """x xᴴ. Of many rows in halves, since what is below the diagonal is above it, too."""
 
     def product(a: Inexact[Array, "m n"], b: Inexact[Array, "k n"]) -> Inexact[Array, "m k"]:
         return jnp.matmul(a, b.conj().T, precision="highest")

@@ -6,6 +6,7 @@
     b_j ← max(c⁻², beta b_j + (1 − beta) mean_i |Lᴴ G R|²_ij / a_i)     the same of n
     at the first step L, R ← the eigenvectors of G Gᴴ and Gᴴ G, a, b ← 0.1
     each `frequency` steps after it L ← the orthogonal factor of left L by QR, and directions turn
+    with `whitens`, u = L (u_ij / (√(a_i b_j) + eps)) Rᴴ
 
 Lin et al., 2026 (https://arxiv.org/abs/2509.03378), as in the authors' program: each side is
 weighed by the inverse of the other, which minimizes the Kullback-Leibler divergence, and columns
@@ -18,12 +19,12 @@ from typing import NamedTuple, TypeVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
-from ..core.arguments import DecayRate, Length, Steps
+from ..core.arguments import DecayRate, Length, NonNegative, Steps
 from ..core.basis import Basis
 from ..core.record import record
 from ..core.rule import Accumulator, Clock, Exact
 from ..math.eigenbasis import outer, restored, rotated
-from ..math.moments import abs_sq, ema, full_real
+from ..math.moments import abs_sq, divide_by_root, ema, full_real
 from .eigenbasis import first_and_each, first_square
 from .turning import by_eigenvectors, by_power, turning
 
@@ -51,6 +52,8 @@ class KLEigenbasis(Basis):
     beta: DecayRate = 0.98
     frequency: Steps = 10
     max_precond_dim: Length = 10000
+    whitens: bool = False
+    eps: NonNegative = 1e-8
 
     slots = KLEigenbasisSlots
 
@@ -64,6 +67,11 @@ class KLEigenbasis(Basis):
         return rotated(x, slots.left_basis, slots.right_basis)
 
     def back(self, x: Matrix, slots: KLEigenbasisSlots) -> Matrix:
+        if self.whitens:
+            ones = abs_sq(jnp.ones_like(x))
+            of_rows = ones if slots.left_values is None else slots.left_values[:, None] * ones
+            both = of_rows if slots.right_values is None else of_rows * slots.right_values[None]
+            x = divide_by_root(x, both, self.eps)
         return restored(x, slots.left_basis, slots.right_basis)
 
     def after(

@@ -1,4 +1,4 @@
-"""Adam as in SOAP's program, whose first step only makes a basis.
+"""Adam as in SOAP's program, whose first step only makes a basis, and a mean that begins with it.
 
     mu ← b1 mu + (1 − b1) g,  nu ← b2 nu + (1 − b2) |g|²    from the second step on
     u = √(1 − b2ˢ) / (1 − b1ˢ) mu / (√nu + eps)             s = t − 1
@@ -17,6 +17,7 @@ from ..core.arguments import DecayRate, NonNegative
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, times
 from .moment_slots import Moments, mean_square, zero_moments
+from .sgd import TraceSlots
 
 
 @rule(acts_on="element", slots=Moments)
@@ -50,6 +51,22 @@ class LateAdam(Rule):
     def divides_by(self) -> Divisor:
         corrected = self.bias_correction
         return Divisor(mean_square, self.b2, self.eps, corrected=corrected, updates=lambda t: t - 1)
+
+
+@rule(acts_on="element", slots=TraceSlots)
+class LateMean(Rule):
+    """The mean gradient from the second step on."""
+
+    beta: DecayRate = 0.9
+
+    def init(self, param: Inexact[Array, "*p"]) -> TraceSlots:
+        return TraceSlots(trace=jnp.zeros_like(param))
+
+    def update(self, grad: Inexact[Array, "*p"], slots: TraceSlots, param, clock: Clock):
+        del param  # a mean of gradients needs only those
+        mean = lax.select_n(clock.t > 1, slots.trace, ema(slots.trace, grad, self.beta))
+        slots = clock.renew(slots, trace=mean)
+        return slots.trace, slots
 
 
 @rule(acts_on="element", needs_params=True)

@@ -1,4 +1,4 @@
-"""Freeze trajectories of KL-SOAP by its authors: Python 3.11, torch 2.13.0, on the CPU.
+"""Freeze trajectories of KL-SOAP and KL-Shampoo by their authors: Python 3.11, torch 2.13.0, CPU.
 
 The program is not part of this repository: give the path of a copy of
 github.com/yorkerlin/KL-Methods at commit a02e6221556301cf84f9607c73f327910afb2b95 (no licence is
@@ -22,21 +22,31 @@ from tests.golden.freeze import STEPS, Case, leaves, write
 
 def case(name: str, settings: dict, call: str) -> Case:
     b1, b2 = settings["betas"]
-    told = f"soap({settings['lr']}, {b1}, {b2}, kl=True, bias_correction=False, {call}"
+    factory = "soap" if settings["using_klsoap"] else "kl_shampoo"
+    told = f"{factory}({settings['lr']}, {b1}, {b2}, {call}"
+    if factory == "soap":
+        told += ", kl=True, bias_correction=False"
     told = f"{told}, otherwise=(rules.Adam({b1}, {b2}), rules.Decay({settings['weight_decay']})))"
     kwargs = {"learning_rate": settings["lr"]}
-    record = {"factory": "soap", "kwargs": kwargs, "call": told}
+    record = {"factory": factory, "kwargs": kwargs, "call": told}
     return Case(name, "KLOpt", settings, record)
 
 
 def cases():
+    soap, shampoo = {"using_klsoap": True}, {"using_klsoap": False}
+    settings = {"lr": 0.01, "betas": (0.9, 0.98), "weight_decay": 0.1}
+    yield case("kl-soap", {**settings, **soap}, "weight_decay=0.1")
+    yield case("kl-shampoo", {**settings, **shampoo}, "weight_decay=0.1")
+    often = {"lr": 0.03, "betas": (0.8, 0.9), "eps": 1e-2, "weight_decay": 0.0,
+             "precondition_frequency": 3}  # fmt: skip
     yield case(
-        "kl-soap", {"lr": 0.01, "betas": (0.9, 0.98), "weight_decay": 0.1}, "weight_decay=0.1"
-    )
+        "kl-shampoo-often", {**often, **shampoo},
+        "eps=1e-2, weight_decay=0.0, precondition_frequency=3",
+    )  # fmt: skip
     yield case(
         "kl-soap-often",
         {"lr": 0.03, "betas": (0.8, 0.9), "shampoo_beta": 0.7, "eps": 1e-3,
-         "weight_decay": 0.0, "precondition_frequency": 3},
+         "weight_decay": 0.0, "precondition_frequency": 3, **soap},
         "eps=1e-3, weight_decay=0.0, shampoo_beta=0.7, precondition_frequency=3",
     )  # fmt: skip
 
@@ -52,7 +62,7 @@ def run(program, frozen_case: Case, dtype: str):
     matrices, others = ([p for p in params if (p.ndim == 2) == two] for two in (True, False))
     settings = dict(frozen_case.settings)
     steppers = [
-        program(matrices, using_klsoap=True, cast_dtype=getattr(torch, dtype), **settings),
+        program(matrices, cast_dtype=getattr(torch, dtype), **settings),
         torch.optim.AdamW(
             others, settings["lr"], settings["betas"], weight_decay=settings["weight_decay"]
         ),

@@ -1,4 +1,4 @@
-"""KL-SOAP.
+"""KL-SOAP and KL-Shampoo.
 
 Lin et al., arXiv:2509.03378, and the authors' program, for G of m rows and n columns, where D(x) is
 the diagonal matrix of x and c(m) = max(10, min(m, 4000)):
@@ -9,6 +9,8 @@ the diagonal matrix of x and c(m) = max(10, min(m, 4000)):
     a_i = max(c(m)⁻², β a_i + (1−β) / n Σ_j G'_ij² / b_j),   b_j = max(c(n)⁻², ...)
     step 1: L = (1−β) / n G Gᵀ and so on, their eigenvectors, and a = b = 0.1
     each f steps: Q, _ = QR(L Q);   M is rotated to the new Q
+
+KL-Shampoo: θ ← θ − η Q_L (M_ij / (sqrt(a_i b_j) + ε)) Q_Rᵀ, with a and b before this step.
 """
 
 from __future__ import annotations
@@ -61,7 +63,37 @@ def kl_soap(p, g, slots, t, lr, b1, b2, eps=1e-8, weight_decay=0.01, *, shampoo_
     return p, {"basis_mu": mu, "basis_nu": nu, **new}
 
 
+def kl_shampoo(p, g, slots, t, lr, b1=0.9, b2=0.98, eps=1e-8, weight_decay=0.01, *,
+               precondition_frequency=10):  # fmt: skip
+    """One step; slots `basis_trace` and so on of a matrix, `mu` and `nu` of all else."""
+    if np.ndim(p) != 2:
+        numbers = (b1, b2, eps, weight_decay)
+        return kl_soap(p, g, slots, t, lr, *numbers, bias_correction=True)
+    kept, (m, n) = slots or {}, p.shape
+    left, right = kept.get("left_basis", np.eye(m)), kept.get("right_basis", np.eye(n))
+    mean = kept.get("basis_trace", 0 * g)
+    if t > 1:
+        mean = b1 * mean + (1 - b1) * left.conj().T @ g @ right
+        u = mean / (np.sqrt(np.outer(kept["left_values"], kept["right_values"])) + eps)
+        p = (p - lr * left @ u @ right.conj().T) * (1 - lr * weight_decay)
+    new = sides(g, kept, (left, right), t, b2, precondition_frequency)
+    turned = new["left_basis"].conj().T @ left @ mean @ right.conj().T @ new["right_basis"]
+    return p, {"basis_trace": turned, **new}
+
+
 ROWS = [
+    Row(
+        "kl-shampoo",
+        funcopt.kl_shampoo,
+        {"precondition_frequency": 7},
+        reference=kl_shampoo,
+        scheduled={"b1": (0.9, 0.8), "b2": (0.98, 0.8), "eps": (1e-8, 1e-2), **DECAY},
+        uneven=True,
+        silent_steps=1,
+        **{**ROUNDED, "float64": 5e-11},
+        optax_differs="optax has no such optimizer",
+        **DECAYING,
+    ),
     Row(
         "soap-kl",
         funcopt.soap,
