@@ -101,7 +101,7 @@ def gpa(
     (Array([1.5], dtype=float32), Array([0.], dtype=float32), Array([3.], dtype=float32))
 
     Source: https://arxiv.org/abs/2512.17131, and https://github.com/facebookresearch/optimizers,
-    which lets the decay of z move x as well.
+    whose `eval_interp_coeff` is mu_x and `train_interp_coeff` mu_y; it lets the decay of z move x.
     """
     if mu_x is None:
         rule = ScheduleFree(None, mu_y, 2.0, None)

@@ -28,7 +28,6 @@ def decayed(p, g, slots, t, lr, decay, weight_decay, largest=None, **hyper):
     shrinks = np.real((after - p) * np.conj(p)) <= 0
     part = {
         "corrected": lr**2 * weight_decay / (largest or 1),
-        "independent": weight_decay,
         "squared": lr**2 * weight_decay,
         "cautious": lr * weight_decay * shrinks,
     }
@@ -55,7 +54,6 @@ def row(name, decay, **told):
 ROWS = [
     row("l2", decays.l2(0.3), weight_decay=0.3),
     row("after", decays.decoupled(0.3, "after"), weight_decay=0.3),
-    row("independent", decays.independent(0.02), weight_decay=0.02),
     row("corrected", decays.corrected(0.3, 0.1), weight_decay=0.3, largest=0.1),
     row("squared", decays.squared(6.0), weight_decay=6.0),
     row("cautious", decays.cautious(0.3), weight_decay=0.3),
