@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -120,6 +121,10 @@ AROUND = {
     "optax inside": funcopt.guard(funcopt.chain(optax.scale_by_adam(), funcopt.descend(0.1))),
     "optax's": optax.adamw(1e-3),
     "drop-in": funcopt.optax.adamw(1e-3),
+    "drop-in steps": funcopt.optax.MultiSteps(funcopt.optax.adam(1e-3), 4),
+    "drop-in chain": funcopt.optax.chain(
+        funcopt.optax.zero_nans(), funcopt.optax.sgd(0.1, momentum=0.9)
+    ),
 }
 
 
@@ -400,6 +405,16 @@ def test_it_is_data():
     assert [group["name"] for group in data["by_group"]] == ["otherwise", "kernel", "embed"]
     assert repr(found).startswith("<Description: ")
     assert "muon" in found._repr_html_()
+
+
+def test_without_rich_it_is_plain_text(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    monkeypatch.delitem(sys.modules, "funcopt.monitoring.listing", raising=False)
+    assert str(funcopt.describe(ADAMW, TWO)).splitlines() == [
+        "30 parameters in 2 arrays; state 248 B, 8.27 bytes per parameter",
+        "bias (6,): adamw, 48 bytes",
+        "kernel (4, 6): adamw, 192 bytes",
+    ]
 
 
 def test_it_is_told_inside_of_jit_and_changes_nothing():

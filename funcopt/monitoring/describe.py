@@ -314,9 +314,8 @@ def _written(tx: Any) -> str:
     """A transformation as it is written; one that is not funcopt's by its name alone."""
     if not isinstance(tx, Configured):
         return f"optax's {getattr(tx.init, '__qualname__', 'transformation').partition('.')[0]}"
-    return re.sub(
-        r"GradientTransformation\w*\(init=<\w+ (?:\w+ )?(\w+)[^)]*\)", r"\1(...)", repr(tx)
-    )
+    foreign = r"GradientTransformation\w*\(init=<\w+ (?:\w+ )?(\w+)[^)]*\)"
+    return re.sub(r" at 0x\w+", "", re.sub(foreign, r"\1(...)", repr(tx)))
 
 
 def _totals(
