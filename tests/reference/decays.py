@@ -1,12 +1,13 @@
-"""Weight decays beside Adam's step s = −η u, and a projection after it.
+"""Weight decays beside Adam's step s = −η u.
 
-l2             g ← g + λ θ, before all else
-after          θ ← (1 − η λ) (θ + s)                Vyas et al., arXiv:2409.11321
-independent    θ ← θ + s − λ θ                      Loshchilov & Hutter, arXiv:1711.05101
-corrected      θ ← θ + s − η²/η_max λ θ             Defazio, arXiv:2506.02285
-squared        θ ← θ + s − η² λ θ
-cautious       θ ← θ + s − η λ θ where u θ ≥ 0      Chen et al., arXiv:2510.12402
-proximal       θ ← (θ + s) / (1 + η λ)              Xie et al., arXiv:2208.06677
+    l2             g ← g + λ θ, before all else
+    after          θ ← (1 − η λ) (θ + s)                Vyas et al., arXiv:2409.11321
+    corrected      θ ← θ + s − η²/η_max λ θ             Defazio, arXiv:2506.02285
+    squared        θ ← θ + s − η² λ θ
+    cautious       θ ← θ + s − η λ θ where u θ ≥ 0      Chen et al., arXiv:2510.12402
+    proximal       θ ← (θ + s) / (1 + η λ)              Xie et al., arXiv:2208.06677
+
+The independent one, θ ← θ + s − λ θ, which a rate of 0 does not stop, is in `tests/test_decay.py`.
 """
 
 from __future__ import annotations
