@@ -30,6 +30,7 @@ STEPPED = (
     "monitored",
     "groups",
 )
+FIRST = ("adamw", "prodigy", "accumulated", "groups")
 
 
 def cases():
@@ -86,6 +87,17 @@ def check_step(name, tx, extra, params, places, found):
     assert sharded._cache_size() == 1, name
 
 
+def check_first_steps(name, tx, extra, params, places):
+    """A state that `init` makes outside of `jit` lies where that of a step does."""
+    state = tx.init(params)
+    assert all(x.sharding.mesh.size == 8 for x in jax.tree.leaves(state)), name
+    step = jax.jit(lambda g, s, p: funcopt.step(tx, g, s, p, **extra))
+    grads = jax.device_put(numbers(1), places)
+    for _ in range(3):
+        params, state = step(grads, state, params)
+    assert step._cache_size() == 1, name
+
+
 def on_eight_devices():
     assert jax.device_count() == 8
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
@@ -97,6 +109,8 @@ def on_eight_devices():
         check_places(name, jax.eval_shape(tx.init, params), found)
         if name in STEPPED:
             check_step(name, tx, extra, params, places, found)
+        if name in FIRST:
+            check_first_steps(name, tx, extra, params, places)
     assert set(STEPPED) <= set(every)
     explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     places = {name: NamedSharding(explicit, spec) for name, spec in SPECS.items()}

@@ -17,6 +17,7 @@ from ..math.dtypes import common_dtype
 from .description import Told, foreign, recorded, told_in_turn
 from .paper import Paper
 from .paths import path_name, path_names, some
+from .places import beside_parameters
 from .rule import Rule
 from .value import Call, Configured, build, register, value_factory
 
@@ -46,7 +47,8 @@ class _Pair:
         return self.built
 
     def init(self, params: Params) -> OptState:
-        return recorded(self.call.factory.__name__, self.body(), params)
+        state = recorded(self.call.factory.__name__, self.body(), params)
+        return beside_parameters(params, state)
 
     def update(
         self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
