@@ -132,6 +132,7 @@ STACKED = {
     ),
     # The longer side's mean square of one gradient is singular: where that is 0, any basis is one.
     "soap": lambda: funcopt.soap(0.1, layer_axis=0, max_precond_dim=8),
+    "galore": lambda: funcopt.galore(0.1, 2, layer_axis=0),
     "stable_adamw": lambda: funcopt.stable_adamw(0.1, layer_axis=0),
     "adafactor": lambda: funcopt.adafactor(0.1, 2, layer_axis=0),
     "clip_by_block_rms": lambda: funcopt.clip_by_block_rms(0.1, layer_axis=0),
