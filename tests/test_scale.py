@@ -63,6 +63,11 @@ OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
     "normalize": lambda c: funcopt.chain(
         funcopt.normalize_by_update_norm(eps=SMALL * c), funcopt.descend(0.05)
     ),
+    "shampoo": lambda c: funcopt.shampoo(
+        0.05, b2=0.9, eps=1e-2, graft_eps=SMALL * c, precondition_frequency=3
+    ),
+    "kron": lambda c: funcopt.kron(0.05, damping=SMALL * c, max_skew=2),
+    "dion2": lambda c: funcopt.dion2(0.05, 0.5, ns_eps=0.0),
     "adam behind a clip": lambda c: funcopt.chain(
         funcopt.clip_by_global_norm(2.0 * c), funcopt.adam(0.05, eps=SMALL * c)
     ),

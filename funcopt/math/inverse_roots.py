@@ -22,7 +22,13 @@ def inverse_root(
     `relative`: `eps` times the largest of them is; where that is 0, the identity.
     """
     real = jnp.finfo(x.dtype).dtype
-    return _power(x, jnp.asarray(exponent, real), jnp.asarray(eps, real), relative)
+    exponent, eps = jnp.asarray(exponent, real), jnp.asarray(eps, real)
+    # No element of such a matrix is larger than those of its diagonal.
+    largest = jnp.max(jnp.diagonal(x, axis1=-2, axis2=-1).real, -1, initial=0)
+    unit = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))[..., None, None]
+    scaled = x / unit.astype(x.dtype)
+    root = _power(scaled, exponent, eps if relative else eps / unit[..., 0], relative)
+    return (unit**-exponent).astype(x.dtype) * root
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
