@@ -49,7 +49,7 @@ NEAR = {
     "matrix_authors": Near(float32=3e-6),
     "matrix_chains": Near(float32=2e-5, way=True),
     "kron": Near(float64=1e-9, float32=1e-5),
-    "shampoo": Near(float64=1e-12, float32=3e-4),
+    "shampoo": Near(float64=2e-13, float32=1e-4, way=True),
     "clips": Near(1e-12, 2e-5, way=True),
     "lr_free": Near(1e-12, 1e-4, way=True, rounding=True),
 }

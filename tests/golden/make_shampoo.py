@@ -57,8 +57,8 @@ def cases():
     )  # fmt: skip
     yield case(
         "shampoo-plain",
-        {"lr": 0.05, "betas": (0.9, 1.0), "epsilon": 1e-3, "momentum": 0.9},
-        {"b1": 0.9, "b2": None, "eps": 1e-3, "precondition_frequency": 1, "graft": "none",
+        {"lr": 0.05, "betas": (0.9, 1.0), "epsilon": 1.0, "momentum": 0.9},
+        {"b1": 0.9, "b2": None, "eps": 1.0, "precondition_frequency": 1, "graft": "none",
          "momentum": 0.9},
     )  # fmt: skip
 
