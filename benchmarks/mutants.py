@@ -55,7 +55,7 @@ LAWS = "tests/test_laws.py"
 ELSEWHERE = r"subprocess|shard_map|funcopt\.lab|funcopt_cli|two_processes|jaxtyping"
 OTHER = r"defects|docs|examples|public_names|reference_golden|resuming|schedule"
 TOO_LONG = 90  # seconds for one test: a mistake may be a loop without an end
-OF_EACH, OF_SOME, OF_LAWS = 6, 2, 1  # rows of which one test, all but laws, and laws are run
+OF_EACH, OF_SOME, OF_LAWS = 20, 2, 1  # rows of which one test, all but laws, and laws are run
 NAMING = 40  # tests of no row, which name what the file defines
 BATCH = 25  # mutants that are tried in one process first
 

@@ -142,7 +142,11 @@ def mutants(source: str, file: str) -> list[Mutant]:
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
-    """The outermost functions, methods included, but for those that check or print."""
+    """The outermost functions, methods included, but for those that check or print, and for those
+    that are run when the file is imported.
+    """
+    outside = [x for x in tree.body if not isinstance(x, Function | ast.ClassDef)]
+    run = {_called(x) for node in outside for x in ast.walk(node) if isinstance(x, ast.Call)}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             for each in node.body:
@@ -150,7 +154,7 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, Function]]:
                     yield f"{node.name}.{each.name}", each
         elif isinstance(node, Function):
             arguments = [each.arg for each in node.args.args]
-            if arguments[:1] != ["where"]:
+            if arguments[:1] != ["where"] and node.name not in run:
                 yield node.name, node
 
 

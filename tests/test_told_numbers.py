@@ -1,0 +1,122 @@
+"""Numbers that no trajectory shows: reports, rates before the first step, scales that are chosen.
+
+Each was another where `benchmarks.mutants` made a mistake, and no test of a row said so.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import funcopt
+from funcopt.optimizers.adam_mini import mean_of_block
+from funcopt.optimizers.matrix_scale import matrix_scale
+from funcopt.optimizers.moment_slots import Moments
+from funcopt.optimizers.novograd import NovogradSlots, mean_element
+from funcopt.optimizers.relative_step import relative_step
+
+
+@pytest.mark.parametrize("name", ["dadapt_adagrad", "dadapt_adamw", "prodigy"])
+def test_a_rate_before_the_first_update_is_the_estimate_times_the_rate(name):
+    tx = getattr(funcopt, name)(0.5, estim_lr0=1e-3)
+    state = tx.init(np.ones(2, np.float32))
+    assert float(funcopt.current_lr(state)) == pytest.approx(5e-4, rel=1e-6)
+
+
+def test_the_papers_rate_of_adafactor():
+    rates = {0: 0.01, 9_999: 0.01, 39_999: 0.005, 999_999: 0.001}
+    for step, rate in rates.items():
+        assert float(relative_step(step)) == pytest.approx(rate, rel=1e-6)
+    state = funcopt.adafactor().init(np.ones(2, np.float32))
+    assert float(funcopt.current_lr(state)) == pytest.approx(0.01)
+
+
+def test_what_adafactor_reports_of_a_step():
+    """The first direction is a sign, whose RMS is 1; half of it is let through."""
+    params = np.float32([3.0, 4.0])
+    tx = funcopt.adafactor(0.1, clipping_threshold=0.5)
+    updates, state = tx.update(np.float32([2.0, -1.0]), tx.init(params), params)
+    told = funcopt.metrics(state)
+    found = [float(told[name]) for name in ("update_rms", "clip_ratio", "clipped")]
+    assert found == pytest.approx([1.0, 0.5, 1.0], rel=1e-6)
+    step = 0.1 * 0.5 * 12.5**0.5
+    np.testing.assert_allclose(updates, [-step, step], rtol=1e-6)
+    within = funcopt.adafactor(0.1, clipping_threshold=2.0)
+    _, state = within.update(np.float32([2.0, -1.0]), within.init(params), params)
+    assert float(funcopt.metrics(state)["clipped"]) == 0.0
+
+
+def test_a_step_of_adafactor_is_no_less_than_its_least_scale():
+    params = np.zeros(2, np.float32)
+    tx = funcopt.adafactor(0.1, min_scale=0.5)
+    updates, _ = tx.update(np.float32([2.0, -1.0]), tx.init(params), params)
+    np.testing.assert_allclose(updates, [-0.05, 0.05], rtol=1e-6)
+
+
+def test_the_distance_that_dowg_reports():
+    params, grads = np.float32([3.0, -4.0]), np.float32([30.0, -40.0])
+    tx = funcopt.dowg(init_estim_sq_dist=0.25)
+    state = tx.init(params)
+    assert float(funcopt.metrics(state)["distance"]) == 0.5
+    new, state = funcopt.step(tx, grads, state, params)
+    _, state = funcopt.step(tx, grads, state, new)
+    gone = max(0.5, float(np.linalg.norm(new - params)))
+    assert float(funcopt.metrics(state)["distance"]) == pytest.approx(gone, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dog", "dowg"])
+def test_a_sum_that_leaves_its_range_stays_at_the_end_of_it(name):
+    """Else no later step would be above 0."""
+    params = np.float32([1.0])
+    tx = getattr(funcopt, name)(1.0)
+    state = tx.init(params)
+    _, state = funcopt.step(tx, np.float32([1e25]), state, params)
+    sums = "sum_sq_norm_grads" if name == "dog" else "weighted_sq_norm_grads"
+    assert np.isfinite(float(getattr(state, sums)))
+
+
+def test_mean_squares_of_blocks_stand_beside_their_elements():
+    mu, nu = jnp.zeros((3, 4, 2)), jnp.arange(1.0, 4.0)
+    found = mean_of_block(Moments(mu, nu))
+    np.testing.assert_array_equal(found, np.broadcast_to(nu[:, None, None], mu.shape))
+    later = jnp.ones((1, 4, 1))
+    assert mean_of_block(Moments(mu, later)) is later
+
+
+def test_mean_squares_of_layers_stand_beside_their_elements():
+    mu, nu = jnp.zeros((3, 4, 2)), jnp.arange(1.0, 4.0)
+    found = mean_element(NovogradSlots(mu, nu))
+    np.testing.assert_array_equal(found, np.broadcast_to(nu[:, None, None] / 8, mu.shape))
+    later = jnp.ones((1, 4, 1))
+    assert mean_element(NovogradSlots(mu, later)) is later
+    whole = mean_element(NovogradSlots(mu, jnp.float32(24.0)))
+    np.testing.assert_array_equal(whole, np.ones(mu.shape))
+
+
+SCALES = {
+    "keller": (1.0, math.sqrt(8 / 3)),
+    "moonlight": (0.2 * math.sqrt(8), 0.2 * math.sqrt(8)),
+    "unit_rms": (math.sqrt(3 / 8), math.sqrt(8 / 3)),
+    "spectral": (math.sqrt(8), math.sqrt(8)),
+}
+
+
+@pytest.mark.parametrize("scaling", SCALES)
+def test_the_length_of_a_step_of_a_matrix(scaling):
+    found = matrix_scale(8, 3, scaling), matrix_scale(3, 8, scaling)
+    assert found == pytest.approx(SCALES[scaling], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "rate"), [("keller", 0.015), ("unit_rms", 0.015), ("moonlight", 1.0)]
+)
+def test_the_rate_of_what_is_no_hidden_matrix(scaling, rate):
+    """An embedding goes with the biases, whatever its shape."""
+    params = {"embed": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}
+    tx = funcopt.muon(0.1, scaling=scaling)
+    updates, _ = tx.update(params, tx.init(params), params)
+    for leaf in updates.values():
+        np.testing.assert_allclose(leaf, -0.1 * rate, rtol=1e-5)
