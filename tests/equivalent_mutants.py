@@ -8,6 +8,13 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/adadelta.py", "adadelta"): (("optimizer(masked(", PLACED),),
     ("funcopt/rate_free/dowg.py", "Dowg.update"): (("minus(x, slots.init_params)  →", NORM),),
     ("funcopt/rate_free/dog.py", "Dog.update"): (("minus(x, slots.init_params)  →", NORM),),
+    ("funcopt/optimizers/calmed_gradient.py", "calmed"): (
+        ("slots.nu  →", "only its dtype is asked for, and a count as wide as it"),
+    ),
+    ("funcopt/optimizers/came_direction.py", "mean_gradient_squares"): (
+        ("FactoredSlots(", "R C / mean(R), and the means of R and of C are of the same squares"),
+    ),
+    ("funcopt/rate_free/estimate.py", "grown"): (("1e+18", "no growth is as large"),),
 }
 """By file and function: how the mutant's description begins, and why it is no mistake."""
 

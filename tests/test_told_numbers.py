@@ -17,6 +17,7 @@ from funcopt.optimizers.matrix_scale import matrix_scale
 from funcopt.optimizers.moment_slots import Moments
 from funcopt.optimizers.novograd import NovogradSlots, mean_element
 from funcopt.optimizers.relative_step import relative_step
+from funcopt.rate_free.loss_model import LossModel
 
 
 @pytest.mark.parametrize("name", ["dadapt_adagrad", "dadapt_adamw", "prodigy"])
@@ -120,3 +121,69 @@ def test_the_rate_of_what_is_no_hidden_matrix(scaling, rate):
     updates, _ = tx.update(params, tx.init(params), params)
     for leaf in updates.values():
         np.testing.assert_allclose(leaf, -0.1 * rate, rtol=1e-5)
+
+
+def test_the_bound_of_momo_is_lowered_where_the_model_with_decay_does_not_reach_it():
+    """Between ρ f and (1 + αλ) ρ f, where only the decay tells."""
+    model = LossModel(
+        alpha=0.5, decay=1.0, rho=1.0, loss=jnp.float32(1.0), gamma=jnp.float32(0.0),
+        slope=jnp.float32(0.0), square=jnp.float32(1.0), weighted_slope=jnp.float32(0.0),
+        weighted_square=jnp.float32(1.0),
+    )  # fmt: skip
+    assert float(model._feasible(jnp.float32(1.25), 0.0)) == pytest.approx(0.5)
+    assert float(model._feasible(jnp.float32(0.75), 0.0)) == 0.75
+
+
+def test_momo_without_a_parameter_that_decays_has_no_decay():
+    params = {"a": np.float32([1.0, -2.0]), "b": np.float32([0.5])}
+    grads = {"a": np.float32([0.3, 0.1]), "b": np.float32([-0.2])}
+
+    def end(**decay):
+        tx, at = funcopt.momo(0.3, **decay), params
+        state = tx.init(at)
+        for value in (0.05, 0.04):
+            at, state = funcopt.step(tx, grads, state, at, value=value)
+        return np.concatenate([at["a"], at["b"]])
+
+    decayed = end(weight_decay=0.5, mask={"a": False, "b": False})
+    np.testing.assert_allclose(decayed, end(), rtol=1e-6)
+
+
+def test_a_centered_variance_of_one_gradient_is_none():
+    """Corrected, its mean is the gradient itself."""
+    tx = funcopt.rmsprop(0.1, centered=True, bias_correction=True, eps=1.0)
+    grads = np.float32([2.0, -3.0])
+    updates, _ = tx.update(grads, tx.init(grads), grads)
+    np.testing.assert_allclose(updates, -0.1 * grads, rtol=1e-5)
+
+
+@pytest.mark.parametrize("centered", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+def test_where_rmsprop_adds_its_eps(centered, inside):
+    rule = (funcopt.rules.CenteredRms if centered else funcopt.rules.Rms)(
+        eps=0.5, eps_in_sqrt=inside
+    )
+    told = rule.divides_by()
+    assert (told.eps, told.eps_root) == ((0.0, 0.5) if inside else (0.5, 0.0))
+
+
+def test_a_clipped_mechanic_begins_at_its_first_scale():
+    tx, params = funcopt.mechanize(funcopt.sgd(1.0), s_init=0.25, variant="clipped"), np.ones(2)
+    _, state = tx.update(np.ones(2), tx.init(params), params)
+    assert float(jnp.sum(state.s)) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_decay_of_galore_is_not_scaled_with_its_step():
+    params = np.ones((3, 4), np.float32)
+    tx = funcopt.galore(0.1, rank=2, scale=0.25, weight_decay=0.5)
+    updates, _ = tx.update(np.zeros_like(params), tx.init(params), params)
+    np.testing.assert_allclose(updates, -0.05 * params, rtol=1e-6)
+
+
+def test_what_stable_spam_reports_before_any_gradient_was_finite():
+    params = np.ones(2, np.float32)
+    tx = funcopt.stable_spam(0.1)
+    _, state = tx.update(np.float32([np.inf, 1.0]), tx.init(params), params)
+    assert np.isfinite([float(x) for x in state.max_mean.reshape(-1)]).all()
+    _, state = tx.update(np.float32([2.0, 1.0]), state, params)
+    assert float(funcopt.metrics(state)["clip_ratio"]) == pytest.approx(1.0)
