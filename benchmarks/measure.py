@@ -17,6 +17,7 @@ import jax
 from program import jitted_loop, jitted_step
 from workloads import Shapes, arrays
 
+Clock = Callable[[], float]
 Timer = Callable[[int], float]
 """Runs so many steps and returns seconds per step."""
 
@@ -29,7 +30,11 @@ class Optimizer(NamedTuple):
 
 
 def step_timer(
-    optimizer: Optimizer, shapes: Shapes, grads: Mapping[str, jax.Array], looped: bool = False
+    optimizer: Optimizer,
+    shapes: Shapes,
+    grads: Mapping[str, jax.Array],
+    looped: bool = False,
+    clock: Clock = time.perf_counter,
 ) -> Timer:
     """Runs some jitted steps, or one jitted loop of steps; already compiled and warm."""
     step = jitted_step(optimizer.library, optimizer.tx)
@@ -39,14 +44,14 @@ def step_timer(
 
     def seconds_per_step(steps: int) -> float:
         nonlocal carry
-        start = time.perf_counter()
+        start = clock()
         if looped:
             carry = loop(*carry, grads, steps)
         else:
             for _ in range(steps):
                 carry = step(*carry, grads)
         jax.block_until_ready(carry)
-        return (time.perf_counter() - start) / steps
+        return (clock() - start) / steps
 
     seconds_per_step(1)
     seconds_per_step(2)
@@ -78,19 +83,21 @@ def paired_steps(
     sample_seconds: float,
     multiple: int = 1,
     looped: bool = False,
+    clock: Clock = time.perf_counter,
 ) -> tuple[list[tuple[float, float]], int]:
     """Step times of both sides in pairs, and how many steps there were in a sample.
 
     The pairs are taken in three groups with fresh buffers for each, built in alternating order,
     because where an allocation lands in memory favours one side for as long as it lives. The
     number of steps is a multiple of `multiple`, for optimizers that do something every so often.
+    With `time.process_time` as its clock, what counts is the work of all cores.
     """
     grads = arrays(shapes, seed=1, scale=1e-3)
     groups = min(3, pairs)
     measured, steps = [], multiple
     for group in range(groups):
         order = (0, 1) if group % 2 == 0 else (1, 0)
-        timers = {i: step_timer(sides[i], shapes, grads, looped) for i in order}
+        timers = {i: step_timer(sides[i], shapes, grads, looped, clock) for i in order}
         if group == 0:
             steps = multiple * max(1, math.ceil(sample_seconds / timers[1](multiple) / multiple))
         share = pairs // groups + (group < pairs % groups)

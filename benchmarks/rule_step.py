@@ -12,6 +12,7 @@ See README.md beside this file for how it is measured. Writes results/rule_step.
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,7 @@ def main(
     names: tuple[str, ...] = (),
     pairs: int = 9,
     sample_seconds: float = 0.2,
+    cpu_time: bool = False,
     out: Path = HERE / "results" / "rule_step.json",
 ) -> None:
     """Measure, print a table and write a JSON file.
@@ -100,15 +102,21 @@ def main(
         names: which rows of the catalogue; the first of each algorithm when none are given.
         pairs: interleaved pairs of samples.
         sample_seconds: a sample repeats the step until it has taken about this long.
+        cpu_time: measure the seconds of all cores that this process gets, and not those of the
+            clock on the wall, for a machine that is busy otherwise.
         out: where the JSON goes.
     """
     jax.config.update("jax_enable_compilation_cache", False)
     view = Table("12 of 512x512", "ms", "optax, ms", "ratio", "fusions", "temporaries", "passes")
-    report = circumstances("funcopt", "optax") | {"target": STEP, "rows": []}
+    clock = time.process_time if cpu_time else time.perf_counter
+    report = circumstances("funcopt", "optax")
+    report |= {"clock": clock.__name__, "target": STEP, "rows": []}
     for row in chosen(names):
         sides = both(row)
         programs = [program(side) for side in sides]
-        steps, count = paired_steps(sides, SHAPES, pairs=pairs, sample_seconds=sample_seconds)
+        steps, count = paired_steps(
+            sides, SHAPES, pairs=pairs, sample_seconds=sample_seconds, clock=clock
+        )
         step = summary(steps)
         report["rows"].append(
             {"optimizer": row.name, "step": {**step, "steps_in_a_sample": count}}
@@ -120,7 +128,7 @@ def main(
             within(step["ratio"], STEP),
             *(" / ".join(f"{p[key]:g}" for p in programs) for key in programs[0]),
         )
-    out.write_text(json.dumps(report, indent=1) + "\n")
+        out.write_text(json.dumps(report, indent=1) + "\n")
     Console().print(view)
 
 

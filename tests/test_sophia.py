@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
@@ -80,6 +81,16 @@ def test_groups_find_their_own_leaves():
     told = {"a": CURVATURE["a"]}
     expected, _ = alone.update(only, alone.init(only), only, hessian_diagonal=told)
     np.testing.assert_array_equal(updates["a"], expected["a"])
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_behind_an_accumulation_the_last_estimate_counts(last):
+    tx = funcopt.accumulate(funcopt.sophia(0.1), every=2)
+    state = tx.init(PARAMS)
+    for given in (None, CURVATURE) if last else (CURVATURE, None):
+        _, state = tx.update(PARAMS, state, PARAMS, hessian_diagonal=given)
+    nu = optax.tree.get(state, "nu")
+    assert bool(np.all(nu["a"])) == last
 
 
 def test_a_guard_keeps_a_bad_estimate_out():

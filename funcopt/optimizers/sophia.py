@@ -103,7 +103,8 @@ def sophia(
 
     An estimate of that diagonal is an argument of `update`, about once in ten steps; `None` at the
     others. `hutchinson_diagonal` makes one of any loss, `gauss_newton_bartlett_diagonal` of
-    the logits of a classifier or a language model. Before the first one steps are signs.
+    the logits of a classifier or a language model. Before the first one steps are signs. Behind
+    `accumulate`, only an estimate counts that comes with the update that makes the step.
 
     Args:
         learning_rate: how long the longest step in an element is, times `clip_threshold`; at least
