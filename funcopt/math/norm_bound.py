@@ -6,6 +6,9 @@
 where the sign is that of ⟨r, v⟩. Li, 2024 (https://arxiv.org/abs/2402.11858), and his program.
 """
 
+import math
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import jax
@@ -15,23 +18,27 @@ from jaxtyping import Array, Float, Inexact, Int
 VECTORS = 32
 
 
-def normal_numbers(
-    key: Any, number: Int[Array, ""] | int, use: int, shape: tuple[int, ...]
-) -> Float[Array, "..."]:
-    """Normal numbers, others for each seed, number and use, and the same in all precisions."""
+def normal_numbers(key: Any, number: Int[Array, ""] | int, count: int) -> Float[Array, " count"]:
+    """Normal numbers, others for each seed and number, and the same in all precisions."""
     key = jax.random.key(jnp.asarray(key).astype(jnp.int32))
-    key = jax.random.fold_in(jax.random.fold_in(key, number), use)
-    return jax.random.normal(key, shape, jnp.float32)
+    return jax.random.normal(jax.random.fold_in(key, number), (count,), jnp.float32)
 
 
-def random_vectors(
-    key: Any, number: Int[Array, ""] | int, use: int, like: Inexact[Array, "m n"]
-) -> Inexact[Array, "m n"]:
-    """These numbers in the shape and type of `like`; complex ones have a variance of 1, too."""
-    if not jnp.iscomplexobj(like):
-        return normal_numbers(key, number, use, like.shape).astype(like.dtype)
-    parts = normal_numbers(key, number, use, (2, *like.shape)).astype(like.real.dtype)
-    return jax.lax.complex(*(parts / 2**0.5))
+def random_arrays(
+    key: Any, number: Int[Array, ""] | int, shapes: Sequence[tuple[int, ...]], like: Array
+) -> list[Array]:
+    """Arrays of these numbers in the type of `like`; complex ones have a variance of 1, too.
+
+    They are drawn together, since each draw takes long to compile.
+    """
+    sizes = [math.prod(shape) for shape in shapes]
+    if jnp.iscomplexobj(like):
+        parts = normal_numbers(key, number, 2 * sum(sizes)).astype(like.real.dtype) / 2**0.5
+        drawn = jax.lax.complex(*jnp.split(parts, 2))
+    else:
+        drawn = normal_numbers(key, number, sum(sizes)).astype(like.dtype)
+    ends = list(accumulate(sizes))[:-1]
+    return [x.reshape(n) for x, n in zip(jnp.split(drawn, ends), shapes, strict=True)]
 
 
 def norm_bound(

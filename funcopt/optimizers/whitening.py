@@ -31,7 +31,7 @@ from ..core.arguments import (
 from ..core.rule import Accumulator, Clock, Exact, Rule, Signed, rule
 from ..math.moments import abs_sq, ema, times, zeros_real
 from ..math.norm import clip_ratio, norm
-from ..math.norm_bound import VECTORS, norm_bound, random_vectors
+from ..math.norm_bound import VECTORS, norm_bound, random_arrays
 from ..math.procrustes import turned
 from ..math.varying import varying_like
 
@@ -102,17 +102,18 @@ class Whiten(Rule):
         start = jnp.where(t == 1, self.first_scale(grad) ** 0.5, 1)
         left, right = times(start, slots.left), times(start, slots.right)
         eps = self.damping + jnp.finfo(grad.dtype).eps * jnp.abs(grad)
-        noise = random_vectors(self.key, t, 0, grad)
+        dense = [(VECTORS, len(q)) for q in (left, right) if q.ndim == 2 for _ in range(2)]
+        noise, *vectors = random_arrays(self.key, t, [grad.shape, *dense], grad)
         a = preconditioned(grad + times_each(eps, noise), left, right)
-        left, left_bound = self.side(left, slots.left_bound, a, 1, clock)
-        right, right_bound = self.side(right, slots.right_bound, a.T, 3, clock)
+        left, left_bound = self.side(left, slots.left_bound, a, vectors[:2])
+        right, right_bound = self.side(right, slots.right_bound, a.T, vectors[-2:])
         sizes = jnp.max(jnp.abs(left)), jnp.max(jnp.abs(right))
         ratio = jnp.sqrt(sizes[1] / jnp.where(sizes[0] > 0, sizes[0], 1))
         balance = jnp.where((t % BALANCED_EACH == 0) & (ratio > 0), ratio, 1)
         left, right = times(balance, left), times(1 / balance, right)
         return WhiteningSlots(slots.grad_mu, left, right, left_bound, right_bound)
 
-    def side(self, q: Factor, bound: Array, a: Inexact[Array, "m n"], use: int, clock: Clock):
+    def side(self, q: Factor, bound: Array, a: Inexact[Array, "m n"], vectors: list[Array]):
         """The factor of the first axis of `a`, and the bound, after one step."""
         c = a.size / len(q)
         if q.ndim == 1:
@@ -120,12 +121,9 @@ class Whiten(Rule):
             bound = self.raised(bound, jnp.max(t) + c)
             return times_each(1 - self.preconditioner_lr / bound * (t - c), q), bound
         t = jnp.matmul(a, a.conj().T, precision="highest")
-        like = jnp.broadcast_to(q[:1], (VECTORS, len(q)))
-        vectors = random_vectors(self.key, clock.t, use, like)
-        bound = self.raised(bound, norm_bound(t, jnp.max(jnp.diagonal(t).real), vectors) + c)
+        bound = self.raised(bound, norm_bound(t, jnp.max(jnp.diagonal(t).real), vectors[0]) + c)
         rise = jnp.matmul(t, q, precision="highest") - c * q
-        vectors = random_vectors(self.key, clock.t, use + 1, like)
-        return turned(q - times(self.preconditioner_lr / bound, rise), vectors), bound
+        return turned(q - times(self.preconditioner_lr / bound, rise), vectors[1]), bound
 
     def raised(self, bound: Float[Array, ""], to: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.maximum(ema(bound, to, self.bound_decay), to)

@@ -8,8 +8,9 @@ repository root, this writes kron.npz and kron.json:
     python -m tests.golden.make_kron <copy of psgd_torch>
 
 Its random numbers are funcopt's, which are drawn by JAX: `torch.randn` and `torch.randn_like` take
-them one after the other. Where it would balance its factors by chance, it does not, which changes
-no step. It has no weight decay. What is no matrix goes through PyTorch's AdamW at the same rate.
+those of a step one after the other. Where it would balance its factors by chance, it does not, which
+changes no step. It has no weight decay. What is no matrix goes through PyTorch's AdamW at the same
+rate.
 """
 
 from __future__ import annotations
@@ -46,23 +47,25 @@ def cases():
 class Drawn:
     """funcopt's random numbers: of each step, those that a matrix is given one after the other."""
 
-    def __init__(self, dense: tuple[bool, ...]):
-        self.step = 0
-        self.uses = [0, *(2 * i + use for i, full in enumerate(dense) if full for use in (1, 2))]
-        self.left: list[int] = []
+    def __init__(self, sizes: list[int]):
+        self.step, self.sizes, self.used = 0, sizes, 0
 
     def begin(self) -> None:
-        self.step, self.left = self.step + 1, list(self.uses)
+        self.step, self.used = self.step + 1, 0
 
     def numbers(self, *shape, dtype=None, **kwargs):
+        import math
+
         import numpy as np
         import torch
 
         from funcopt.math.norm_bound import normal_numbers
 
         del kwargs  # the device
-        found = np.array(normal_numbers(0, self.step, self.left.pop(0), shape))
-        return torch.from_numpy(found).to(dtype)
+        end = self.used + math.prod(shape)
+        found = np.array(normal_numbers(0, self.step, sum(self.sizes)))[self.used : end]
+        self.used = end
+        return torch.from_numpy(found.reshape(shape)).to(dtype)
 
     def like(self, x):
         return self.numbers(*x.shape, dtype=x.dtype)
@@ -79,8 +82,9 @@ def run(module, frozen_case: Case, dtype: str):
     matrices = [p for p in params if p.ndim == 2]
     others = [p for p in params if p.ndim != 2]
     skew, longest = call.get("max_skew", 1), call.get("max_size", 8192)
-    dense = [n <= longest and n * n <= skew * p.numel() for p in matrices for n in p.shape]
-    drawn = Drawn(tuple(dense))
+    dense = [(p, n) for p in matrices for n in p.shape if n <= longest]
+    dense = [n for p, n in dense if n * n <= skew * p.numel()]
+    drawn = Drawn([*(p.numel() for p in matrices), *(2 * 32 * n for n in dense)])
     torch.randn, torch.randn_like = drawn.numbers, drawn.like
     torch.rand = lambda shape: torch.full(shape, 0.5)
     kron = module.KronWhiten(matrices, **settings) if matrices else None

@@ -27,12 +27,12 @@ TINY = np.finfo(np.float64).smallest_normal
 
 
 @cache
-def drawn(key, t, use, shape, is_complex):
+def drawn(key, t, shapes, is_complex):
     """Random numbers, the only part of this that is not told twice."""
-    if not is_complex:
-        return np.asarray(normal_numbers(key, t, use, shape), np.float64)
-    real, imaginary = np.asarray(normal_numbers(key, t, use, (2, *shape)), np.float64) / 2**0.5
-    return real + 1j * imaginary
+    ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
+    x = np.asarray(normal_numbers(key, t, (1 + is_complex) * int(ends[-1])), np.float64)
+    x = (x[: ends[-1]] + 1j * x[ends[-1] :]) / 2**0.5 if is_complex else x
+    return [part.reshape(shape) for part, shape in zip(np.split(x, ends[:-1]), shapes, strict=True)]
 
 
 def bound(x, v):
@@ -91,13 +91,12 @@ def kron(p, g, slots, t, lr, b1=0.9, weight_decay=0.0, *, preconditioner_lr=0.1,
     bounds = [kept["left_bound"], kept["right_bound"]]
     if (t - 1) % precondition_frequency == 0:
         seen = g if whiten_grad else m
-        noise = (damping + np.finfo(float).eps * np.abs(seen)) * drawn(
-            key, t, 0, p.shape, np.iscomplexobj(p)
-        )
+        shapes = [(32, len(q)) for q in qs if q.ndim == 2 for _ in range(2)]
+        v, *vectors = drawn(key, t, (p.shape, *shapes), np.iscomplexobj(p))
+        noise = (damping + np.finfo(float).eps * np.abs(seen)) * v
         a = apply(qs[1], apply(qs[0], seen + noise).T).T
         for i, x in enumerate((a, a.T)):
-            shape = 32, len(x)
-            v = [drawn(key, t, 2 * i + use, shape, np.iscomplexobj(p)) for use in (1, 2)]
+            v = vectors[-2:] if i else vectors[:2]
             qs[i], bounds[i] = side(qs[i], bounds[i], x, v, preconditioner_lr, bound_decay)
     u = apply(qs[1], apply(qs[0], m).T).T
     rms = np.sqrt(np.mean(np.abs(u) ** 2))
