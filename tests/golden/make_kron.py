@@ -8,9 +8,9 @@ repository root, this writes kron.npz and kron.json:
     python -m tests.golden.make_kron <copy of psgd_torch>
 
 Its random numbers are funcopt's, which are drawn by JAX: `torch.randn` and `torch.randn_like` take
-those of a step one after the other. Where it would balance its factors by chance, it does not, which
-changes no step. It has no weight decay. What is no matrix goes through PyTorch's AdamW at the same
-rate.
+those of a step one after the other. Where it would balance its factors by chance, it does not,
+which changes no step. It has no weight decay. What is no matrix goes through PyTorch's AdamW at the
+same rate.
 """
 
 from __future__ import annotations
