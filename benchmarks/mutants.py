@@ -3,6 +3,7 @@
     python -m benchmarks.mutants                 every algorithm
     python -m benchmarks.mutants yogi adam       those in funcopt/*/yogi.py and adam.py
     python -m benchmarks.mutants --changed       those whose source is not the one in the results
+    python -m benchmarks.mutants yogi --rows yogi       which looks through no other rows first
     python -m benchmarks.mutants --most 12       so many mutants of each file, evenly spread
 
 `tests/mutants.py` makes the mutants. The tests are those of the rows, against the references in
@@ -256,8 +257,8 @@ def outcomes(trials: list[Trial]) -> list[Outcome]:
 class Run:
     """A plugin of pytest that, in place of running the collected tests, runs them on mutants."""
 
-    def __init__(self, paths: list[Path], out: Path, most: int | None):
-        self.paths, self.out, self.most = paths, out, most
+    def __init__(self, paths: list[Path], out: Path, most: int | None, rows: str):
+        self.paths, self.out, self.most, self.rows = paths, out, most, rows
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         import jax
@@ -265,7 +266,7 @@ class Run:
         if jax._src.xla_bridge._backends:  # pyright: ignore[reportAttributeAccessIssue]
             raise RuntimeError("JAX has started, so that no fork would live: see makes_arrays.")
         started = time.time()
-        rows, cases = by_row(session.items)
+        rows, cases = by_row(session.items, self.rows)
         texts = naming(session.items)
         watched = {str(path) for path in self.paths}
         told = dict(forked(lambda: explored(cases, watched), TOO_LONG))
@@ -344,10 +345,12 @@ def subject(item: pytest.Item) -> tuple[str, Any] | None:
     return None
 
 
-def by_row(items: list[pytest.Item]) -> tuple[dict[str, list[pytest.Item]], dict[str, Any]]:
+def by_row(
+    items: list[pytest.Item], names: str = ""
+) -> tuple[dict[str, list[pytest.Item]], dict[str, Any]]:
     """Tests by the row or the frozen case that they are of, and these.
 
-    A row that has no reference has laws only, and is left out.
+    Of those that `names` is found in. A row that has no reference has laws only, and is left out.
     """
     tests, cases = defaultdict(list), {}
     for item in items:
@@ -355,6 +358,8 @@ def by_row(items: list[pytest.Item]) -> tuple[dict[str, list[pytest.Item]], dict
         if found is None or (found[0] not in cases and not item.nodeid.startswith(FIRST)):
             continue
         name, case = found
+        if not re.search(names, name):
+            continue
         tests[name].append(item)
         cases[name] = case
     return tests, cases
@@ -463,6 +468,7 @@ def main() -> None:
     parser.add_argument("algorithms", nargs="*", help="names of source files; all if none")
     parser.add_argument("--changed", action="store_true", help="only what has no result yet")
     parser.add_argument("--most", type=int, help="of each file, evenly spread; all if not told")
+    parser.add_argument("--rows", default="", help="a pattern of the rows to be tried; all else")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     paths, kept = files(given.algorithms), read(given.out)
@@ -471,7 +477,7 @@ def main() -> None:
     if paths:
         options = ["-q", "-q", "-n", "0", "-m", "", "-o", "timeout=0", "-p", "no:cacheprovider"]
         os.chdir(ROOT)
-        run = Run(paths, given.out.resolve(), given.most)
+        run = Run(paths, given.out.resolve(), given.most, given.rows)
         code = pytest.main([*options, *tests_in_this_process()], plugins=[run])
         if code != 0:
             raise SystemExit(int(code))

@@ -14,6 +14,9 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/came_direction.py", "mean_gradient_squares"): (
         ("FactoredSlots(", "R C / mean(R), and the means of R and of C are of the same squares"),
     ),
+    ("funcopt/optimizers/scale_by_factored_rms.py", "zero_means"): (
+        ("axes[0] == 0", "a name of axes means something in shard_map only"),
+    ),
     ("funcopt/rate_free/estimate.py", "grown"): (("1e+18", "no growth is as large"),),
 }
 """By file and function: how the mutant's description begins, and why it is no mistake."""

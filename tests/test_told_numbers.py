@@ -17,6 +17,7 @@ from funcopt.optimizers.matrix_scale import matrix_scale
 from funcopt.optimizers.moment_slots import Moments
 from funcopt.optimizers.novograd import NovogradSlots, mean_element
 from funcopt.optimizers.relative_step import relative_step
+from funcopt.optimizers.scale_by_factored_rms import FactoredSlots, mean_squares
 from funcopt.rate_free.loss_model import LossModel
 
 
@@ -187,3 +188,28 @@ def test_what_stable_spam_reports_before_any_gradient_was_finite():
     assert np.isfinite([float(x) for x in state.max_mean.reshape(-1)]).all()
     _, state = tx.update(np.float32([2.0, 1.0]), state, params)
     assert float(funcopt.metrics(state)["clip_ratio"]) == pytest.approx(1.0)
+
+
+def test_mean_squares_of_rows_and_columns():
+    squares = jnp.array([[1.0, 2.0], [3.0, 6.0], [2.0, 4.0]])  # of rank 1, which is told exactly
+    rows, columns = (jnp.mean(squares, axis, keepdims=True) for axis in (1, 0))
+    factored = FactoredSlots(rows, columns, None)
+    np.testing.assert_allclose(mean_squares(factored), squares, rtol=1e-6)
+    assert mean_squares(FactoredSlots(None, None, squares)) is squares
+
+
+def test_the_offset_of_a_decay_of_adafactor():
+    """Until then the mean is the last square alone; at the start of a training, all of them are."""
+    tx = funcopt.scale_by_factored_rms(step_offset=2)
+    grads, params = np.float32([4.0]), np.float32([1.0])
+    state = tx.init(params)
+    for factor in (1.0, 2.0, 3.0):
+        updates, state = tx.update(factor * grads, state, params)
+        np.testing.assert_allclose(updates, [1.0], rtol=1e-6)
+
+
+def test_pytorchs_adafactor_bounds_its_root_by_eps():
+    tx = funcopt.adafactor(0.1, eps=0.5, variant="pytorch", clipping_threshold=None)
+    params = np.float32([1.0, -1.0])
+    updates, _ = tx.update(np.float32([0.25, 2.0]), tx.init(params), params)
+    np.testing.assert_allclose(updates, [-0.05, -0.1], rtol=1e-5)
