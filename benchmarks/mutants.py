@@ -468,7 +468,7 @@ def main() -> None:
     parser.add_argument("algorithms", nargs="*", help="names of source files; all if none")
     parser.add_argument("--changed", action="store_true", help="only what has no result yet")
     parser.add_argument("--most", type=int, help="of each file, evenly spread; all if not told")
-    parser.add_argument("--rows", default="", help="a pattern of the rows to be tried; all else")
+    parser.add_argument("--rows", default="", help="a pattern that their names must have")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     paths, kept = files(given.algorithms), read(given.out)

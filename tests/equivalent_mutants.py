@@ -17,6 +17,9 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/scale_by_factored_rms.py", "zero_means"): (
         ("axes[0] == 0", "a name of axes means something in shard_map only"),
     ),
+    ("funcopt/optimizers/scion.py", "scion"): (
+        ("optimizer(MeanGradient(b1), orthogonalize(", "both rules multiply by a number"),
+    ),
     ("funcopt/rate_free/estimate.py", "grown"): (("1e+18", "no growth is as large"),),
 }
 """By file and function: how the mutant's description begins, and why it is no mistake."""

@@ -135,12 +135,13 @@ def test_the_bound_of_momo_is_lowered_where_the_model_with_decay_does_not_reach_
     assert float(model._feasible(jnp.float32(0.75), 0.0)) == 0.75
 
 
-def test_momo_without_a_parameter_that_decays_has_no_decay():
+@pytest.mark.parametrize("name", ["momo", "momo_adam"])
+def test_momo_without_a_parameter_that_decays_has_no_decay(name):
     params = {"a": np.float32([1.0, -2.0]), "b": np.float32([0.5])}
     grads = {"a": np.float32([0.3, 0.1]), "b": np.float32([-0.2])}
 
     def end(**decay):
-        tx, at = funcopt.momo(0.3, **decay), params
+        tx, at = getattr(funcopt, name)(0.3, **decay), params
         state = tx.init(at)
         for value in (0.05, 0.04):
             at, state = funcopt.step(tx, grads, state, at, value=value)
@@ -213,3 +214,11 @@ def test_pytorchs_adafactor_bounds_its_root_by_eps():
     params = np.float32([1.0, -1.0])
     updates, _ = tx.update(np.float32([0.25, 2.0]), tx.init(params), params)
     np.testing.assert_allclose(updates, [-0.05, -0.1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("variant", "rate"), [("sps", -0.25), ("sps+", 0.0)])
+def test_polyaks_rate_where_the_loss_is_below_its_least(variant, rate):
+    grads = np.float32([2.0])
+    tx = funcopt.polyak_sgd(f_min=1.0, variant=variant)
+    updates, _ = tx.update(grads, tx.init(grads), grads, value=0.0)
+    np.testing.assert_allclose(updates, -rate * grads, rtol=1e-6)
