@@ -121,6 +121,7 @@ from .optimizers.rprop import rprop as rprop
 from .optimizers.scale_by_adan import scale_by_adan as scale_by_adan
 from .optimizers.scale_by_ademamix import scale_by_ademamix as scale_by_ademamix
 from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_factored_rms
+from .optimizers.scale_by_sophia import scale_by_sophia as scale_by_sophia
 from .optimizers.scion import scion as scion
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.sgd import sgd as sgd
@@ -135,7 +136,6 @@ from .optimizers.simplified_ademamix import (
 from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import sm3 as sm3
 from .optimizers.soap import soap as soap
-from .optimizers.sophia import scale_by_sophia as scale_by_sophia
 from .optimizers.sophia import sophia as sophia
 from .optimizers.spam import spam as spam
 from .optimizers.splus import splus as splus
