@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import jax
@@ -149,3 +150,27 @@ def test_a_matrix_times_itself_is_hermitian(rows):
     found = outer(x)
     np.testing.assert_allclose(found, x @ x.conj().T, rtol=0, atol=2e-5)
     np.testing.assert_allclose(found, found.conj().T, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        funcopt.soap(0.1, layer_axis=0),
+        funcopt.splus(0.1, layer_axis=0),
+        funcopt.galore(0.1, 2, layer_axis=0),
+        funcopt.shampoo(0.1, layer_axis=0),
+    ],
+    ids=lambda tx: tx.factory.__name__,
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_no_batch_of_decompositions_reaches_a_cpu(tx, mapped):
+    """Those of jaxlib wait for the threads that they run on, and two of them for each other."""
+    params = jax.ShapeDtypeStruct((7, 3, 6, 5) if mapped else (3, 6, 5), jnp.float32)
+
+    def step(params):
+        return tx.update(params, tx.init(params), params)
+
+    text = jax.jit(jax.vmap(step) if mapped else step).lower(params).as_text()
+    calls = re.findall(r"@lapack_\w+\(.*?\) .*?: \((tensor<.*?>)", text)
+    assert calls
+    assert {call.count("x") for call in calls} <= {1, 2}, calls

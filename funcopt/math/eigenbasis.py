@@ -6,6 +6,8 @@ The largest eigenvalue comes first. A basis that is None is the identity.
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Int
 
+from .decompositions import eigh, left_singular, qr
+
 Left = Inexact[Array, "m m"] | None
 Right = Inexact[Array, "n n"] | None
 Sides = tuple[Left, Right]
@@ -13,7 +15,7 @@ Sides = tuple[Left, Right]
 
 def eigenbasis(x: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     """The eigenvectors of a Hermitian matrix, as columns whose largest element is positive."""
-    return upright(jnp.linalg.eigh(x)[1][:, ::-1])
+    return upright(eigh(x)[1][:, ::-1])
 
 
 def leading(x: Inexact[Array, "m n"], rank: int, by: str = "svd") -> Inexact[Array, "m rank"]:
@@ -23,7 +25,7 @@ def leading(x: Inexact[Array, "m n"], rank: int, by: str = "svd") -> Inexact[Arr
     digits.
     """
     if by == "svd":
-        return upright(jnp.linalg.svd(x, full_matrices=False)[0][:, :rank])
+        return upright(left_singular(x)[:, :rank])
     largest = jnp.max(jnp.abs(x), initial=0)
     return eigenbasis(outer(x / jnp.where(largest > 0, largest, 1).astype(x.dtype)))[:, :rank]
 
@@ -46,7 +48,7 @@ def followed(
     """
     product = jnp.matmul(x, basis, precision="highest")
     order = jnp.argsort(-jnp.sum(basis.conj() * product, 0).real) if sort else None
-    basis, triangle = jnp.linalg.qr(product if order is None else product[:, order])
+    basis, triangle = qr(product if order is None else product[:, order])
     return basis * phase(jnp.diagonal(triangle))[None], order
 
 

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from .decompositions import eigh
+
 
 def inverse_root(
     x: Inexact[Array, "*b n n"], exponent: Any, eps: Any, relative: bool
@@ -33,7 +35,7 @@ def inverse_root(
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
 def _power(x: Array, exponent: Array, eps: Array, relative: bool) -> Array:
-    values, basis = jnp.linalg.eigh(x)
+    values, basis = eigh(x)
     return _composed(basis, _damped(values, eps, relative) ** -exponent)
 
 
@@ -41,7 +43,7 @@ def _power(x: Array, exponent: Array, eps: Array, relative: bool) -> Array:
 def _derivative(relative: bool, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     x, exponent, eps = primals
     dx, dexponent, deps = tangents
-    values, basis = jnp.linalg.eigh(x)
+    values, basis = eigh(x)
     inner = basis.conj().mT @ dx @ basis
     diagonal = jnp.diagonal(inner, axis1=-2, axis2=-1).real
 
