@@ -1,6 +1,7 @@
 """The command `funcopt`: reads its arguments, and imports jax only once they are understood."""
 
 import difflib
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,8 @@ USAGE = 2
 def main() -> NoReturn:
     """Run the command line and exit with its status."""
     interrupts.end_at_once()
+    # Matrices of the lab are small: LAPACK's threads wait for each other longer than they work.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     command = understood(sys.argv[1:])
     interrupts.raise_always()
     try:

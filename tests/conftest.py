@@ -12,6 +12,8 @@ import tests.compiling  # noqa: F401  (it sets XLA_FLAGS, which JAX reads once)
 # would each reserve most of an accelerator's memory.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Matrices are tiny: LAPACK's threads wait for each other longer than they work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Most of the time goes into compiling, which workers and later runs need not repeat.
 os.environ.setdefault(
