@@ -395,14 +395,17 @@ def naming(items: list[pytest.Item]) -> list[tuple[str, pytest.Item]]:
 def naming_one_of(
     names: set[str], stem: str, texts: list[tuple[str, pytest.Item]]
 ) -> list[pytest.Item]:
-    """Some of the tests that name what a file defines, those in a file of its name first."""
+    """Some of the tests that name what a file defines: those in a file of its name first, then one
+    of each file, and another.
+    """
     pattern = re.compile(rf"\b({'|'.join(sorted(names))})\b")
-    found = [
-        (stem not in item.nodeid.split("::")[0], i)
-        for i, (text, item) in enumerate(texts)
-        if names and pattern.search(text)
-    ]
-    return [texts[i][1] for _, i in sorted(found)[:NAMING]]
+    found, of_file = [], defaultdict(int)
+    for text, item in texts if names else ():
+        if pattern.search(text):
+            place = item.nodeid.split("::")[0]
+            of_file[place] += 1
+            found.append((stem not in place, of_file[place], len(found), item))
+    return [item for *_, item in sorted(found, key=lambda each: each[:3])][:NAMING]
 
 
 def public_names(path: Path) -> set[str]:
