@@ -57,6 +57,7 @@ ELSEWHERE = r"subprocess|shard_map|funcopt\.lab|funcopt_cli|two_processes|jaxtyp
 OTHER = r"defects|docs|examples|public_names|reference_golden|resuming|schedule"
 TOO_LONG = 90  # seconds for one test: a mistake may be a loop without an end
 OF_EACH, OF_SOME, OF_LAWS = 20, 2, 1  # rows of which one test, all but laws, and laws are run
+SHARED = 4  # algorithms that a file may be a part of, for the tests that name these to be tried
 NAMING = 40  # tests of no row, which name what the file defines
 BATCH = 25  # mutants that are tried in one process first
 
@@ -276,14 +277,26 @@ class Run:
         print(f"{len(told)} rows and cases, {time.time() - started:.0f} s", flush=True)
         functions = live_functions(watched)
         for path in self.paths:
-            self.of_file(path, rows, told, functions, texts)
+            self.of_file(path, rows, cases, told, functions, texts)
         return True
 
     def of_file(
-        self, path: Path, rows: Any, told: dict[str, Told], functions: Any, texts: Any
+        self,
+        path: Path,
+        rows: dict[str, list[pytest.Item]],
+        cases: dict[str, Any],
+        told: dict[str, Told],
+        functions: Any,
+        texts: list[tuple[str, pytest.Item]],
     ) -> None:
         name, started = relative(path), time.time()
-        trials, others = [], naming_one_of(public_names(path), path.stem, texts)
+        names = {
+            algorithm(cases[x])
+            for x, each in told.items()
+            if any(file == str(path) for file, _ in each.lines)
+        }
+        names = public_names(path) | (names if len(names) <= SHARED else set())
+        trials, others = [], naming_one_of(names, path.stem, texts)
         for each in mutants(path.read_text(), str(path)):
             live = functions.get((each.file, each.function))
             items = choice(each, rows, told) + others
@@ -329,6 +342,12 @@ class Run:
 
 def is_law(item: pytest.Item) -> bool:
     return item.nodeid.startswith(LAWS)
+
+
+def algorithm(case: Any) -> str:
+    """The factory of a row or of a frozen case."""
+    factory = case.factory
+    return factory if isinstance(factory, str) else case.algorithm.__name__
 
 
 def subject(item: pytest.Item) -> tuple[str, Any] | None:
