@@ -33,6 +33,15 @@ def gpt2_small() -> Shapes:
     return shapes | {"ln_f/scale": (width,), "ln_f/bias": (width,)}
 
 
+def stacked_blocks(layers: int) -> Shapes:
+    """The blocks of GPT-2 small as scanned models keep them: one leaf for a role, layers first."""
+    return {
+        name.removeprefix("h00/"): (layers, *shape)
+        for name, shape in gpt2_small().items()
+        if name.startswith("h00/")
+    }
+
+
 def mlp(*widths: int) -> Shapes:
     """A kernel and a bias for each layer of a multilayer perceptron."""
     shapes: dict[str, tuple[int, ...]] = {}
