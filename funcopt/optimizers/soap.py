@@ -71,6 +71,9 @@ def soap(
     Of a matrix [m, n] it remembers 2 (m n + m² + n²) numbers, where Adam remembers 2 m n; with `kl`
     m + n more.
 
+    On a CPU that other programs use too, the threads of LAPACK wait for each other: there, set
+    OPENBLAS_NUM_THREADS=1 before JAX is imported.
+
     Args:
         learning_rate: about the length of a step in each element, at least 0, or a schedule; 0.003
             is the authors'.
