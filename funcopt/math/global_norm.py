@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Shaped
 
-from .columns import in_line
 from .dtypes import common_dtype
 from .moments import abs_sq
 from .safe import safe_sqrt
@@ -123,7 +122,7 @@ def _scaled(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Arr
 
 
 def _in_line(numbers: Iterable[Array], dtype: Any) -> Shaped[Array, " numbers"]:
-    return in_line([jax.lax.convert_element_type(x, dtype) for x in numbers])
+    return jnp.stack([jax.lax.convert_element_type(x, dtype) for x in numbers])
 
 
 def _least(squares: Float[Array, ""]) -> float:
