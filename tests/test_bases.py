@@ -14,6 +14,7 @@ import pytest
 import funcopt
 from funcopt import rules
 from funcopt.math.eigenbasis import outer
+from funcopt.math.renewal import renewed
 
 RANDOM = np.random.default_rng(7)
 PARAMS = {"kernel": jnp.ones((5, 4))}
@@ -174,3 +175,39 @@ def test_no_batch_of_decompositions_reaches_a_cpu(tx, mapped):
     calls = re.findall(r"@lapack_\w+\(.*?\) .*?: \((tensor<.*?>)", text)
     assert calls
     assert {call.count("x") for call in calls} <= {1, 2}, calls
+
+
+def doubled_or_less(kept, given):
+    numbers, x = given
+    assert isinstance(numbers[0], float)
+    return kept * numbers[0] + x
+
+
+def test_what_is_seldom_renewed_is_renewed_when_it_is_due():
+    renewals = (doubled_or_less, lambda kept, given: kept - given[1])
+
+    def made(which, kept, x):
+        return renewed(which, renewals, kept, ((2.0,), x), kept * 3)
+
+    kept, x = jnp.arange(3.0), jnp.ones(3)
+    for which, expected in enumerate((kept, 2 * kept + x, kept - x)):
+        new, after = jax.jit(made)(which, kept, x)
+        np.testing.assert_array_equal(new, expected)
+        np.testing.assert_array_equal(after, 3 * kept)
+        slope = jax.grad(lambda x: jnp.sum(made(jnp.int32(which), kept, x)[0]))(x)  # noqa: B023
+        np.testing.assert_array_equal(slope, (0, 1, -1)[which] * x)
+    each = jax.vmap(made, (0, None, None))(jnp.arange(3), kept, x)[0]
+    np.testing.assert_array_equal(each, [kept, 2 * kept + x, kept - x])
+
+
+def test_what_is_seldom_renewed_is_not_copied_in_the_steps_between():
+    """A branch would copy what it returns as it is given, and what is read beside it before."""
+
+    def step(which, kept, x):
+        return renewed(which, [lambda kept, x: kept @ x], kept, x, kept @ x)
+
+    square = jax.ShapeDtypeStruct((64, 64), jnp.float32)
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    program = jax.jit(step, donate_argnums=1).lower(number, square, square).compile().as_text()
+    entry = program[program.index("\nENTRY") :]
+    assert re.findall(r"f32\[64,64\]\S* copy\(", entry) == []

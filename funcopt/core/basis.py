@@ -52,10 +52,15 @@ class Basis:
         del grad, clock  # most bases are of the gradients before this one
         return slots
 
-    def after(self, grad: Array, slots: Any, inner: S, clock: Clock) -> tuple[Any, S]:
-        """The slots after a gradient, and the rule's slots in the basis that is theirs."""
+    def after(
+        self, grad: Array, slots: Any, inner: S, update: Array, clock: Clock
+    ) -> tuple[Any, S, Array]:
+        """The slots after a gradient, the rule's slots in the basis that is theirs, and its update.
+
+        The update is `back` from the basis before this, and stays as it is.
+        """
         del grad, clock  # a basis that is of this gradient is made before it
-        return slots, inner
+        return slots, inner, update
 
 
 def turned(

@@ -13,7 +13,6 @@ last one that could, and is counted. Sources: see `shampoo`.
 
 from typing import Annotated, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
@@ -31,6 +30,7 @@ from ..math.blocks import block_grid, blocked, unblocked
 from ..math.inverse_roots import inverse_root
 from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased, zeros_real
 from ..math.norm import norm
+from ..math.renewal import renewed
 from ..math.safe import safe_divide
 from ..math.varying import varying_like
 
@@ -38,6 +38,8 @@ GraftName = Literal["adam", "rmsprop", "adagrad", "sgd", "none"]
 Graft = Annotated[GraftName, Choice(("adam", "rmsprop", "adagrad", "sgd", "none"))]
 Matrix = Inexact[Array, "inputs outputs"]
 Blocks = Inexact[Array, "k n r c"]
+Sides = tuple[Array, Array]
+Roots = tuple[Sides, Array]
 
 
 class InverseRootSlots(NamedTuple):
@@ -127,21 +129,24 @@ class BetweenInverseRoots(Rule):
 
     def roots(self, squares: tuple[Array, Array], slots: InverseRootSlots, clock: Clock):
         """Both inverse roots, and how often in sequence they could not be computed."""
-        t, old = clock.t, (slots.left_root, slots.right_root)
+        t = clock.t
         due = (t == self.start) | ((t > self.start) & (t % self.frequency == 0))
-        due = clock.choose(due, jnp.zeros_like(due))
+        which = clock.choose(due.astype(jnp.int32), 0)
+        kept = (slots.left_root, slots.right_root), slots.failures
+        return renewed(which, [_roots_again], kept, (self, squares, t), ())[0]
 
-        def renewed(squares: tuple[Array, Array]) -> tuple:
-            found, counts = [], []
-            for x, last, failed in zip(squares, old, slots.failures, strict=True):
-                x = x if self.b2 is None else unbiased(x, self.b2, t)
-                root = inverse_root(x, self.exponent, self.eps, self.relative_eps)
-                fine = jnp.all(jnp.isfinite(root), (-2, -1))
-                found.append(jnp.where(fine[..., None, None], root, last))
-                counts.append(jnp.where(fine, 0, failed + 1))
-            return tuple(found), jnp.stack(counts)
 
-        return jax.lax.cond(due, renewed, lambda _: (old, slots.failures), squares)
+def _roots_again(kept: Roots, given: tuple[BetweenInverseRoots, Sides, Array]) -> Roots:
+    """The inverse roots of both sides; where one is not finite, what was there before."""
+    self, squares, t = given
+    found, counts = [], []
+    for x, last, failed in zip(squares, *kept, strict=True):
+        x = x if self.b2 is None else unbiased(x, self.b2, t)
+        root = inverse_root(x, self.exponent, self.eps, self.relative_eps)
+        fine = jnp.all(jnp.isfinite(root), (-2, -1))
+        found.append(jnp.where(fine[..., None, None], root, last))
+        counts.append(jnp.where(fine, 0, failed + 1))
+    return (found[0], found[1]), jnp.stack(counts)
 
 
 def outer(x: Blocks) -> Inexact[Array, "k n r r"]:

@@ -67,20 +67,20 @@ class Eigenbasis(Basis):
         return restored(x, slots.left_basis, slots.right_basis)
 
     def after(
-        self, grad: Matrix, slots: EigenbasisSlots, inner: S, clock: Clock
-    ) -> tuple[EigenbasisSlots, S]:
+        self, grad: Matrix, slots: EigenbasisSlots, inner: S, update: Matrix, clock: Clock
+    ) -> tuple[EigenbasisSlots, S, Matrix]:
         left, right, *bases = slots
         left = self.mean(left, grad, clock)
         right = self.mean(right, grad.conj().T, clock)
-        new, inner = turning(
+        new, inner, update = turning(
             clock.choose(self.which(clock.t), 0),
             (by_eigenvectors,) if self.by == "eigh" else (by_eigenvectors, by_power),
             (left, right),
             (bases[0], bases[1]),
             inner,
-            grad.shape,
+            update,
         )
-        return EigenbasisSlots(left, right, *new), inner
+        return EigenbasisSlots(left, right, *new), inner, update
 
     def mean(self, squares: Square | None, grad: Inexact[Array, "n m"], clock: Clock):
         if squares is None:

@@ -11,7 +11,6 @@ this basis remembers has fewer numbers, and stays as it is when P changes.
 
 from typing import Annotated, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
@@ -20,6 +19,7 @@ from ..core.basis import Basis
 from ..core.record import record
 from ..core.rule import Clock, Exact
 from ..math.eigenbasis import leading, restored, rotated
+from ..math.renewal import renewed
 from ..math.varying import varying_like
 
 Matrix = Inexact[Array, "inputs outputs"]
@@ -56,16 +56,17 @@ class GradientSubspace(Basis):
         return SubspaceSlots(zero, None) if of_inputs else SubspaceSlots(None, zero)
 
     def before(self, grad: Matrix, slots: SubspaceSlots, clock: Clock) -> SubspaceSlots:
-        due = clock.choose((clock.t - 1) % self.every == 0, False)
+        due = (clock.t - 1) % self.every == 0
+        which = clock.choose(due.astype(jnp.int32), 0)
 
         def found(old: Array, x: Inexact[Array, "m n"]) -> Array:
             return leading(x, old.shape[1], self.by)
 
-        def renewed(old: Array | None, x: Inexact[Array, "m n"]) -> Array | None:
-            return None if old is None else jax.lax.cond(due, found, lambda old, x: old, old, x)
+        def again(old: Array | None, x: Inexact[Array, "m n"]) -> Array | None:
+            return None if old is None else renewed(which, [found], old, x, ())[0]
 
         left, right = slots
-        return SubspaceSlots(renewed(left, grad), renewed(right, grad.conj().T))
+        return SubspaceSlots(again(left, grad), again(right, grad.conj().T))
 
     def of(self, x: Matrix, slots: SubspaceSlots) -> Inexact[Array, "m n"]:
         return rotated(x, slots.left_projector, slots.right_projector)

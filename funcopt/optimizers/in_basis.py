@@ -51,5 +51,5 @@ class InBasis(Rule):
         basis = self.basis.before(grad, basis, clock)
         update, inner = self.inner.update(self.basis.of(grad, basis), inner, None, clock)
         update = self.basis.back(update, basis)
-        basis, inner = self.basis.after(grad, basis, inner, clock)
+        basis, inner, update = self.basis.after(grad, basis, inner, update, clock)
         return update, self.slots(*inner, *basis)

@@ -75,23 +75,23 @@ class KLEigenbasis(Basis):
         return restored(x, slots.left_basis, slots.right_basis)
 
     def after(
-        self, grad: Matrix, slots: KLEigenbasisSlots, inner: S, clock: Clock
-    ) -> tuple[KLEigenbasisSlots, S]:
+        self, grad: Matrix, slots: KLEigenbasisSlots, inner: S, update: Matrix, clock: Clock
+    ) -> tuple[KLEigenbasisSlots, S, Matrix]:
         left, right, left_basis, right_basis, a, b = slots
         size = abs_sq(self.of(grad, slots))
         rows, columns = (_weights(x, clock) for x in (a, b))
         left = self.covariance(left, grad, right_basis, columns, clock)
         right = self.covariance(right, grad.conj().T, left_basis, rows, clock)
         a, b = self.values(a, size, columns, clock), self.values(b, size.T, rows, clock)
-        bases, inner = turning(
+        bases, inner, update = turning(
             clock.choose(first_and_each(clock.t, self.frequency), 0),
             (by_eigenvectors, partial(by_power, sort=False)),
             (left, right),
             (left_basis, right_basis),
             inner,
-            grad.shape,
+            update,
         )
-        return KLEigenbasisSlots(left, right, *bases, a, b), inner
+        return KLEigenbasisSlots(left, right, *bases, a, b), inner, update
 
     def covariance(
         self,

@@ -8,11 +8,11 @@ by_power            Q ← the orthogonal factor of S Q by QR: one step of the po
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import jax
-from jaxtyping import Array, Int
+from jaxtyping import Array, Inexact, Int
 
 from ..core.basis import turned
 from ..math.eigenbasis import Sides, eigenbasis, followed, in_order, restored, rotated
+from ..math.renewal import renewed
 
 S = TypeVar("S", bound=tuple)
 Orders = tuple[Int[Array, " m"] | None, Int[Array, " n"] | None]
@@ -39,25 +39,27 @@ def turning(
     squares: Sides,
     bases: Sides,
     inner: S,
-    shape: tuple[int, ...],
-) -> tuple[Sides, S]:
-    """The bases after the renewal of this number, 0 for none, and the slots of a rule in them."""
+    update: Inexact[Array, "m n"],
+) -> tuple[Sides, S, Inexact[Array, "m n"]]:
+    """The bases after the renewal of this number, 0 for none, and the slots of a rule in them.
 
-    def as_it_is(squares: Sides, bases: Sides, inner: S) -> tuple[Sides, S]:
-        del squares  # in most steps nothing is made of them
-        return bases, inner
+    Before it, in the bases as they are, the update is made, and returned.
+    """
 
     def made(renewal: Renewal):
-        def turn(squares: Sides, bases: Sides, inner: S) -> tuple[Sides, S]:
+        def turn(kept: tuple[Sides, S], squares: Sides) -> tuple[Sides, S]:
+            bases, inner = kept
             new, orders = renewal(squares, bases)
             return new, turned(
                 inner,
-                shape,
+                update.shape,
                 directions=lambda x: rotated(restored(x, *bases), *new),
                 magnitudes=lambda x: in_order(x, *orders),
             )
 
         return turn
 
-    branches = (as_it_is, *map(made, renewals))
-    return jax.lax.switch(which, branches, squares, bases, inner)
+    (bases, inner), update = renewed(
+        which, [made(renewal) for renewal in renewals], (bases, inner), squares, update
+    )
+    return bases, inner, update
