@@ -234,6 +234,9 @@ from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from .transforms.scale_by_path import scale_by_path as scale_by_path
 from .transforms.scale_by_trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from .transforms.zero_nans import zero_nans as zero_nans
+from .weights.kahan import kahan as kahan
+from .weights.master_weights import master_weights as master_weights
+from .weights.stochastic_rounding import stochastic_rounding as stochastic_rounding
 
 __version__ = "0.1.0"
 
@@ -331,6 +334,7 @@ __all__ = [
     "inverse_sqrt_schedule",
     "inverse_time_decay",
     "join_schedules",
+    "kahan",
     "keep_params_nonnegative",
     "kl_shampoo",
     "knee_schedule",
@@ -350,6 +354,7 @@ __all__ = [
     "madgrad",
     "mars",
     "masked",
+    "master_weights",
     "mechanize",
     "metrics",
     "microbatched",
@@ -446,6 +451,7 @@ __all__ = [
     "state_shardings",
     "step",
     "step_decay",
+    "stochastic_rounding",
     "storage",
     "tanh_schedule",
     "trace",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeGuard, TypeVar, runtime_checka
 import jax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
-from optax import Params
+from optax import Params, Updates
 
 from .arguments import Hyperparameter
 
@@ -53,6 +53,17 @@ class Accumulates(Protocol):
 
     def is_last(self, state: Any, flush: ArrayLike) -> Bool[Array, ""]:
         """Whether the next update, after `state`, is the one that makes the step."""
+        ...
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A transformation that has the written parameters, which `funcopt.step` then takes."""
+
+    def written(
+        self, updates: Updates, state: Any, params: Params, **extra_args: Any
+    ) -> tuple[Params, Any]:
+        """The parameters after an update, in place of it, and the state."""
         ...
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
 from ..math.dtypes import common_dtype
+from .answers import Writes
 from .description import Told, foreign, recorded, told_in_turn
 from .paper import Paper
 from .paths import path_name, path_names, some
@@ -298,6 +299,11 @@ def apply_updates(params: Tree, updates: Any) -> Tree:
     >>> funcopt.apply_updates({"w": 1.0}, {"w": -0.25})
     {'w': Array(0.75, dtype=float32)}
     """
+    return _combined(params, updates, _add)
+
+
+def _combined(params: Tree, updates: Any, combine: Callable[[Any, Any], Array]) -> Tree:
+    """`combine(param, update)` for each parameter that has an update; the others as they are."""
 
     def is_none(x):
         return x is None
@@ -329,7 +335,7 @@ def apply_updates(params: Tree, updates: Any) -> Tree:
                 f"The update of {path_name(path)!r} has shape {jnp.shape(update)}, but the "
                 f"parameter has shape {jnp.shape(param)}."
             )
-        new.append(_add(param, update))
+        new.append(combine(param, update))
     return jax.tree.unflatten(structure, new)
 
 
@@ -358,9 +364,21 @@ def step(
     >>> params
     {'w': Array(0.5, dtype=float32)}
     """
+    body: Any = _opened(tx)
+    if isinstance(body, Writes):
+        written: Any = body.written
+        new, new_state = written(grads, state, params, **extra_args)
+        return _combined(params, new, lambda _, whole: whole), new_state
     update: Any = optax.with_extra_args_support(tx).update
     updates, new_state = update(grads, state, params, **extra_args)
     return apply_updates(params, updates), new_state
+
+
+def _opened(tx: Any) -> Any:
+    """What a value is made of."""
+    while isinstance(tx, GradientTransformation):
+        tx = tx.body()
+    return tx
 
 
 def metrics(state: Any) -> dict[str, Float[Array, ""]]:

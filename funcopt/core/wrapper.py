@@ -130,16 +130,20 @@ class Wrapper(Generic[S]):
     def init(self, params: Params) -> S:
         arrays, structure = parameters(params)
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
-        inner = self.inner.init(params)
+        inner = self.inner.init(self.shown(params))
         state = self.first(Beginning(params, arrays, structure.unflatten, real, inner))
         # What every device decides for its own parameters differs between devices.
         axes = varying_axes(*arrays) - set(named(getattr(self, "axis_name", None)))
         return self.varying(state, axes) if axes else state
 
+    def shown(self, params: Params) -> Params:
+        """The parameters that `init` of what is inside is given: as they are."""
+        return params
+
     def tells(self, params: Params, state: S, name: str) -> list[Told]:
         """What is inside, and what the state keeps of each leaf beside it."""
         own = {field: getattr(state, field) for field in state._fields if field != "inner"}  # type: ignore[attr-defined]
-        inside = told(self.inner, params, state.inner)  # type: ignore[attr-defined]
+        inside = told(self.inner, self.shown(params), state.inner)  # type: ignore[attr-defined]
         return [
             each + Told((Act(self.name, keeps=bool(slots)),), (Part(name or self.name),), slots)
             for each, slots in zip(inside, found_slots(own, params), strict=True)

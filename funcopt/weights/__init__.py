@@ -1,0 +1,1 @@
+"""How parameters in half precision are kept, so that small steps are not rounded away."""
