@@ -128,6 +128,10 @@ def loss_scaled(learning_rate: Any) -> Any:
     return funcopt.loss_scale(funcopt.sgd(learning_rate), init_scale=1.0)
 
 
+def mastered(learning_rate: Any) -> Any:
+    return funcopt.master_weights(funcopt.sgd(learning_rate, momentum=0.9), "float32")
+
+
 def monitored(learning_rate: Any) -> Any:
     return funcopt.monitor(funcopt.sgd(learning_rate, momentum=0.9), every=2, history=2)
 
@@ -146,6 +150,15 @@ NESTED: tuple[Row, ...] = (
         acts_on="tree",
         needs_params=True,
         keeps_moving=True,
+    ),
+    Row(
+        "master-weights",
+        mastered,
+        slots=("trace",),
+        wraps=True,
+        needs_params=True,
+        keeps_moving=True,
+        lands=True,
     ),
     Row(
         "monitored",

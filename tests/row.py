@@ -62,6 +62,7 @@ class Row:
         uneven: whether a slot may be absent, or have another shape than its parameter.
         random: whether each leaf draws numbers of its own.
         records_value: whether the state keeps the `value` that came with an update.
+        lands: whether updates of half-precision parameters are float32, to land exactly.
         scheduled: hyperparameters that a schedule may replace, each with two values in its range.
         optax: the function of optax that means the same, None if there is none.
         optax_kwargs: its arguments; None for those of `kwargs`.
@@ -99,6 +100,7 @@ class Row:
     uneven: bool = False
     random: bool = False
     records_value: bool = False
+    lands: bool = False
     scheduled: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     optax: Callable[..., Any] | None = None
     optax_kwargs: Mapping[str, Any] | None = None

@@ -9,7 +9,6 @@ Where the written parameters are wanted, as by `funcopt.step`, they are q themse
 bits or more is left to the optimizer.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -109,10 +108,11 @@ class Weights(Wrapper[WeightsState]):
         leaves = jax.tree.leaves(start.params)
         for path, x in zip(path_names(start.params), leaves, strict=True):
             self._check(path, x)
-        slots = [self.how.begin(x) if _is_half(x) else Absent() for x in map(jnp.asarray, leaves)]
-        return WeightsState(
-            start.inner, jnp.zeros([], jnp.int32), self._slots(slots, start.as_tree)
-        )
+        kept: list[Any] = [
+            self.how.begin(x) if _is_half(x) else Absent() for x in map(jnp.asarray, leaves)
+        ]
+        slots = self.how.slots(*(start.as_tree(kept) for _ in self.how.slots._fields))
+        return WeightsState(start.inner, jnp.zeros([], jnp.int32), slots)
 
     def step(
         self, updates: Updates, state: WeightsState, inside: Inside
@@ -138,12 +138,10 @@ class Weights(Wrapper[WeightsState]):
             got, left = _renewed(u, x, leaf.param, old, inside.gate, draw, self.how, writes)
             new.append(got)
             kept.append(left)
-        return structure.unflatten(new), WeightsState(
-            inner, count, self._slots(kept, structure.unflatten)
-        )
-
-    def _slots(self, kept: list[Any], as_tree: Callable[[list[Any]], Params]) -> Any:
-        return self.how.slots(*(as_tree(kept) for _ in self.how.slots._fields))
+        # Containers may differ between `init` and `update`: the state keeps its own.
+        trees = (jax.tree.structure(tree, is_leaf=is_kept) for tree in state.slots)
+        slots = self.how.slots(*(tree.unflatten(kept) for tree in trees))
+        return structure.unflatten(new), WeightsState(inner, count, slots)
 
     def written(
         self, updates: Updates, state: WeightsState, params: Params, **extra_args: Any
