@@ -20,14 +20,15 @@ from optax import Params, Updates
 
 from ..math.dtypes import at_least, common_dtype
 from ..math.varying import named, varying_along, varying_axes
-from ..storage import Storage, check_slots, first_kept
+from ..storage import Storage, check_paths, check_slots, first_kept
+from ..storage.kept import Coded
 from .arguments import Hyperparameter, check_fields, number_at
 from .description import Act, Told, act_of, is_nothing, kept_slots, parts_of
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, View, described, no_matrix, view_of
 from .leaves import Absent, beside_gradients, gradients_beside, in_full, is_kept, parameters
 from .one_leaf import ChainPlan, Sight, on_leaf, slots_of
-from .paths import Mask, checked_mask, path_codes, reason, selected
+from .paths import Mask, checked_mask, path_codes, path_names, reason, selected
 from .record import record
 from .refusals import called, no_hessian, no_parameters
 from .report import reported, together
@@ -141,14 +142,16 @@ class Lifted:
     def init(self, params: Params) -> LiftedState:
         arrays, structure = parameters(params)
         tree = jax.tree.unflatten(structure, arrays)
+        names = path_names(params)
+        check_paths(self.storage, "init", names)
         views = self._views(tree)  # a mask that fits nothing is told here
         feedback = init_feedback(self._numbers)
         learning_rate, rules = bind_feedback(self._numbers, feedback)
         slots, reports = [], []
         for i, each in enumerate(_at(0, rules)):
             kept = [
-                self._first_kept(each, array, view.sight[i])
-                for array, view in zip(arrays, views, strict=True)
+                self._first_kept(each, array, view.sight[i], path)
+                for array, view, path in zip(arrays, views, names, strict=True)
             ]
             columns = zip(*kept, strict=True) if kept else [()] * len(each.slots._fields)
             slots.append(each.slots(*(jax.tree.unflatten(structure, column) for column in columns)))
@@ -193,7 +196,8 @@ class Lifted:
         clock = Clock(t, lr, gate)
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
-        views, rules = self._views(shown), _at(state.count, rules)
+        in_codes = any(isinstance(x, Coded) for leaf in leaves for x in leaf.slots)
+        views, rules = self._views(shown, in_codes), _at(state.count, rules)
         lefts = {(), *(view.left for view in views)}
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
@@ -268,10 +272,11 @@ class Lifted:
         )
         return Told(tuple(acts), parts_of(acts, name), leaf=seen, why=tuple(reasons))
 
-    def _views(self, tree: Params) -> list["_LeafView"]:
-        """What happens to each leaf."""
+    def _views(self, tree: Params, in_codes: bool = False) -> list["_LeafView"]:
+        """What happens to each leaf; where slots are `in_codes`, paths tell their noise."""
         count = jax.tree.structure(tree).num_leaves
-        codes = path_codes(tree) if any(each.needs_path for each in self.rules) else [None] * count
+        named = in_codes or any(each.needs_path for each in self.rules)
+        codes = path_codes(tree) if named else [None] * count
         active = self._active(tree)
         left = self._left_out(tree)
         if not self._looks_at_axes:
@@ -305,13 +310,13 @@ class Lifted:
             for i, (each, flag) in enumerate(zip(self.rules, active, strict=True))
         )
 
-    def _first_kept(self, rule: Rule, array: Array, sight: Sight) -> list[Any]:
+    def _first_kept(self, rule: Rule, array: Array, sight: Sight, path: str) -> list[Any]:
         """The slots of one parameter as they are kept before the first update."""
         if sight is False:
             return [Absent() for _ in rule.slots._fields]
         slots = slots_of(rule, array, sight)
         return [
-            Absent() if x is None else first_kept(self.storage, rule.slots, name, x)
+            Absent() if x is None else first_kept(self.storage, rule.slots, name, x, path)
             for name, x in slots._asdict().items()
         ]
 

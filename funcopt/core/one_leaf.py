@@ -13,7 +13,8 @@ from jaxtyping import Array
 from ..math.dtypes import cast, common_dtype
 from ..math.norm import is_sharded
 from ..storage import Storage, kept_dtype
-from ..storage.kept import Coded, decoded, kept_again
+from ..storage.kept import Coded, decoded
+from .again import kept as slot_again
 from .leaf import View
 from .leaves import Absent
 from .report import of_leaf
@@ -110,9 +111,10 @@ def on_leaf(
         if sight is not False:
             wide = [None if isinstance(x, Absent) else decoded(x, dtype) for x in kept]
             update, new, report = _applied(each, sight, update, type(kept)(*wide), p, clock)
-            for x, w, old, narrow in zip(new, wide, kept, natural, strict=True):
+            rows = zip(kept._fields, new, wide, kept, natural, strict=True)
+            for name, x, w, old, narrow in rows:
                 least = narrow if w is None or w.dtype == jnp.float32 else w.dtype
-                flat.append(_kept_again(x, old, least, clock))
+                flat.append(_kept_again(each, name, x, old, least, clock))
         else:
             flat += kept
             report = None
@@ -122,11 +124,11 @@ def on_leaf(
     return cast(update, (grad if param is None else param).dtype), flat, reports
 
 
-def _kept_again(new: Array | None, old: Any, least: Any, clock: Clock) -> Any:
+def _kept_again(
+    rule: Rule, name: str, new: Array | None, old: Any, least: Any, clock: Clock
+) -> Any:
     """A renewed slot as it was kept; codes that lose digits are selected once more."""
-    if new is None:
-        return Absent()
-    kept = kept_again(new, old, least)
+    kept = slot_again(rule, name, new, old, least, clock)
     return jax.tree.map(clock.choose, kept, old) if isinstance(old, Coded) else kept
 
 

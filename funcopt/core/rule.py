@@ -1,7 +1,7 @@
 """What a rule is: an algorithm for ONE array, its slots, and the clock it reads."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import (
     Annotated,
     Any,
@@ -13,6 +13,7 @@ from typing import (
     get_args,
 )
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -61,6 +62,16 @@ class Divisor(NamedTuple):
 
 class NoSlots(NamedTuple):
     """The slots of a rule that remembers nothing."""
+
+
+DECAY_OF = {"mu": "b1", "nu": "b2"}
+
+
+def decay_of(rule: Any, name: str) -> Any:
+    """The decay of the slot `name` where that is a running mean; None where it is not known."""
+    found: Any = getattr(rule, rule.decay_of.get(name, ""), None)
+    known = isinstance(found, float | int) or (isinstance(found, jax.Array) and found.ndim == 0)
+    return found if known else None
 
 
 @record
@@ -122,6 +133,8 @@ class Rule:
     """
     descends: ClassVar[bool] = False
     """Whether it makes a step of a direction."""
+    decay_of: ClassVar[Mapping[str, str]] = DECAY_OF
+    """The field with the decay of a slot that is a running mean, where it has both."""
 
     def __post_init__(self):
         check_fields(self)

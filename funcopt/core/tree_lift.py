@@ -26,13 +26,14 @@ from ..math.columns import Column, Scaled
 from ..math.dtypes import cast, common_dtype
 from ..math.global_norm import Facts, global_norm
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
-from ..storage import Storage, check_slots, first_kept, kept_dtype
-from ..storage.kept import Coded, decoded, kept_again
+from ..storage import Storage, check_paths, check_slots, first_kept, kept_dtype
+from ..storage.kept import Coded, decoded
+from .again import kept as slot_again
 from .arguments import check_fields, number_at
 from .description import Told, act_of, is_nothing, kept_slots, parts_of, told
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
-from .paths import path_names, reason, selected
+from .paths import path_codes, path_names, reason, selected
 from .refusals import called, foreign_state, no_parameters, no_value
 from .report import common, reported
 from .rule import Clock, NoSlots, Rule
@@ -98,6 +99,8 @@ class LiftedTree:
 
     def init(self, params: Params) -> TreeState:
         arrays, structure = parameters(params)
+        names = path_names(params)
+        check_paths(self.storage, "init", names)
         selected(getattr(self.rule, "mask", None), params)  # one that fits nothing is told here
         real = jnp.finfo(common_dtype(jnp.float32, *arrays)).dtype
         feedback = init_feedback(self._numbers)
@@ -116,7 +119,10 @@ class LiftedTree:
             given = (self.kept or {}).get(name)
             if given is not None:
                 return structure.unflatten([x.astype(given) for x in own])
-            return structure.unflatten([first_kept(self.storage, rule.slots, name, x) for x in own])
+            rows = zip(own, names, strict=True)
+            return structure.unflatten(
+                [first_kept(self.storage, rule.slots, name, x, path) for x, path in rows]
+            )
 
         def learnt(name: str, x: Any) -> Array:
             own = _number(x, real)
@@ -345,11 +351,6 @@ def _kept_leaves(tree: Params) -> list[Any]:
     return jax.tree.leaves(tree, is_leaf=is_kept)
 
 
-def _like(x: Array, old: Any) -> Any:
-    """A slot as `old` was kept."""
-    return kept_again(x, old, None if isinstance(old, Coded) else old.dtype)
-
-
 @dataclass(frozen=True)
 class _TreeStep:
     """What one update of a lifted tree rule works with."""
@@ -361,6 +362,7 @@ class _TreeStep:
     state: TreeState
     goes_on: bool
     renewed: list[Array] = field(default_factory=list)
+    in_codes: dict[int, tuple[Array, Any]] = field(default_factory=dict)
 
     @cached_property
     def real(self) -> Any:
@@ -427,25 +429,47 @@ class _TreeStep:
             chosen = {name: self._number(x, getattr(slots, name)) for name, x in new.items()}
             self.renewed.extend(chosen.values())
             return type(slots)(**{**slots._asdict(), **chosen})
-        renewed = {name: list(map(self._decoded, self._kept(name, x))) for name, x in new.items()}
+        renewed = {name: list(self._renewed(name, x)) for name, x in new.items()}
         return type(slots)(**{**slots._asdict(), **renewed})
 
-    def _kept(self, name: str, column: Column) -> Iterator[Any]:
+    def _renewed(self, name: str, column: Column) -> Iterator[Array]:
+        """What will be read of a slot at the next update; its codes are remembered."""
         old = _kept_leaves(getattr(self.state.slots, name))
-        for x, o in zip(column, old, strict=True):
-            yield jax.tree.map(self.clock.choose, _like(x, o), o)
+        for x, o, path in zip(column, old, self.path_codes, strict=True):
+            chosen = jax.tree.map(self.clock.choose, self._kept(name, x, o, path), o)
+            wide = self._decoded(chosen)
+            if isinstance(o, Coded):
+                self.in_codes[id(wide)] = wide, chosen
+            yield wide
+
+    def _kept(self, name: str, x: Array, old: Any, path: Any) -> Any:
+        """A slot as `old` was kept."""
+        least = None if isinstance(old, Coded) else old.dtype
+        return slot_again(self.lifted.rule, name, x, old, least, replace(self.clock, path=path))
+
+    @cached_property
+    def path_codes(self) -> list[Any]:
+        """A number for the path of each leaf, by which codes are rounded; None without codes."""
+        shown = self.structure.unflatten([leaf.grad for leaf in self.leaves])
+        coded = any(isinstance(x, Coded) for leaf in self.leaves for x in leaf.slots)
+        return list(path_codes(shown)) if coded else [None] * len(self.leaves)
 
     def kept_as_trees(self, slots: Any) -> Any:
         """The slots that the rule returns, which it has renewed, as trees of the kept types."""
         trees = []
-        for column, tree in zip(slots, self.state.slots, strict=True):
+        for name, column, tree in zip(slots._fields, slots, self.state.slots, strict=True):
             if column is None:
                 trees.append(None)
                 continue
             old, structure = jax.tree.flatten(tree, is_leaf=is_kept)
-            pairs = zip(column, old, strict=True)
-            trees.append(structure.unflatten([_like(x, o) for x, o in pairs]))
+            rows = zip(column, old, self.path_codes, strict=True)
+            trees.append(structure.unflatten([self._as_kept(name, *row) for row in rows]))
         return type(slots)(*trees)
+
+    def _as_kept(self, name: str, x: Array, old: Any, path: Any) -> Any:
+        """A slot as it is kept: the codes of which it was read, where it has been renewed."""
+        found = self.in_codes.get(id(x))
+        return self._kept(name, x, old, path) if found is None else found[1]
 
     def numbers(self, new: Any) -> Any:
         """The numbers as they are kept, those from before where the gate is closed."""

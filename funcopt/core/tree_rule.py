@@ -1,7 +1,7 @@
 """What a tree rule is: an algorithm that looks at all leaves at once, its slots and its numbers."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar, dataclass_transform
 
@@ -23,7 +23,7 @@ from .report import Number as Number
 from .report import OutermostAs as OutermostAs
 from .report import Reported as Reported
 from .report import ReportedAs as ReportedAs
-from .rule import Clock, Divisor, NoSlots
+from .rule import DECAY_OF, Clock, Divisor, NoSlots
 from .signatures import readable
 
 SignedColumn = Annotated[Column, "signed"]
@@ -128,6 +128,8 @@ class TreeRule:
     observes: ClassVar[bool] = False
     decays_by: ClassVar[str] = ""
     """What `funcopt.decays` calls the decay by its `weight_decay`, where it has one."""
+    decay_of: ClassVar[Mapping[str, str]] = DECAY_OF
+    """The field with the decay of a slot that is a running mean, where it has both."""
 
     def __post_init__(self):
         check_fields(self)

@@ -4,53 +4,86 @@ Arithmetic is always in float32 or wider, and so are slots, unless a storage say
 
     None                    float32 for half-precision parameters, else the parameter's dtype
     "bfloat16", "float16"   signed slots of at most float32 are kept in that dtype
-    {"mu": "bfloat16"}      the named slots only
+    "8bit", "4bit", "16bit" a codec for signed slots, and one for those that are never negative
+    "int8", "dynamic8", ... this codec, for the slots that it can hold
+    Log8(block=64), ...     the same for arrays of every size and name
+    ByKind(...)             two codecs, and which arrays they are for
+    ByPath({pattern: ...})  by the paths of parameters
+    {"mu": ...}             the named slots only
 
-Non-negative accumulators stay in float32. Rounded to the nearest bfloat16, a running mean of
-squares with decay 0.999 stops at half of its true value, because each increment is smaller than
-half a unit in the last place; the steps then come out 41 % too long. So do slots that are declared
-exact: sums of gradients, which stop in the same way, and starting points, of which what counts is
-a small difference.
+What is told by a name or by `ByKind` is for matrices of at least 4096 elements; vectors, small
+arrays, embeddings, output heads and norms are kept in float32. So are slots that are declared
+exact: sums of gradients, which would stop growing, and starting points, of which what counts is a
+small difference. `funcopt.describe` shows what is kept how, and why.
+
+Codes have the shape of their slot, in blocks along its last axis with one bfloat16 scale each, and
+lie on the devices of a mesh as their parameter does. A slow mean, such as one of squares with decay
+0.999, would stop at several times its true value if it were rounded to the nearest code, because an
+increment is smaller than half the distance of codes. It is rounded by chance instead, so that its
+mean is right. The chance is a function of the step, the path, the slot and the index of an element:
+no key is kept, a run goes on from a checkpoint as it would have, and on every mesh.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from ..math.dtypes import cast, dtype_named
+from .by_kind import CODECS as CODECS
+from .by_kind import NAMED, ByKind
+from .by_kind import PRESETS as PRESETS
+from .by_path import ByPath as ByPath
+from .dynamic import Dynamic4 as Dynamic4
+from .dynamic import Dynamic8 as Dynamic8
+from .half import BFloat16 as BFloat16
 from .kept import Codec as Codec
 from .kept import Coded, coded
+from .linear import Int8 as Int8
+from .logarithmic import Log4 as Log4
+from .logarithmic import Log8 as Log8
 
 REDUCED = ("bfloat16", "float16", "float32")
 
 
 def checked_storage(where: str, storage: Any) -> Any:
-    if storage is None:
-        return None
-    if isinstance(storage, Codec):
+    if storage is None or isinstance(storage, Codec | ByKind):
         return storage
+    if isinstance(storage, ByPath):
+        return _checked_by_path(where, storage)
     if isinstance(storage, Mapping):
         return {
             name: checked_storage(f"{where}[{name!r}]", dtype) for name, dtype in storage.items()
         }
+    if isinstance(storage, str) and storage in NAMED:
+        return storage
     dtype = dtype_named(storage)
     name = None if dtype is None else dtype.name
     if name not in REDUCED:
         raise ValueError(
-            f"{where} must be None, one of {', '.join(REDUCED)}, or a dict of these by slot, "
-            f"got {storage!r}."
+            f"{where} must be None, one of {', '.join((*REDUCED, *NAMED))}, a codec, a ByKind or a "
+            f"ByPath of funcopt.storage, or a dict of these by slot, got {storage!r}."
         )
     return name
 
 
-Storage = Annotated[
-    DTypeLike | Codec | Mapping[str, DTypeLike | Codec | None] | None, checked_storage
-]
+def _checked_by_path(where: str, storage: ByPath) -> ByPath:
+    if any(isinstance(each, ByPath) for each in storage.all):
+        raise ValueError(f"{where}: a ByPath in another one: give one with all patterns.")
+    pairs = tuple(
+        (pattern, checked_storage(f"{where}[{pattern!r}]", each))
+        for pattern, each in storage.storages
+    )
+    otherwise = checked_storage(f"{where}: otherwise", storage.otherwise)
+    return ByPath(pairs, otherwise, storage.strict)
+
+
+Storage = Annotated[DTypeLike | Codec | ByKind | ByPath | Mapping[str, Any] | None, checked_storage]
 
 
 def with_slot(storage: Storage, slot: str, dtype: DTypeLike | None) -> Storage:
@@ -89,48 +122,123 @@ WHY_WIDE = {
     "nonnegative": "accumulates magnitudes, and rounded to {} it would stop growing",
     "exact": "is a sum or a starting point, of which {} would round away what counts",
 }
+OR_CODES = {"nonnegative": ', or by "16bit" or "8bit", which round by chance', "exact": ""}
 
 
 def check_slots(storage: Storage, slot_classes: Iterable[type]) -> None:
     """Refuse a storage that names a slot nobody has, or one that it would break."""
-    if not isinstance(storage, Mapping):
-        return
     slots = {name: declared(each, name) for each in slot_classes for name in each._fields}
-    for name, dtype in storage.items():
-        if name and name not in slots:
-            raise ValueError(
-                f"storage names the slot {name!r}, but there is "
-                + (f"only {', '.join(slots)}." if slots else "no slot to store.")
-            )
-        if name and isinstance(dtype, Codec) and slots[name] not in dtype.holds:
-            raise ValueError(
-                f"storage[{name!r}] = {dtype!r}: {name} is {slots[name]}, and this keeps "
-                f"{' and '.join(dtype.holds)} slots only. Keep it in float32."
-            )
-        if name and slots[name] in WHY_WIDE and dtype in ("bfloat16", "float16"):
-            raise ValueError(
-                f"storage[{name!r}] = {dtype!r}: {name} {WHY_WIDE[slots[name]].format(dtype)}. "
-                "Keep it in float32."
-            )
+    for by_slot in _by_slot(storage):
+        for name, kept in by_slot.items():
+            if name and name not in slots:
+                raise ValueError(
+                    f"storage names the slot {name!r}, but there is "
+                    + (f"only {', '.join(slots)}." if slots else "no slot to store.")
+                )
+            if name:
+                _check_slot(name, slots[name], kept)
 
 
-def kept_as(storage: Storage, name: str) -> Any:
-    """What a storage says of the slot `name`."""
-    return storage.get(name, storage.get("")) if isinstance(storage, Mapping) else storage
+def _by_slot(storage: Storage) -> Iterator[Mapping[str, Any]]:
+    """The dicts by slot that are in a storage."""
+    if isinstance(storage, ByPath):
+        for each in storage.all:
+            yield from _by_slot(each)
+    elif isinstance(storage, Mapping):
+        yield storage
+
+
+def _check_slot(name: str, kind: str, kept: Any) -> None:
+    said = f"storage[{name!r}] = {kept!r}: {name}"
+    if isinstance(kept, ByPath):
+        for each in kept.all:
+            _check_slot(name, kind, each)
+    elif isinstance(kept, Codec) and kind not in kept.holds:
+        raise ValueError(
+            f"{said} is {kind}, and this keeps {' and '.join(kept.holds)} slots only. Keep it in "
+            "float32."
+        )
+    elif isinstance(kept, str) and kept in NAMED and NAMED[kept].codec(kind) is None:
+        others = [each for each, codec in CODECS.items() if kind in codec.holds]
+        raise ValueError(
+            f"{said} is {kind}, which this does not keep. Keep it in float32"
+            + (f", or by {' or '.join(others)}." if others else ".")
+        )
+    elif kind in WHY_WIDE and kept in ("bfloat16", "float16"):
+        why = WHY_WIDE[kind].format(kept)
+        raise ValueError(f"{said} {why}. Keep it in float32{OR_CODES[kind]}.")
+
+
+class Kept(NamedTuple):
+    """How a slot is kept: by a codec, or as an array of a dtype; and why in full, if it is."""
+
+    codec: Codec | None
+    dtype: Any
+    why: str = ""
+
+
+def kept_as(storage: Storage, name: str, path: str = "") -> Any:
+    """What a storage says of the slot `name` of the parameter at a path."""
+    while isinstance(storage, Mapping | ByPath):
+        if isinstance(storage, ByPath):
+            storage = storage.at(path)
+        else:
+            storage = storage.get(name, storage.get(""))
+    return storage
+
+
+def how_kept(storage: Storage, slots: type, name: str, x: Any, path: str) -> Kept:
+    """How a storage keeps the slot `name` of the parameter at a path; `x` has its shape and dtype.
+
+    It is told by the shape of the whole array and never by that of a device's part.
+    """
+    said, kind = kept_as(storage, name, path), declared(slots, name)
+    if said is None or x.dtype != jnp.float32:
+        return Kept(None, x.dtype)
+    if isinstance(said, Codec):
+        return Kept(said if kind in said.holds else None, x.dtype)
+    if isinstance(said, ByKind) or said in NAMED:
+        by_kind = said if isinstance(said, ByKind) else NAMED[said]
+        codec = by_kind.codec(kind)
+        if codec is None:
+            return Kept(None, x.dtype, "" if kind == "signed" else f"{kind}")
+        why = by_kind.in_full(x.shape, path)
+        return Kept(None, x.dtype, why) if why else Kept(codec, x.dtype)
+    return Kept(None, x.dtype if kind in WHY_WIDE else jnp.dtype(said))
 
 
 def kept_dtype(storage: Storage, slots: type, name: str, natural: DTypeLike) -> DTypeLike:
-    """The dtype in which slot `name` is kept, when arithmetic uses `natural`."""
-    kept: Any = kept_as(storage, name)
-    whole = kept is None or isinstance(kept, Codec) or natural != jnp.float32
-    if whole or declared(slots, name) in WHY_WIDE:
+    """The least dtype in which slot `name` is kept, when arithmetic uses `natural`."""
+    if natural != jnp.float32 or declared(slots, name) in WHY_WIDE:
         return natural
-    return jnp.dtype(kept)  # type: ignore[arg-type]
+    said = [each for each in _said(storage, name) if each in ("bfloat16", "float16")]
+    return jnp.dtype(said[0]) if said else natural
 
 
-def first_kept(storage: Storage, slots: type, name: str, x: Array) -> Array | Coded:
+def _said(storage: Storage, name: str) -> Iterator[Any]:
+    """All that a storage says of a slot, by whatever path."""
+    if isinstance(storage, ByPath):
+        for each in storage.all:
+            yield from _said(each, name)
+    elif isinstance(storage, Mapping):
+        yield from _said(storage.get(name, storage.get("")), name)
+    else:
+        yield storage
+
+
+def check_paths(storage: Storage, where: str, paths: Iterable[str]) -> None:
+    """Refuse patterns of a storage that are found in none of these paths."""
+    inside = storage.values() if isinstance(storage, Mapping) else [storage]
+    for each in inside:
+        if isinstance(each, ByPath) and each.strict:
+            each.check(where, paths)
+
+
+def first_kept(storage: Storage, slots: type, name: str, x: Array, path: str = "") -> Array | Coded:
     """The slot `name` as it is kept, before the first update."""
-    kept = kept_as(storage, name)
-    if isinstance(kept, Codec) and declared(slots, name) in kept.holds:
-        return coded(kept, x)
-    return cast(x, kept_dtype(storage, slots, name, x.dtype))
+    kept = how_kept(storage, slots, name, x, path)
+    return cast(x, kept.dtype) if kept.codec is None else _coded(kept.codec, x)
+
+
+# One program for a codec and a shape, for outside of `jit` each operation would be one.
+_coded = jax.jit(coded, static_argnums=0)

@@ -1,7 +1,7 @@
 """What is kept of a slot between steps: an array, or the codes that a codec makes of one."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,17 +9,32 @@ from jaxtyping import Array
 
 from ..math.dtypes import at_least, cast
 
+Rounding = Literal["auto", "nearest", "stochastic"]
+
 
 class Codec:
     """How an array is kept in fewer bits. Subclasses are frozen and hashable: they are structure.
 
-    `holds` says which slots it may keep: "signed", "nonnegative", "exact".
+    `holds` says which slots it may keep: "signed", "nonnegative", "exact". A running mean in which
+    a new value has a smaller weight than `slow` would stop moving if it were rounded to the nearest
+    code; None for a codec that rounds in one way only and takes no noise.
     """
 
     holds: ClassVar[tuple[str, ...]] = ("signed",)
+    rounding: Rounding = "auto"
 
-    def encode(self, x: Array) -> Any:
-        """The codes of an array: arrays in any pytree."""
+    @property
+    def slow(self) -> float | None:
+        return None
+
+    def encode(self, x: Array, noise: Array | None = None) -> Any:
+        """The codes of an array: arrays in any pytree.
+
+        Args:
+            x: in float32.
+            noise: 32 random bits for each element, by which it is rounded up or down so that its
+                mean is `x`; None for the nearest code.
+        """
         raise NotImplementedError
 
     def decode(self, codes: Any, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -44,8 +59,9 @@ class Coded:
         return cls(*children, *structure)
 
 
-def coded(codec: Codec, x: Array) -> Coded:
-    return Coded(codec.encode(x), codec, x.shape)
+def coded(codec: Codec, x: Array, noise: Array | None = None) -> Coded:
+    codes = codec.encode(x) if noise is None else codec.encode(x, noise)
+    return Coded(codes, codec, x.shape)
 
 
 def decoded(kept: Array | Coded, dtype: Any) -> Array:
@@ -58,8 +74,10 @@ def decoded(kept: Array | Coded, dtype: Any) -> Array:
     return cast(kept, dtype if jnp.iscomplexobj(kept) else real)
 
 
-def kept_again(x: Array, old: Array | Coded, least: Any) -> Array | Coded:
+def kept_again(
+    x: Array, old: Array | Coded, least: Any, noise: Array | None = None
+) -> Array | Coded:
     """A slot as `old` was kept; an array at least in the type `least`."""
     if isinstance(old, Coded):
-        return coded(old.codec, x)
+        return coded(old.codec, x, noise)
     return cast(x, at_least(old.dtype, least))
