@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import funcopt
+from funcopt.math.global_norm import norms_of, square_sums
 
 # -- noise ----------------------------------------------------------------------------------------
 
@@ -55,3 +56,16 @@ def test_stable_spam_counts_to_the_last_step():
     updates, state = tx.update(params, state, params)
     assert np.isfinite(updates).all()
     assert int(state.count) == int(state.entered) == 2**31 - 1
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-3, 1e25])
+def test_norms_of_small_leaves_that_are_summed_together(scale):
+    """Of each, and of all, also where one is zero and another's squares leave float32."""
+    leaves = [scale * np.full(shape, x, np.float32) for x, shape in enumerate([3, (2, 2), 3, 3, 1])]
+    norms, whole = norms_of(square_sums(leaves, each=True), jnp.bool_(True))
+    expected = [float(np.linalg.norm(x.astype(float).ravel())) for x in leaves]
+    np.testing.assert_allclose(norms, expected, rtol=1e-6)
+    np.testing.assert_allclose(whole, np.linalg.norm(expected), rtol=1e-6)
+    np.testing.assert_allclose(funcopt.global_norm(leaves), np.linalg.norm(expected), rtol=1e-6)
+    wide = funcopt.global_norm([*leaves, leaves[0].astype(np.float16)])
+    np.testing.assert_allclose(wide, np.linalg.norm(expected), rtol=1e-6)

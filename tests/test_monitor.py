@@ -16,7 +16,6 @@ import orbax.checkpoint
 import pytest
 
 import funcopt
-from funcopt.math.global_norm import Facts, norm_of, square_sums
 from funcopt.monitoring.columns import COLUMNS, EDGES, absent, largest
 from funcopt.monitoring.events import FIRST_EVENTS, KINDS, LAST_EVENTS
 from funcopt.monitoring.layers import rows_of
@@ -772,11 +771,6 @@ def test_a_measurement_sums_no_squares_again():
 
     # Of each leaf, and again where they are not exact.
     assert sums_of(funcopt.monitor(inner)) == 3 + 3
-    xs, one = [jnp.full(2, 3.0), jnp.full(2, 4.0)], jnp.float32(1)
-    facts = Facts([one, 2 * one], 7 * one)
-    assert square_sums(xs, facts) == facts.squares
-    assert norm_of(xs, square_sums(xs, facts), facts) == 7
-    assert norm_of(xs, square_sums(xs)) == pytest.approx(50**0.5)
 
 
 def test_constants_that_a_state_stands_on():

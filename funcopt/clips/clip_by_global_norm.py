@@ -9,14 +9,13 @@ The norm is taken in float32 or wider: in float16 four gradients of 300 already 
 is one multiplication by one number, which fuses into whatever follows.
 """
 
-import jax.numpy as jnp
-
 from ..core.arguments import AxisName, Threshold
 from ..core.rule import NoSlots
 from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Start, Step, TreeRule, tree_rule
 from ..math.columns import Column, scaled
+from ..math.norm import clip_ratio
 from .clip_by_norm import NORM_CLIPPING
 from .clip_report import ClipReport
 
@@ -31,9 +30,7 @@ class ClipByGlobalNorm(TreeRule):
 
     def update(self, g: Column, slots: NoSlots, was: ClipReport, x: None, step: Step):
         norm = step.grad_norm()
-        # An infinite norm is below an infinite bound: then nothing is multiplied by inf / inf.
-        ratio = self.max_norm / jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)
-        ratio = jnp.where(norm <= self.max_norm, jnp.ones_like(ratio), ratio)
+        ratio = clip_ratio(norm, self.max_norm)
         return scaled(ratio, g), slots, ClipReport(norm, ratio, ratio < 1)
 
 

@@ -341,7 +341,7 @@ def _left(
     param: Array | None = None,
 ) -> Array:
     if number is not None:
-        step = number.astype(step.real.dtype) * step
+        step = step * number.astype(step.real.dtype)
     if decay is not None:
         step, _ = decay.update(step, NoSlots(), param, clock)
     return clock.choose_step(step).astype(dtype)

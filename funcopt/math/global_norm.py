@@ -5,29 +5,42 @@
 One pass gives the sum of squares, and it also tells whether everything is finite. Only when the
 sum has left the range of its type, or is too small to be exact, a second pass sums the squares of
 what is divided by a number near it.
+
+Small arrays of one type are summed in one loop: a loop for each costs more than they do, and is one
+more thing to compile.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import reduce
+from collections.abc import Sequence
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Shaped
+import numpy as np
+from jaxtyping import Array, Bool, Float
 
 from .dtypes import common_dtype
 from .moments import abs_sq
 from .safe import safe_sqrt
 from .varying import AxisNames, grouped_by_axes, norm_across
 
+SMALL = 4096
+"""Arrays of at most so many elements are copied to be summed together."""
+
+
+class Squares(NamedTuple):
+    """The sum of squares of leaves that are alike, or of each of them; `places` among all."""
+
+    sums: Float[Array, "*leaves"]
+    leaves: list[Array]
+    places: list[int]
+
 
 class Facts(NamedTuple):
-    """What is known of some gradients: the sum of squares of each leaf that has elements, and the
-    norm of all of them.
-    """
+    """What is known of some gradients: the sum of their squares, and their norm."""
 
-    squares: list[Array]
-    norm: Array
+    square_sum: Float[Array, ""]
+    norm: Float[Array, ""]
 
 
 def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
@@ -50,16 +63,12 @@ def global_norm(tree: Any, axis_name: AxisNames = None) -> Float[Array, ""]:
     >>> funcopt.global_norm(jnp.array([3e25, 4e25]))
     Array(5.e+25, dtype=float32)
     """
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.size(x)]
-    sums = square_sums(leaves)
-    if axis_name is None:
-        return norm_of(leaves, sums)
-    if not leaves:
-        return total(sums)
+    squares = square_sums([x for x in jax.tree.leaves(tree) if jnp.size(x)])
+    if axis_name is None or not squares:
+        return norm_of(squares)
     norms = []
-    for group in grouped_by_axes(sums, axis_name):
-        part = norm_of([leaves[i] for i in group], [sums[i] for i in group])
-        norms.append(norm_across(part, axis_name))
+    for group in grouped_by_axes([each.sums for each in squares], axis_name):
+        norms.append(norm_across(norm_of([squares[i] for i in group]), axis_name))
     return together(norms)
 
 
@@ -68,96 +77,112 @@ def square_sum(leaves: Sequence[Any]) -> Float[Array, ""]:
     return total(square_sums(leaves))
 
 
-def square_sums(leaves: Sequence[Any], facts: Facts | None = None) -> list[Float[Array, ""]]:
-    """The sum of squares of each leaf."""
-    return list(map(_square_sum, leaves)) if facts is None else facts.squares
+def square_sums(leaves: Sequence[Any], each: bool = False) -> list[Squares]:
+    """The sums of squares in the widest type of the leaves: of small ones that are alike their sum,
+    or that of each, of a larger one its own.
+    """
+    real = jnp.finfo(common_dtype(jnp.float32, *leaves)).dtype
+    groups: dict[Any, list[int]] = {}
+    for i, x in enumerate(leaves):
+        groups.setdefault(jax.typeof(x) if jnp.size(x) <= SMALL else i, []).append(i)
+    alike = [([leaves[i] for i in places], places) for places in groups.values()]
+    return [Squares(_square_sum(xs, None, real, each), xs, places) for xs, places in alike]
 
 
-def total(sums: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
-    """The sum of some sums, in the widest of their types."""
-    widest = common_dtype(jnp.float32, *sums)
-    wide = [jax.lax.convert_element_type(x, widest) for x in sums]
-    return reduce(jax.lax.add, wide, jnp.zeros([], widest))
+def total(squares: Sequence[Squares]) -> Float[Array, ""]:
+    """The sum of all elements' squares."""
+    return _total([each.sums for each in squares])
 
 
-def norm_of(
-    leaves: Sequence[Any], sums: Sequence[Float[Array, ""]], facts: Facts | None = None
-) -> Float[Array, ""]:
+def _total(sums: Sequence[Float[Array, "..."]]) -> Float[Array, ""]:
+    zero = jnp.zeros([], common_dtype(jnp.float32, *sums))
+    return reduce(jax.lax.add, [jnp.sum(x) if x.ndim else x for x in sums], zero)
+
+
+def norm_of(squares: Sequence[Squares]) -> Float[Array, ""]:
     """The norm of leaves whose sums of squares are known."""
-    if facts is not None:
-        return facts.norm
-    squares = total(sums)
-    if not leaves:
-        return squares
-    return _either(_is_exact(squares), squares, sums, leaves)[1]
+    whole = total(squares)
+    return _either(_is_exact(whole), whole, squares)[1] if squares else whole
 
 
 def norms_of(
-    leaves: Sequence[Any], sums: Sequence[Float[Array, ""]], each: Bool[Array, ""]
+    squares: Sequence[Squares], each: Bool[Array, ""]
 ) -> tuple[Float[Array, " leaves"], Float[Array, ""]]:
     """The norm of each leaf, and of all of them, whose sums of squares are known.
 
     Where it is not asked for `each` of them, those of leaves whose squares are too small may be 0.
     """
-    squares = total(sums)
-    if not leaves:
-        return jnp.zeros(0, squares.dtype), squares
-    all_exact = jnp.all(_in_line(map(_is_exact, sums), bool))
-    return _either(_is_exact(squares) & (all_exact | ~each), squares, sums, leaves)
+    whole = total(squares)
+    if not squares:
+        return jnp.zeros(0, whole.dtype), whole
+    all_exact = reduce(jnp.logical_and, [jnp.all(_is_exact(x.sums)) for x in squares])
+    norms, norm = _either(_is_exact(whole) & (all_exact | ~each), whole, squares)
+    order = [place for each in squares for place in each.places]
+    return (norms if order == sorted(order) else norms[np.argsort(order)]), norm
 
 
-def _either(exact: Array, squares: Array, sums: Any, leaves: Any) -> tuple[Array, Array]:
+def _either(exact: Array, whole: Array, squares: Sequence[Squares]) -> tuple[Array, Array]:
     # Both are functions of the module, so that JAX finds their traces for the next clip.
-    return jax.lax.cond(exact, _plain, _scaled, squares, list(sums), list(leaves))
+    known = [(each.sums, each.leaves) for each in squares]
+    return jax.lax.cond(exact, _plain, _scaled, whole, known)
 
 
-def _plain(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Array, Array]:
-    del leaves
-    return safe_sqrt(_in_line(sums, squares.dtype)), safe_sqrt(squares)
+def _plain(whole: Array, squares: list[tuple[Array, list[Array]]]) -> tuple[Array, Array]:
+    return safe_sqrt(_in_line([sums for sums, _ in squares])), safe_sqrt(whole)
 
 
-def _scaled(squares: Array, sums: list[Array], leaves: list[Array]) -> tuple[Array, Array]:
-    norms = _in_line(map(_scaled_norm, sums, leaves), squares.dtype)
-    return norms, jnp.where(_is_exact(squares), safe_sqrt(squares), _together(norms))
+def _scaled(whole: Array, squares: list[tuple[Array, list[Array]]]) -> tuple[Array, Array]:
+    norms = _in_line([_scaled_norms(*each) for each in squares])
+    return norms, jnp.where(_is_exact(whole), safe_sqrt(whole), _together(norms))
 
 
-def _in_line(numbers: Iterable[Array], dtype: Any) -> Shaped[Array, " numbers"]:
-    return jnp.stack([jax.lax.convert_element_type(x, dtype) for x in numbers])
+def _in_line(numbers: Sequence[Float[Array, "..."]]) -> Float[Array, " numbers"]:
+    """Scalars and vectors as one vector."""
+    dtype = common_dtype(jnp.float32, *numbers)
+    return jnp.concatenate([jnp.ravel(x).astype(dtype) for x in numbers])
 
 
-def _least(squares: Float[Array, ""]) -> float:
+def _least(squares: Float[Array, "*n"]) -> float:
     """The smallest sum of squares that is exact."""
     limits = jnp.finfo(squares.dtype)
     return float(limits.tiny) / float(limits.eps) ** 2
 
 
-def _is_exact(squares: Float[Array, ""]) -> Bool[Array, ""]:
+def _is_exact(squares: Float[Array, "*n"]) -> Bool[Array, "*n"]:
     """Whether a sum of squares is not too small, and not infinite."""
     return (squares >= _least(squares)) & (squares <= jnp.finfo(squares.dtype).max)
 
 
 # Leaves of the same shape share a trace, as in `lift`.
-@jax.jit
-def _square_sum(x: Array) -> Float[Array, ""]:
-    return jnp.sum(abs_sq(x.astype(common_dtype(jnp.float32, x))))
+@partial(jax.jit, static_argnames=("real", "each"))
+def _square_sum(
+    xs: list[Array], units: Float[Array, "*leaves"] | None, real: Any, each: bool
+) -> Float[Array, "*leaves"]:
+    """The sum of squares of arrays of one type, or of each, divided by their unit."""
+    x = jnp.stack(xs) if len(xs) > 1 else xs[0]
+    x = x.astype(common_dtype(real, x))
+    axes = tuple(range(each and len(xs) > 1, x.ndim))
+    if units is not None:
+        x = x / jnp.expand_dims(units, axes).astype(real)
+    return jnp.sum(abs_sq(x), axis=axes)
 
 
 @jax.jit
-def _scaled_norm(squares: Float[Array, ""], x: Array) -> Float[Array, ""]:
-    """The norm of what has this sum of squares, of elements divided by a number near them."""
-    wide = x.astype(common_dtype(squares, x))
+def _scaled_norms(squares: Float[Array, "*leaves"], xs: list[Array]) -> Float[Array, "*leaves"]:
+    """The norms of what has these sums of squares, of elements divided by a number near them."""
     # Of one element XLA would take the square before the quotient.
-    if x.size == 1:
-        return jnp.abs(wide).sum()
+    each = squares.ndim > 0
+    if jnp.size(xs[0]) == 1 and (each or len(xs) == 1):
+        return jnp.abs(jnp.stack(xs)).astype(squares.dtype).reshape(squares.shape)
     large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
-    unit = jnp.where(squares < _least(squares), 1 / large, large)
-    unit = jnp.where(_is_exact(squares), 1, unit).astype(wide.real.dtype)
-    return unit * safe_sqrt(_square_sum(wide / unit))
+    units = jnp.where(squares < _least(squares), 1 / large, large)
+    units = jnp.where(_is_exact(squares), 1, units).astype(squares.dtype)
+    return units * safe_sqrt(_square_sum(xs, units, squares.dtype, each))
 
 
 def together(norms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
     """The norm of everything of whose parts these are the norms."""
-    return _together(_in_line(norms, common_dtype(jnp.float32, *norms)))
+    return _together(_in_line(norms))
 
 
 def _together(norms: Float[Array, " leaves"]) -> Float[Array, ""]:

@@ -101,7 +101,7 @@ def unbiased(
 ) -> Inexact[Array, "*p"]:
     """mean / (1 - decay**t): a moving average after `t` values, without the zeros it began with."""
     minus_correction = _minus_bias_correction(decay, t, jnp.finfo(mean.dtype).dtype)
-    return times(lax.div(cast(-1, minus_correction.dtype), minus_correction), mean)
+    return times(lax.neg(lax.div(cast(1, minus_correction.dtype), minus_correction)), mean)
 
 
 def _minus_bias_correction(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:

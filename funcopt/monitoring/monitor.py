@@ -117,12 +117,12 @@ class Monitor(Wrapper[MonitorState]):
         recorded = is_tracer(jnp.ones([], bool))
 
         due = counts & self._is_due(state, came_too.get("flush", False))
-        squares = square_sums(leaves)
-        leaf_norms, whole_norm = norms_of(leaves, squares, due)
-        facts = Facts([s for s, x in zip(squares, leaves, strict=True) if jnp.size(x)], whole_norm)
+        squares = square_sums(leaves, each=True)
+        leaf_norms, whole_norm = norms_of(squares, due)
+        facts = Facts(total(squares), whole_norm)
         grads = [jax.lax.stop_gradient(x) for x in leaves]
         came = self._came(rows, grads, state, jax.lax.stop_gradient((leaf_norms, whole_norm)),
-                          jnp.isfinite(total(squares)), value, counts, due)  # fmt: skip
+                          jnp.isfinite(facts.square_sum), value, counts, due)  # fmt: skip
 
         def done(tried: Updates, after: OptState) -> Done:
             tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))

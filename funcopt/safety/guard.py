@@ -8,7 +8,7 @@ needs.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -91,21 +91,20 @@ class Guard(Wrapper[GuardState]):
     ) -> tuple[Updates, GuardState]:
         leaves, _ = gradients_beside(updates, None, ())
         grads = [leaf.grad for leaf in leaves if jnp.size(leaf.grad)]
-        facts, sums = inside.facts, square_sums(grads, inside.facts)
+        facts = self._facts(grads, inside.facts)
         # Squares that overflow would overflow in every second moment too.
         finite = everywhere(
-            jnp.isfinite(total(sums))
+            jnp.isfinite(facts.square_sum)
             & self._value_is_finite(inside.value)
             & rates_are_finite(self.inner, state.inner),
             self.axis_name,
         )
-        norm = whole_norm(grads, sums, self.axis_name, facts)
-        if self.axis_name is None:
-            facts = Facts(sums, norm)
+        norm = facts.norm
+        known = facts if self.axis_name is None else inside.facts
         limits = SpikeLimits(self.spike, self.patience, self.decay)
         judged = judge(state.baseline, jnp.where(finite, norm, jnp.nan), limits)
         taken = finite & ~judged.outlier
-        new_updates, inner = inside.run(updates, state.inner, gate=taken, facts=facts)
+        new_updates, inner = inside.run(updates, state.inner, gate=taken, facts=known)
         if self.check_updates:
             finite &= everywhere(_land_finite(new_updates, inside.params), self.axis_name)
             taken &= finite
@@ -123,6 +122,13 @@ class Guard(Wrapper[GuardState]):
             spikes=counted(state.spikes, finite & judged.outlier),
             rebased=counted(state.rebased, judged.rebased),
         )
+
+    def _facts(self, grads: list[Any], known: Facts | None) -> Facts:
+        """What is known of the gradients, on all devices where their axes have a name."""
+        if known is not None and self.axis_name is None:
+            return known
+        squares = square_sums(grads)
+        return Facts(total(squares), whole_norm(squares, self.axis_name))
 
     def limits(self) -> SpikeLimits | None:
         alone = self.axis_name is None
