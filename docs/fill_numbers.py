@@ -294,6 +294,36 @@ def called(name: str, thing) -> str:
     return f"{name}({', '.join(parts)})"
 
 
+def one_pass() -> str:
+    """What steps in one pass over memory save, from benchmarks/one_pass.py."""
+    report = json.loads((RESULTS / "one_pass.json").read_text())
+    names = {"adamw": "`adamw`", "guarded": "`guard(chain(clip_by_global_norm, adamw))`"}
+    sizes = {
+        "one_64m": "1 leaf, 67,108,864 numbers",
+        "gpt2_small": "148 leaves, 124,439,808 numbers",
+    }
+    ratios = ("plain / optax", "one pass / plain", "one pass / optax", "one pass / torch")
+
+    def ratio(row: dict, name: str) -> str:
+        found = row["ratios"].get(name)
+        if found is None:
+            return ""
+        return f"**{found['ratio']:.2f}** ({found['ratio_min']:.2f} to {found['ratio_max']:.2f})"
+
+    rows = [
+        (
+            sizes[row["workload"]],
+            names[row["kind"]],
+            " / ".join(f"{row['program'][side]['bytes']:.0f}" for side in ("one pass", "plain")),
+            f"{1e3 * row['seconds']['one pass']:.3g} ms",
+            *(ratio(row, name) for name in ratios),
+        )
+        for row in report["rows"]
+    ]
+    head = ("workload", "optimizer", "bytes of a parameter, with / without", "with", *ratios)
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
 def guarded_step() -> str:
     """What a guard, a monitor and an accumulation cost, from benchmarks/guarded_step.py."""
     report = json.loads((RESULTS / "guarded_step.json").read_text())
@@ -490,6 +520,7 @@ REGIONS = {
     "torture_cases": torture_cases,
     "smallest_spikes": smallest_spikes,
     "guarded_step": guarded_step,
+    "one_pass": one_pass,
     "thresholds": thresholds,
     "signatures": signatures,
     "catalogue": catalogue,

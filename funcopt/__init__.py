@@ -29,6 +29,7 @@ from .clips.clip_by_percentile import clip_by_percentile as clip_by_percentile
 from .clips.clip_by_zscore import clip_by_zscore as clip_by_zscore
 from .clips.clip_spikes import clip_spikes as clip_spikes
 from .core.lift import masked as masked
+from .core.one_pass import enable_cpu_multi_output_fusion as enable_cpu_multi_output_fusion
 from .core.optimizer import descend as descend
 from .core.optimizer import lift as lift
 from .core.optimizer import optimizer as optimizer
@@ -315,6 +316,7 @@ __all__ = [
     "dog",
     "dowg",
     "ema_nesterov",
+    "enable_cpu_multi_output_fusion",
     "eval_params",
     "exponential_decay",
     "flush",

@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 NOT_CODE = {"text", "bibtex"}
+EARLY = re.compile("jax_num_cpu_devices|enable_cpu_multi_output_fusion")
+"""What is to be said before JAX has started."""
 
 pytestmark = pytest.mark.default_promotion
 
@@ -42,7 +44,7 @@ def blocks(page):
 
 
 def run_python(block, page, namespace):
-    if "jax_num_cpu_devices" in block.code:  # which is to be said before JAX has started
+    if EARLY.search(block.code):
         run_alone(block, page)
         return
     exec(compile("\n" * block.line + block.code, str(page), "exec"), namespace)

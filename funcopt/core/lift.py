@@ -22,11 +22,20 @@ from ..math.dtypes import at_least, common_dtype
 from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_paths, check_slots, first_kept
 from ..storage.kept import Coded
+from . import one_pass
 from .arguments import Hyperparameter, check_fields, number_at
 from .description import Act, Told, act_of, is_nothing, kept_slots, parts_of
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, View, described, no_matrix, view_of
-from .leaves import Absent, beside_gradients, gradients_beside, in_full, is_kept, parameters
+from .leaves import (
+    Absent,
+    Beside,
+    beside_gradients,
+    gradients_beside,
+    in_full,
+    is_kept,
+    parameters,
+)
 from .one_leaf import ChainPlan, Sight, on_leaf, slots_of
 from .paths import Mask, checked_mask, path_codes, path_names, reason, selected
 from .record import record
@@ -118,7 +127,7 @@ class Lifted:
     matrices: Any = None
     hidden: Any = None
 
-    takes: ClassVar = {"goes_on"}
+    takes: ClassVar = {"goes_on", "factors"}
 
     def __post_init__(self):
         for each in self.rules:
@@ -173,6 +182,7 @@ class Lifted:
         metric: ArrayLike | None = None,
         gate: Array | None = None,
         goes_on: bool = False,
+        factors: Sequence[Array] | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, LiftedState]:
         # Other extra arguments are for other members of a chain.
@@ -202,13 +212,13 @@ class Lifted:
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
         done = []
-        for leaf, view, diagonal in zip(leaves, views, diagonals, strict=True):
+        scales = [None] * len(leaves) if factors is None else factors
+        for leaf, view, diagonal, factor in zip(leaves, views, diagonals, scales, strict=True):
             own, numbers = plans[view.left]
             at = Clock(t, lr, gate, view.path, diagonal)
             slots = plan.rows(leaf.slots)
-            done.append(
-                on_leaf(own, view.sight, goes_on, numbers, leaf.grad, slots, leaf.param, at)
-            )
+            here = leaf.grad, factor, slots, leaf.param, at
+            done.append(on_leaf(own, view.sight, goes_on, self._apart(leaf), numbers, *here))
 
         renewed = zip(*(kept for _, kept, _ in done), strict=True) if done else [()] * len(old)
         trees = [
@@ -309,6 +319,12 @@ class Lifted:
             view_of(leaf, each.acts_on) if flag is not False and (i >= split) == rest else False
             for i, (each, flag) in enumerate(zip(self.rules, active, strict=True))
         )
+
+    def _apart(self, leaf: Beside) -> bool:
+        """Whether a leaf is done in one pass over memory, if each array is computed by itself."""
+        plain = all(each.acts_on == "element" and not each.report._fields for each in self.rules)
+        coded = any(isinstance(x, Coded) for x in leaf.slots)
+        return plain and not coded and one_pass.enabled()
 
     def _first_kept(self, rule: Rule, array: Array, sight: Sight, path: str) -> list[Any]:
         """The slots of one parameter as they are kept before the first update."""

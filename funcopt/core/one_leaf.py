@@ -17,6 +17,7 @@ from ..storage.kept import Coded, decoded
 from .again import kept as slot_again
 from .leaf import View
 from .leaves import Absent
+from .one_pass import each_by_itself
 from .report import of_leaf
 from .rule import Clock, Rule
 from .steps import is_whole
@@ -79,21 +80,48 @@ class ChainPlan:
         return tuple(each(*(next(fill) for _ in each._fields)) for each in self.slots)
 
 
-@partial(jax.jit, static_argnames=("plan", "sights", "goes_on"))
+@partial(jax.jit, static_argnames=("plan", "sights", "goes_on", "apart"))
 def on_leaf(
     plan: ChainPlan,
     sights: tuple[Sight, ...],
     goes_on: bool,
+    apart: bool,
     numbers: tuple[Array, ...],
     grad: Array,
+    factor: Array | None,
     slots: tuple,
     param: Array | None,
     clock: Clock,
 ) -> tuple[Array, list[Any], list[Any]]:
     """The whole chain of rules on one leaf, in the type of the arithmetic.
 
-    Returns the update, the slots, and what the rules that report say, None where one is not active.
+    The gradient is `factor` times `grad`. Returns the update, the slots, and what the rules that
+    report say, None where one is not active. With `apart`, each array is computed by itself.
     """
+    if not apart:
+        return _chained(plan, sights, goes_on, numbers, grad, factor, slots, param, clock)
+
+    def evaluate(grad: Array, factor: Array | None, slots: tuple, param: Array | None) -> list[Any]:
+        update, kept, _ = _chained(
+            plan, sights, goes_on, numbers, grad, factor, slots, param, clock
+        )
+        return [update, *kept]
+
+    update, *kept = each_by_itself(evaluate, grad, factor, slots, param)
+    return update, kept, []
+
+
+def _chained(
+    plan: ChainPlan,
+    sights: tuple[Sight, ...],
+    goes_on: bool,
+    numbers: tuple[Array, ...],
+    grad: Array,
+    factor: Array | None,
+    slots: tuple,
+    param: Array | None,
+    clock: Clock,
+) -> tuple[Array, list[Any], list[Any]]:
     like = [param] if param is not None else [grad, *jax.tree.leaves(slots)]
     dtype = common_dtype(jnp.float32, *like)
     real = jnp.finfo(dtype).dtype
@@ -103,7 +131,7 @@ def on_leaf(
     diagonal = None if diagonal is None else cast(diagonal, real)
     clock = Clock(clock.t, lr, clock.gate, clock.path, diagonal)
 
-    update = cast(grad, dtype)
+    update = cast(grad, dtype) if factor is None else cast(factor, real) * cast(grad, dtype)
     p = None if param is None else cast(param, dtype)
     flat: list[Any] = []
     reports: list[Any] = []

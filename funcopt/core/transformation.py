@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from optax import OptState, Params, Updates
 
 from ..math.dtypes import common_dtype
+from . import one_pass
 from .answers import Writes
 from .description import Told, foreign, recorded, told_in_turn
 from .paper import Paper
@@ -27,12 +28,22 @@ Tree = TypeVar("Tree")
 State = TypeVar("State")
 
 
-INTERNAL = frozenset({"facts", "goes_on"})
+INTERNAL = frozenset({"facts", "goes_on", "factors", "leaves_factors"})
 """Arguments of `update` that only those get whose class names them in `takes`.
 
 `facts` are norms of the gradients that are known already. `goes_on` says that the update is the
-input of another member of a chain, so that it may be anything while the gate is closed.
+input of another member of a chain, so that it may be anything while the gate is closed. `factors`
+are numbers by which the updates are still to be multiplied, one for each leaf, and
+`leaves_factors` says that the next member takes them: what is returned in the place of the updates
+may then be `Unscaled`.
 """
+
+
+class Unscaled(NamedTuple):
+    """Updates, and the numbers by which they are still to be multiplied, one for each leaf."""
+
+    updates: Any
+    factors: list[Array]
 
 
 class _Pair:
@@ -151,7 +162,7 @@ class _Chain:
 
     members: tuple
 
-    takes: ClassVar = INTERNAL
+    takes: ClassVar = {"facts", "goes_on"}
 
     def init(self, params: Params) -> tuple:
         return tuple(member.init(params) for member in self.members)
@@ -184,11 +195,20 @@ class _Chain:
         states = []
         for i, (member, old) in enumerate(zip(self.members, state, strict=True)):
             known = {"facts": facts} if i == 0 and facts is not None else {}
-            if goes_on or (gate is not None and i + 1 < len(self.members)):
+            rest = self.members[i + 1 :]
+            if goes_on or (gate is not None and rest):
                 known["goes_on"] = True
+            if isinstance(updates, Unscaled):
+                known["factors"], updates = updates.factors, updates.updates
+            if rest and one_pass.enabled() and _takes(rest[0], "factors"):
+                known["leaves_factors"] = True
             updates, new = member.update(updates, old, params, **known, **extra_args)
             states.append(new)
         return updates, tuple(states)
+
+
+def _takes(tx: Any, name: str) -> bool:
+    return name in getattr(_opened(tx), "takes", ())
 
 
 @dataclass(frozen=True)

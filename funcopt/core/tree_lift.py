@@ -13,7 +13,7 @@ it.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from .paths import path_codes, path_names, reason, selected
 from .refusals import called, foreign_state, no_parameters, no_value
 from .report import common, reported
 from .rule import Clock, NoSlots, Rule
-from .transformation import INTERNAL, reports
+from .transformation import Unscaled, reports
 from .tree_rule import Start, Step, TreeRule
 
 
@@ -82,7 +82,7 @@ class LiftedTree:
     kept: Any = None
     decay: Rule | None = None
 
-    takes: ClassVar = INTERNAL
+    takes: ClassVar = {"facts", "goes_on", "leaves_factors"}
 
     def __post_init__(self):
         check_fields(self.rule)
@@ -166,6 +166,7 @@ class LiftedTree:
         gate: Array | None = None,
         facts: Facts | None = None,
         goes_on: bool = False,
+        leaves_factors: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, TreeState]:
         if params is None and self.rule.needs_params:
@@ -211,7 +212,10 @@ class LiftedTree:
             steps, slots, numbers, *rest = rule.update(grads, now.slots, state.numbers, x, step)
             dtypes = list(map(jnp.result_type, ran)) if rule.observes else now.dtypes
             lasting = None if decay is None or decay.place == "first" else (decay, numbers.lr)
-            steps = now.as_updates(steps, dtypes, lasting)
+            if leaves_factors and lasting is None and now.are_left(steps, dtypes):
+                steps = Unscaled(now.as_tree(steps.arrays), steps.numbers)
+            else:
+                steps = now.as_updates(steps, dtypes, lasting)
             slots = now.kept_as_trees(slots)
             numbers = now.numbers(numbers)
             inner = rest[0] if rest else inner
@@ -502,6 +506,12 @@ class _TreeStep:
             decay.update(g, NoSlots(), x, self.clock)[0] if flag else g
             for g, x, flag in zip(self.grads, self.params, flags, strict=True)
         ]
+
+    def are_left(self, steps: Column | Scaled, dtypes: list[Any]) -> TypeGuard[Scaled]:
+        """Whether the next member of a chain can multiply, as no type and no gate is in between."""
+        if not isinstance(steps, Scaled) or not (self.goes_on or self.clock.gate is None):
+            return False
+        return all(x.dtype == dtype for x, dtype in zip(steps.arrays, dtypes, strict=True))
 
     def as_updates(
         self, steps: Column | Scaled, dtypes: list[Any], decay: tuple[Rule, Array] | None
