@@ -317,7 +317,9 @@ def test_lost_updates():
     tx = funcopt.monitor(funcopt.adam(1e-4))
     verdict = only(trained(tx, relu, params, 31), "LOST UPDATES")
     assert verdict.severity == "alarm"
-    assert "master weights" in verdict.advice
+    assert "master_weights(...)" in verdict.advice
+    kept = funcopt.monitor(funcopt.master_weights(funcopt.adam(1e-4)))
+    assert "LOST UPDATES" not in names(trained(kept, relu, params, 31))
     wide = jax.tree.map(lambda x: x.astype(jnp.float32), params)
     assert "LOST UPDATES" not in names(trained(tx, relu, wide, 31))
     tiny = only(trained(funcopt.monitor(funcopt.sgd(1e-9)), relu, wide, 31), "LOST UPDATES")

@@ -1,7 +1,9 @@
 """Where the state lives on a mesh: `state_shardings`, on eight simulated devices and on one."""
 
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -163,22 +165,48 @@ def stacked_on_an_explicit_mesh():
                 np.testing.assert_allclose(found, whole, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def weights_in_half_precision():
+    """Are the same bit by bit, noise too, however they are split, and no device asks another."""
+    start = {"kernel": np.ones((16, 8), jnp.bfloat16), "bias": np.ones(8, jnp.bfloat16)}
+    grads = jax.tree.map(lambda x: np.full(x.shape, 0.1, np.float32), start)
+    ways = [funcopt.master_weights(funcopt.sgd(0.01), kind) for kind in ("int16", "int8")]
+    for tx in [*ways, funcopt.stochastic_rounding(funcopt.sgd(0.01))]:
+
+        def end(put, tx=tx):
+            params, grad = put(start), put(grads)
+            state = jax.jit(tx.init)(params)
+            step = jax.jit(partial(funcopt.step, tx)).lower(grad, state, params).compile()
+            for _ in range(3):
+                params, state = step(grad, state, params)
+            return jax.tree.map(np.asarray, (params, state)), step.as_text()
+
+        whole, _ = end(partial(jax.tree.map, jnp.asarray))
+        for kind in (AxisType.Auto, AxisType.Explicit):
+            mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
+            places = {"kernel": NamedSharding(mesh, P("data")), "bias": NamedSharding(mesh, P())}
+            with jax.set_mesh(mesh):
+                found, text = end(partial(jax.device_put, device=places))
+            for a, b in zip(*map(jax.tree.leaves, (found, whole)), strict=True):
+                assert a.tobytes() == b.tobytes()
+            assert re.search("all-reduce|all-gather|all-to-all|collective-permute", text) is None
+
+
 def test_layers_of_one_leaf_on_an_explicit_mesh():
     alone_with_eight_devices("stacked_on_an_explicit_mesh")
 
 
 def test_on_eight_devices_a_state_lies_where_its_parameters_do():
-    alone_with_eight_devices("on_eight_devices")
+    alone_with_eight_devices("on_eight_devices", "weights_in_half_precision")
 
 
-def alone_with_eight_devices(check):
+def alone_with_eight_devices(*checks):
     """In a process of its own, which must ask for the devices before it starts JAX."""
     program = (
         "import jax\n"
         "jax.config.update('jax_num_cpu_devices', 8)\n"
         "from tests import test_sharding\n"
-        f"test_sharding.{check}()\n"
-        "print('all sharded')\n"
+        + "".join(f"test_sharding.{check}()\n" for check in checks)
+        + "print('all sharded')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

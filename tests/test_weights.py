@@ -507,3 +507,34 @@ def test_averages_inside_are_evaluated():
     shown = funcopt.eval_params(tx, state, params)
     assert shown.dtype == BF16
     assert float(shown[0]) == 4.0
+
+
+def monitored(tx: Any) -> tuple[Any, Any]:
+    """A report and the metrics of 30 small steps of bfloat16 parameters."""
+    tx = funcopt.monitor(tx, every=2)
+    params = {"a": jnp.ones((16, 8), BF16), "b": jnp.ones(8)}
+    grads = jax.tree.map(lambda p: jnp.full(p.shape, 0.1), params)
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state):
+        return funcopt.step(tx, grads, state, params)
+
+    state = tx.init(params)
+    for _ in range(30):
+        params, state = step(params, state)
+    return funcopt.health(state, params), funcopt.metrics(state)
+
+
+def test_a_monitor_sees_what_is_lost_and_what_is_kept():
+    """A step of 1e-5 of a weight is lost in bfloat16, and no fault where the weight is kept."""
+    report, metrics = monitored(funcopt.sgd(1e-4))
+    (verdict,) = report.verdicts
+    assert (verdict.name, verdict.layers, verdict.value) == ("LOST UPDATES", ("a",), 1.0)
+    assert "master_weights" in verdict.advice
+    assert metrics["lost_updates"] == 1.0
+    report, metrics = monitored(funcopt.master_weights(funcopt.sgd(1e-4)))
+    assert report.verdicts == ()
+    assert metrics["lost_updates"] == 0.0
+    # The steps that are told are those of the weights: a row of 128 elements, each moved by 1e-5.
+    norms = report.readings.latest["update_norm"]
+    np.testing.assert_allclose(norms, 1e-5 * np.sqrt([128, 8]), rtol=0.01)

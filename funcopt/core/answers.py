@@ -57,6 +57,15 @@ class Accumulates(Protocol):
 
 
 @runtime_checkable
+class Holds(Protocol):
+    """The state of what keeps parameters in more bits than they have."""
+
+    def weights(self, params: list[Array]) -> list[Array]:
+        """The leaves of the parameters with all bits that are kept, those of others as they are."""
+        ...
+
+
+@runtime_checkable
 class Writes(Protocol):
     """A transformation that has the written parameters, which `funcopt.step` then takes."""
 

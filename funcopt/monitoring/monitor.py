@@ -55,6 +55,7 @@ from .step import (
     with_step,
 )
 from .surges import no_surges
+from .weights import steps_of, weights_of
 
 Elements = Annotated[Numeric, Within(1, 2**16 - 1, schedule=False, integer=True)]
 Records = Annotated[Numeric, Within(2, 10_000, schedule=False, integer=True)]
@@ -128,7 +129,10 @@ class Monitor(Wrapper[MonitorState]):
             tried, after = jax.tree.map(jax.lax.stop_gradient, (tried, after))
             shapes = [jnp.shape(x) for x in leaves]
             moments = divisors(self.inner, state.inner, after, rows.names, shapes)
-            return Done([jnp.asarray(x) for x in jax.tree.leaves(tried)], moments, told_by(after))
+            moved = [jnp.asarray(x) for x in jax.tree.leaves(tried)]
+            weights = weights_of(jax.lax.stop_gradient(state.inner), came.params)
+            moved = steps_of(weights, came.params, moved, after)
+            return Done(moved, weights, moments, told_by(after))
 
         def told_by(state: OptState) -> Numbers:
             return {name: mean_across(x, self.axis_name) for name, x in _recorded(state).items()}
@@ -354,7 +358,10 @@ def monitor(
 
     State: arrays of a fixed size, float32 and float16 (float64 and float32 where a parameter is
     float64), without NaN. It goes on under another `every` or `sample`; `history` stays what it was
-    made with. It reports `events`, and `grad_norm` where inner does not.
+    made with. It reports `events`; `lost_updates`, the share of updates that the last measurement
+    found rounded away, of the layer in which it is largest; and `grad_norm` where inner does not.
+
+    Around `master_weights` and `kahan` it looks at the weights that these keep, and their steps.
 
     Raises:
         ValueError: `update` was called without parameters, or a pattern matches none.

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from optax import OptState, Params
 
+from ..core.answers import Holds, answering
 from ..core.paths import path_names, some
 from .columns import COLUMNS, NORMS, absent, largest
 from .events import KINDS
 from .recorder import LAST_STEPS, SCALARS, exponents
 from .state import MonitorState
 from .surges import AFTERWARDS
+from .weights import weights_of
 
 LEAST_AFTER = 5
 """So many steps after a surge its loss is looked at."""
@@ -129,7 +131,7 @@ def read(state: MonitorState, params: Params) -> Readings:
     """What `state` has seen of `params`, of which only paths, shapes and dtypes matter."""
     kept: Any = jax.tree.map(np.asarray, state.kept)
     seen: Any = kept.memory()
-    layers, sizes, ndims, resolution = _layers(seen, params)
+    layers, sizes, ndims, resolution = _layers(seen, params, _weights(state, params))
     order, series = in_depth(layers)
     steps = int(state.count)
     mean = _numbers(seen.mean)
@@ -175,16 +177,27 @@ def _surged(told: Any, steps: int, losses: np.ndarray) -> Surged:
     return Surged(int(told.seen), float(told.ratio), int(told.worst), low, high, rose)
 
 
+def _weights(state: MonitorState, params: Params) -> list[Any]:
+    """What has the types of the weights that the state keeps of the parameters, or those."""
+    leaves = jax.tree.leaves(params)
+    if next(answering(state.inner, Holds), None) is None:
+        return leaves
+    shapes = [jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)) for x in leaves]
+    return jax.eval_shape(weights_of, state.inner, shapes)
+
+
 def resolution_of(leaf: Any) -> float:
     return float(jnp.finfo(jnp.result_type(leaf)).eps)
 
 
-def _layers(seen: Any, params: Params) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+def _layers(
+    seen: Any, params: Params, weights: list[Any]
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     names, leaves = path_names(params), jax.tree.leaves(params)
     rows: list[tuple[str, int, int, float]] = []
     if len(names) == len(seen.axes):
-        for name, leaf, axis in zip(names, leaves, seen.axes, strict=True):
-            shape, size, eps = jnp.shape(leaf), jnp.size(leaf), resolution_of(leaf)
+        for name, leaf, weight, axis in zip(names, leaves, weights, seen.axes, strict=True):
+            shape, size, eps = jnp.shape(leaf), jnp.size(leaf), resolution_of(weight)
             if axis < 0:
                 rows.append((name, max(size, 1), len(shape), eps))
             else:

@@ -142,10 +142,12 @@ class MonitorState(NamedTuple):
     def metrics(self) -> dict[str, Array]:
         memory = self.memory
         below = {each.name for each in reports(self.inner)}
+        lost = jnp.max(memory.latest[:, COLUMNS.index("lost")], initial=0)
+        own = {"events": memory.events.seen, "lost_updates": lost}
         if "grad_norm" in below:
-            return {"events": memory.events.seen}
+            return own
         last = memory.last[(self.count - 1) % LAST_STEPS, SCALARS.index("grad_norm")]
-        return {"grad_norm": jnp.where(self.count > 0, last, 0), "events": memory.events.seen}
+        return {"grad_norm": jnp.where(self.count > 0, last, 0), **own}
 
 
 def _place(step: Int[Array, ""]) -> tuple[Array]:

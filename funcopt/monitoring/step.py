@@ -73,9 +73,12 @@ class JudgedStep(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What a step was like: its updates, leaf by leaf, what it divided by, and what inner says."""
+    """What a step was like: its updates, leaf by leaf, of the weights before it, what it divided
+    by, and what inner says.
+    """
 
     updates: list[Array]
+    weights: list[Array]
     moments: list[SecondMoment | None]
     reported: Numbers
 
@@ -92,7 +95,7 @@ def with_measurement(
     plan: MonitorPlan, came: Came, kept: Kept, count: Array, step: JudgedStep, done: Done
 ) -> Kept:
     """What is kept, with the measurements of this step."""
-    rows, memory = plan.rows(came.params), kept.memory()
+    rows, memory = plan.rows(done.weights), kept.memory()
     norms = norms_of_rows(
         rows, came.grads, came.norms, memory.latest[:, 0] / came.unscale, plan.axis_name
     )

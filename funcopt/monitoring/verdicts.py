@@ -82,8 +82,9 @@ def _nonfinite(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
         yield HealthVerdict(
             "STUCK", "alarm", (), 0.0, 0.0,
             "gradients come, but every update is exactly zero",
-            "is a clip's threshold 0, or the optimizer's state broken? optax.MultiSteps hides the "
-            "steps that it makes: use funcopt.accumulate",
+            "is a clip's threshold 0, the rate far too small for the parameters' type, or the "
+            "optimizer's state broken? optax.MultiSteps hides the steps that it makes: use "
+            "funcopt.accumulate",
         )  # fmt: skip
 
 
@@ -202,8 +203,9 @@ def _lost(seen: Readings, limits: Thresholds) -> Iterator[HealthVerdict]:
         most = float(np.nanmax(share))
         where = "half-precision parameters" if half[lost].any() else "the parameters"
         advice = (
-            "keep float32 master weights: parameters in float32, which the loss casts to half "
-            "precision; a larger rate hides it only"
+            "master_weights(...) around the optimizer (all of float32 in 4 bytes for each weight), "
+            "stochastic_rounding(...) (in 2), or parameters in float32, which the loss casts to "
+            "half precision; a larger rate hides it only"
         )
         if not half[lost].any():
             advice = (

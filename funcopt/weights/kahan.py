@@ -27,19 +27,28 @@ class KahanSlots(NamedTuple):
 
     compensation: Params
 
+    @staticmethod
+    def whole(param: Array, kept: Array) -> Array:
+        return param.astype(jnp.float32) + _own(param, kept)
+
+
+def _own(param: Array, kept: Array) -> Array:
+    """What was left out, but where it is more than a rounding of this parameter leaves out: then
+    the parameter was changed by someone else.
+    """
+    c, size = kept.astype(jnp.float32), jnp.abs(param.astype(jnp.float32))
+    return jnp.where(jnp.abs(c) <= HALF_UNIT[param.dtype.name] * size, c, 0)
+
 
 @record
 class Kahan(Way):
     slots: ClassVar = KahanSlots
 
-    def whole(self, param: Array, kept: Array) -> Array:
-        return param.astype(jnp.float32) + self._own(param, kept)
-
     def moved(
         self, update: Array, x: Array, param: Array, kept: Array, noise: None
     ) -> tuple[Array, Array]:
         del x, noise  # the update and what was left out are added before the parameter is
-        c = self._own(param, kept)
+        c = _own(param, kept)
         y = update + c
         new = nearest(param.astype(jnp.float32) + y, param.dtype)
         return jnp.where(update == 0, param, new), y
@@ -48,13 +57,6 @@ class Kahan(Way):
         del new  # what was written counts
         gone = landed.astype(jnp.float32) - param.astype(jnp.float32)
         return nearest(jnp.where(jnp.isfinite(gone), rest - gone, 0), param.dtype)
-
-    def _own(self, param: Array, kept: Array) -> Array:
-        """What was left out, but where it is more than a rounding of this parameter leaves out:
-        then the parameter was changed by someone else.
-        """
-        c, size = kept.astype(jnp.float32), jnp.abs(param.astype(jnp.float32))
-        return jnp.where(jnp.abs(c) <= HALF_UNIT[param.dtype.name] * size, c, 0)
 
 
 KAHAN = Paper(

@@ -36,11 +36,12 @@ SALT = np.uint32(0x5745_4947)
 class Way:
     """How a weight is kept in more than 16 bits. Instances are structure: frozen and hashable.
 
-    `slots` is the NamedTuple class of what is kept beside a parameter: one field, or none, and
-    `restores` the narrowest type in which that is any good, if it is of floats.
+    `slots` is the NamedTuple class of what is kept beside a parameter: one field, whose `whole` of
+    parameter and field is the weight in float32, or none. `restores` is the narrowest type in which
+    that is any good, if it is of floats.
     """
 
-    slots: ClassVar[type] = NoSlots
+    slots: ClassVar[Any] = NoSlots
     restores: ClassVar[str] = "float16"
 
     @property
@@ -62,11 +63,6 @@ class Way:
         """What is kept beside a parameter at first."""
         return jnp.zeros_like(param)
 
-    def whole(self, param: Array, kept: Any) -> Array:
-        """The weight in float32, of the parameter and what is kept."""
-        del kept  # nothing may be
-        return param.astype(jnp.float32)
-
     def moved(
         self, update: Array, x: Array, param: Array, kept: Any, noise: Any
     ) -> tuple[Array, Any]:
@@ -85,6 +81,14 @@ class WeightsState(NamedTuple):
     inner: OptState
     count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]
     slots: Any
+
+    def weights(self, params: list[Array]) -> list[Array]:
+        """Those in float32 that the optimizer inside sees, of parameters that are all its own."""
+        kept = [x for tree in self.slots for x in jax.tree.leaves(tree, is_leaf=is_kept)]
+        if len(kept) != len(params):
+            return params
+        pairs = zip(params, kept, strict=True)
+        return [p if isinstance(x, Absent) else self.slots.whole(p, x) for p, x in pairs]
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ def _is_half(x: Any) -> bool:
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames="how")
 def _whole(param: Array, kept: Array | None, how: Way) -> Array:
-    return how.whole(param, kept)
+    return param.astype(jnp.float32) if kept is None else how.slots.whole(param, kept)
 
 
 @partial(jax.jit, static_argnames=("how", "writes"))

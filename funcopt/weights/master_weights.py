@@ -30,6 +30,14 @@ class MasterSlots(NamedTuple):
 
     master: Params
 
+    @staticmethod
+    def whole(param: Array, kept: Array) -> Array:
+        if jnp.issubdtype(kept.dtype, jnp.integer):
+            return joined(param, kept)
+        # A parameter that the copy is not rounded to was changed by someone else.
+        own = same_bits(nearest(kept, param.dtype), param)
+        return jnp.where(own, kept, param.astype(kept.dtype))
+
 
 @record
 class MasterWeights(Way):
@@ -55,13 +63,6 @@ class MasterWeights(Way):
     def begin(self, param: Array) -> Array:
         kept = jnp.dtype(self.kind)
         return param.astype(kept) if self.kind == "float32" else jnp.zeros_like(param, kept)
-
-    def whole(self, param: Array, kept: Array) -> Array:
-        if jnp.issubdtype(kept.dtype, jnp.integer):
-            return joined(param, kept)
-        # A parameter that the copy is not rounded to was changed by someone else.
-        own = same_bits(nearest(kept, param.dtype), param)
-        return jnp.where(own, kept, param.astype(kept.dtype))
 
     def moved(
         self, update: Array, x: Array, param: Array, kept: Array, noise: Array | None
