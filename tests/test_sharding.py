@@ -174,7 +174,7 @@ def weights_in_half_precision():
 
         def end(put, tx=tx):
             params, grad = put(start), put(grads)
-            state = jax.jit(tx.init)(params)
+            state = tx.init(params)
             step = jax.jit(partial(funcopt.step, tx)).lower(grad, state, params).compile()
             for _ in range(3):
                 params, state = step(grad, state, params)
