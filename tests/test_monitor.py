@@ -19,7 +19,7 @@ import funcopt
 from funcopt.monitoring.columns import COLUMNS, EDGES, absent, largest
 from funcopt.monitoring.events import FIRST_EVENTS, KINDS, LAST_EVENTS
 from funcopt.monitoring.layers import rows_of
-from funcopt.monitoring.measurement import _lengths
+from funcopt.monitoring.measurement import lengths_of
 from funcopt.monitoring.readings import find, read
 from funcopt.monitoring.recorder import LAST_STEPS, SCALARS, add_record, no_run
 from funcopt.monitoring.sample import stride, thinned
@@ -245,7 +245,7 @@ def test_a_sample_is_spread_over_every_axis(shape, limit):
 def test_few_rows_have_no_table_of_their_own():
     def lengths(*sizes: int) -> list[int]:
         leaves = [jnp.zeros(n) for n in sizes]
-        return _lengths(rows_of([f"{i}" for i in range(len(sizes))], leaves, None), 4096)
+        return lengths_of(rows_of([f"{i}" for i in range(len(sizes))], leaves, None), 4096)
 
     assert lengths(5000, 10) == [4096, 4096]
     assert lengths(5000, 10, 9, 8, 7) == [4096, 16, 16, 16, 16]

@@ -11,9 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import funcopt
+from funcopt.monitoring import monitor as monitoring
+from funcopt.monitoring.elements import gathered_elements
+from funcopt.monitoring.layers import rows_of
 from funcopt.monitoring.readings import read
 from tests.catalog import ALL, Row, each_rule
 from tests.compilations import of_eager_steps
@@ -256,3 +260,56 @@ def test_every_second_moment_is_seen(row: Row):
     seen = read(state, given)
     for column in ("eps_dominated", "v_lag", "rms", "spike"):
         assert np.isfinite(seen.latest[column]).all(), (column, seen.latest[column])
+
+
+def test_elements_gathered_first_have_the_step_of_their_leaves(monkeypatch):
+    """Of leaves that are treated alike the step is computed once, with the numbers of each."""
+    random = np.random.default_rng(0)
+    shapes = {"w": (40, 50), "a/bias": (7,), "b/bias": (7,), "c": (7,), "layers": (3, 20, 9)}
+    params = {
+        name: jnp.asarray(random.standard_normal(x), jnp.float32) for name, x in shapes.items()
+    }
+    params["half"] = jnp.asarray(random.standard_normal(30), jnp.bfloat16)
+    grads = jax.tree.map(lambda x: jnp.cos(9 * x), params)
+    rate = funcopt.cosine_decay_schedule(0.1, 10)
+    inner = funcopt.guard(
+        funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(rate, mask="!bias$"))
+    )
+    tx = funcopt.monitor(inner, every=1, layer_axis={"layers": 0}, sample=64)
+
+    def tables():
+        @jax.jit
+        def step(state):
+            return tx.update(grads, state, params)[1]
+
+        return step(step(tx.init(params))).memory
+
+    together = tables()
+    seen = []
+    monkeypatch.setattr(monitoring, "gathered_elements", lambda *args: seen.append(args))
+    by_leaf = tables()
+    assert seen
+    np.testing.assert_allclose(together.latest, by_leaf.latest, rtol=2e-5, atol=1e-7)
+    np.testing.assert_allclose(together.above, by_leaf.above)
+    np.testing.assert_array_equal(together.shrinks, by_leaf.shrinks)
+
+
+@pytest.mark.parametrize(
+    ("tx", "gathers"),
+    [
+        (funcopt.guard(funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adam(0.1))), True),
+        (funcopt.lion(0.1), True),
+        (funcopt.guard(funcopt.adam(0.1), check_updates=True), False),
+        (funcopt.chain(funcopt.adam(0.1), funcopt.clip_by_global_norm(1.0)), False),
+        (funcopt.adamw(0.1, mask=lambda path, x: x.ndim > 1), False),
+        (funcopt.adam(0.1, storage="bfloat16"), False),
+        (funcopt.lamb(0.1), False),
+        (funcopt.chain(optax.adam(0.1)), False),
+    ],
+    ids=repr,
+)
+def test_which_elements_have_a_step_of_their_own(tx, gathers):
+    params = {"w": jnp.ones((3, 4))}
+    rows = rows_of(["w"], [params["w"]], None)
+    found = gathered_elements(tx, rows, [params["w"]], tx.init(params), 8, [8])
+    assert (found is not None) == gathers

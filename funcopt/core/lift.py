@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.dtypes import at_least, common_dtype
+from ..math.once import number_once
 from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_paths, check_slots, first_kept
 from ..storage.kept import Coded
@@ -289,14 +290,14 @@ class Lifted:
         codes = path_codes(tree) if named else [None] * count
         active = self._active(tree)
         left = self._left_out(tree)
-        if not self._looks_at_axes:
+        if not self.looks_at_axes:
             return [_LeafView(*each) for each in zip(active, codes, left, strict=True)]
         leaves = described(tree, self.layer_axis, self.matrices, self.hidden)
         sights = map(self._sight, leaves, active)
         return [_LeafView(*each) for each in zip(sights, codes, left, strict=True)]
 
     @property
-    def _looks_at_axes(self) -> bool:
+    def looks_at_axes(self) -> bool:
         """Whether leaves differ by more than masks."""
         told = (self.otherwise, self.layer_axis, self.matrices, self.hidden)
         by_matrix = any(each.acts_on == "matrix" for each in self.rules)
@@ -473,7 +474,10 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
 
 
 def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:
-    return None if learning_rate is None else number_at("learning_rate", learning_rate, count)
+    if learning_rate is None:
+        return None
+    rate = number_at("learning_rate", learning_rate, count)
+    return number_once(rate) if callable(learning_rate) else rate
 
 
 def _first_rate(learning_rate: Any) -> Float[Array, ""] | None:

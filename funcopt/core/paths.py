@@ -21,7 +21,7 @@ def checked_mask(where: str, mask: Any) -> Any:
         return _checked_function(where, mask)
     if mask is None or isinstance(mask, bool):
         return mask
-    patterns = _patterns(mask)
+    patterns = patterns_of(mask)
     if patterns is None:
         return jax.tree_util.tree_map_with_path(
             lambda path, flag: _flag(f"{where} at {path_name(path)!r}" if path else where, flag),
@@ -96,7 +96,7 @@ def selected(mask: Any, tree: Params) -> list[bool]:
     names = path_names(tree)
     if mask is None or isinstance(mask, bool):
         return [mask is not False] * len(names)
-    patterns = _patterns(mask)
+    patterns = patterns_of(mask)
     if patterns is not None:
         return _matching(patterns, names)
     if _is_function(mask):
@@ -115,7 +115,7 @@ def selected(mask: Any, tree: Params) -> list[bool]:
 
 def reason(mask: Any, name: str) -> str:
     """Why a mask means a parameter of this name or does not, in words."""
-    patterns = _patterns(mask)
+    patterns = patterns_of(mask)
     if patterns is not None:
         excluding = [p for p in patterns if p.startswith("!") and re.search(p[1:], name)]
         wanted = [p for p in patterns if not p.startswith("!")]
@@ -154,7 +154,7 @@ class Both:
 
     def reason(self, name: str) -> str:
         """That of the mask with the patterns, where one has some."""
-        told = [x for x in (self.mask, self.other) if _patterns(x) or hasattr(x, "reason")]
+        told = [x for x in (self.mask, self.other) if patterns_of(x) or hasattr(x, "reason")]
         return reason(told[0] if told else self.mask, name)
 
     def __call__(self, params: Params) -> Params:
@@ -168,7 +168,8 @@ def _is_function(mask: Any) -> bool:
     return callable(mask) and jax.tree_util.all_leaves([mask])
 
 
-def _patterns(mask: Any) -> list[str] | None:
+def patterns_of(mask: Any) -> list[str] | None:
+    """The regular expressions that a mask is; None where it is something else."""
     if isinstance(mask, str):
         return [mask]
     if isinstance(mask, list | tuple) and mask and all(isinstance(each, str) for each in mask):

@@ -250,6 +250,11 @@ class _Gated:
         return new_updates if goes_on else where_open(gate, new_updates), kept
 
 
+def in_turn(body: Any) -> tuple | None:
+    """The members of a chain; None where it is something else."""
+    return body.members if isinstance(body, _Chain) else None
+
+
 def _in_type_of(old: Any, new: Any) -> Any:
     wanted, got = getattr(old, "dtype", None), getattr(new, "dtype", None)
     return new if wanted is None or wanted == got else jnp.asarray(new).astype(wanted)

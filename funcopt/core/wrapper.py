@@ -26,7 +26,7 @@ from optax import OptState, Params, Updates
 
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts
-from ..math.once import computed_once
+from ..math.once import flag_once
 from ..math.varying import named, varying_along, varying_axes
 from .description import Act, Part, Told, found_slots, told
 from .leaves import in_full, parameters
@@ -87,7 +87,7 @@ class Inside:
 
         `other` arguments take the place of those that came; None leaves one out.
         """
-        gate = self.gate if gate is None else computed_once(self.counts(gate))
+        gate = self.gate if gate is None else flag_once(self.counts(gate))
         given = {**self.extra_args, **other, "gate": gate}
         given = {
             name: x for name, x in given.items() if x is not None or name not in ("gate", *other)

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..math.varying import axes_of, max_across, norm_across, parts
+from .elements import Gathered
 from .layers import Rows
 from .placement import gathered
-from .sample import Sample, SecondMoment, sample
+from .sample import Sample, SecondMoment, cut, sample
 from .statistics import measure, no_rows, row_norms
 
 Measured = tuple[Float[Array, "rows columns"], Float[Array, "rows edges"]]
@@ -23,47 +24,102 @@ FEW = 4
 """So many rows are worth a table of their own."""
 
 
-def measured(
+class Look(NamedTuple):
+    """What is looked at of the leaves that stand in `places`, their rows one under another.
+
+    With how many bits of exponent and mantissa their parameters have, and the axes over which they
+    are split.
+    """
+
+    places: list[int]
+    sample: Sample
+    precision: tuple[int, int]
+    axes: tuple[str, ...]
+
+
+def looks_at(
     rows: Rows,
     grads: list[Array],
-    norms: Float[Array, " rows"],
     updates: list[Array],
     moments: list[SecondMoment | None],
-    latest: Float[Array, "rows columns"],
-    unscale: Float[Array, ""],
+    dtype: Any,
     limit: int,
     axis_name: Any,
+) -> list[Look]:
+    """Each leaf by itself.
+
+    Args:
+        rows: the parameters.
+        grads, updates, moments: one for each of them.
+        dtype: that of the table.
+        limit: how many elements of a layer are looked at.
+        axis_name: mapped axes over which parameters may be split.
+    """
+    found = []
+    leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
+    for i, ((grad, update, param, moment, axis, layers), length) in enumerate(
+        zip(leaves, lengths_of(rows, limit), strict=True)
+    ):
+        if layers:
+            look = partial(sample, axis=axis, limit=limit, length=length, dtype=dtype)
+            looked_at = gathered(look, grad, update, jnp.asarray(param), moment)
+            found.append(Look([i], looked_at, precision_of(param), axes_of(grad, axis_name)))
+    return found
+
+
+def looks_together(
+    gathered: Gathered,
+    updates: Any,
+    moments: list[SecondMoment | None],
+    dtype: Any,
+    axis_name: Any,
+) -> list[Look]:
+    """Leaves that are treated alike together, `updates` and `moments` those of `gathered`."""
+    found = []
+    for (name, places), moment in zip(gathered.places.items(), moments, strict=True):
+        grad, param = gathered.grads[name], gathered.params[name]
+        length = grad.shape[1]
+        beside = grad, updates[name], param, moment
+        looked_at = sample(*beside, axis=0, limit=length, length=length, dtype=dtype)
+        seen = jnp.asarray(gathered.seen[name], dtype)
+        axes = axes_of(grad, axis_name)
+        found.append(Look(places, cut(looked_at, seen), precision_of(param), axes))
+    return found
+
+
+def precision_of(param: Any) -> tuple[int, int]:
+    """The bits of the exponents and of the mantissas of a parameter."""
+    limits = jnp.finfo(jnp.result_type(param))
+    return limits.nexp, limits.nmant
+
+
+def measured(
+    rows: Rows,
+    looks: list[Look],
+    norms: Float[Array, " rows"],
+    latest: Float[Array, "rows columns"],
+    unscale: Float[Array, ""],
 ) -> Measured:
     """The table of all rows, and the shares of their gradients at or above each edge.
 
     Args:
         rows: the parameters.
-        grads, updates, moments: one for each of them.
+        looks: what is looked at of them.
         norms: of the gradient of each row.
         latest: the table before.
         unscale: by which gradients are multiplied.
-        limit: how many elements of a layer are looked at.
-        axis_name: mapped axes over which parameters may be split.
     """
     starts, sizes = rows.starts, np.array(rows.sizes, latest.dtype)
-    alike: dict[Any, list[tuple[int, Sample]]] = {}
-    leaves = zip(grads, updates, rows.leaves, moments, rows.axes, rows.layers, strict=True)
-    lengths = _lengths(rows, limit)
-    for i, (grad, update, param, moment, axis, layers) in enumerate(leaves):
-        if not layers:
-            continue
-        length = lengths[i]
-        look = partial(sample, axis=axis, limit=limit, length=length, dtype=latest.dtype)
-        looked_at = gathered(look, grad, update, jnp.asarray(param), moment)
-        limits = jnp.finfo(param.dtype)
-        precision = limits.nexp, limits.nmant
-        key = jax.tree.structure(looked_at), length, precision, axes_of(grad, axis_name)
-        alike.setdefault(key, []).append((i, looked_at))
+    alike: dict[Any, list[Look]] = {}
+    for look in looks:
+        shape = jax.tree.structure(look.sample), look.sample.grad.shape[1]
+        alike.setdefault((shape, look.precision, look.axes), []).append(look)
 
     tables, order = [no_rows(latest.dtype)], []
-    for (_, _, precision, axes), members in alike.items():
-        here = [row for i, _ in members for row in range(starts[i], starts[i + 1])]
-        table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x for _, x in members))
+    for (_, precision, axes), members in alike.items():
+        places = [i for look in members for i in look.places]
+        here = [row for i in places for row in range(starts[i], starts[i + 1])]
+        table = jax.tree.map(lambda *xs: jnp.concatenate(xs), *(x.sample for x in members))
         last, whole = _rows(latest, here), _rows(norms, here)
         size = sizes[here] * parts(table.grad, axes or None)
         tables.append(measure(table, whole, last, unscale, jnp.asarray(size), precision, axes))
@@ -127,7 +183,7 @@ def norms_of_rows(
     return jnp.concatenate(found)
 
 
-def _lengths(rows: Rows, limit: int) -> list[int]:
+def lengths_of(rows: Rows, limit: int) -> list[int]:
     """How long the rows of each leaf are in their table.
 
     Few rows are filled up to the next longer ones: a table costs more than they do.

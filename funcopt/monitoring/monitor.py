@@ -35,10 +35,11 @@ from ..math.varying import AxisNames, mean_across
 from ..safety.agreement import everywhere
 from ..safety.baseline import USUAL_LIMITS, Baseline, SpikeLimits, no_baseline
 from .columns import COLUMNS, EDGES, absent
+from .elements import Gathered, gathered_elements
 from .events import no_events
 from .inside import limits_of, makes_a_step, micro_batches
 from .layers import Rows, rows_of
-from .measurement import norms_across
+from .measurement import Look, lengths_of, looks_together, norms_across
 from .placement import beside, local_axes, varying
 from .recorder import log_dtype, no_run, no_steps
 from .second_moment import divisors
@@ -134,6 +135,16 @@ class Monitor(Wrapper[MonitorState]):
             moved = steps_of(weights, came.params, moved, after)
             return Done(moved, weights, moments, told_by(after))
 
+        def alike(found: Gathered, tried: Updates, after: OptState) -> tuple[Done, list[Look]]:
+            tried, after, before = jax.lax.stop_gradient((tried, after, found.state))
+            shapes = [x.shape for x in found.grads.values()]
+            moments = divisors(self.inner, before, after, list(found.places), shapes)
+            pairs = zip(moments, found.places.values(), strict=True)
+            of_leaf = {i: moment for moment, here in pairs for i in here}
+            each = [of_leaf.get(i) for i in range(len(leaves))]
+            looks = looks_together(found, tried, moments, real, self.axis_name)
+            return Done([], came.params, each, told_by(after)), looks
+
         def told_by(state: OptState) -> Numbers:
             return {name: mean_across(x, self.axis_name) for name, x in _recorded(state).items()}
 
@@ -143,14 +154,23 @@ class Monitor(Wrapper[MonitorState]):
         if recorded:
             axes = local_axes(self.axis_name, came, state, value)
             step = judged_step(came, baseline, limits)
+
+            def with_measured() -> Kept:
+                lengths = lengths_of(rows, self.sample)
+                elements = gathered_elements(
+                    self.inner, rows, grads, state.inner, self.sample, lengths
+                )
+                if elements is None:
+                    tried = done(*inside.open().run(updates, state.inner, facts=facts)), None
+                else:
+                    tried = alike(elements, *elements.run(inside.open(), facts))
+                return with_measurement(plan, came, state.kept, state.count, step, *tried)
+
             kept = jax.lax.cond(
                 due,
-                lambda: varying(
-                    with_measurement(plan, came, state.kept, state.count, step,
-                              done(*inside.open().run(updates, state.inner, facts=facts))), axes,
-                ),
+                lambda: varying(with_measured(), axes),
                 lambda: varying(state.kept, axes),
-            )  # fmt: skip
+            )
             own, coming, waits = self._after(kept.is_there, state.inner, updates, gate)
             new_updates, inner = inside.run(coming, own, gate=waits, facts=facts)
             kept = with_step(plan, came, kept, state.count, step, baseline, told_by(inner), micro)

@@ -26,6 +26,11 @@ def gathered(function: Callable, *args: Any) -> Any:
     return jax.sharding.auto_axes(function, axes=_explicit(mesh), out_sharding=whole)(*args)
 
 
+def is_explicit(x: Any) -> bool:
+    """Whether the type of an array says where on a mesh it lies."""
+    return bool(_explicit(jax.typeof(x).sharding.mesh))
+
+
 def beside(tree: Any, arrays: list[Any]) -> Any:
     """The tree on the mesh of the arrays, whole on every device, if theirs is one of types."""
     placed = next((x for x in arrays if _explicit(jax.typeof(x).sharding.mesh)), None)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 LINE = 16
 """Numbers in a line of memory."""
@@ -93,6 +93,27 @@ class Sample(NamedTuple):
 
 
 # Leaves of the same shape share a trace, as in `lift`.
+@partial(jax.jit, static_argnames=("axis", "limit", "length"))
+def gathered_rows(
+    x: Array, *, axis: int | None, limit: int, length: int
+) -> Shaped[Array, "layers length"]:
+    """At most `limit` elements of each layer of a leaf, in rows of `length`."""
+    x = thinned(layers_first(x, axis), limit)
+    x = x.reshape(len(x), -1)
+    return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))
+
+
+def cut(looked_at: Sample, seen: Float[Array, " rows"]) -> Sample:
+    """The sample, of whose rows so many elements are there: zeros behind them."""
+    there = jnp.arange(looked_at.update.shape[1], dtype=seen.dtype)[None] < seen[:, None]
+    moment = looked_at.moment
+    if moment is not None:
+        means = [jnp.where(there, x, 0) for x in moment[:4]]
+        moment = SecondMoment(means[0], means[1], means[2], means[3], moment.numbers)
+    update = jnp.where(there, looked_at.update, 0)
+    return Sample(looked_at.grad, update, looked_at.param, seen, moment)
+
+
 @partial(jax.jit, static_argnames=("axis", "limit", "length", "dtype"))
 def sample(
     grad: Array,

@@ -19,7 +19,7 @@ from ..safety.baseline import Baseline, Judgement, SpikeLimits, judge
 from .columns import absent, tidy
 from .events import Ailment, add_event, diagnosed, refusal
 from .layers import Rows
-from .measurement import measured, norms_of_rows
+from .measurement import Look, looks_at, measured, norms_of_rows
 from .placement import local_axes, varying
 from .recorder import SCALARS, add_mean, add_record, scalars
 from .sample import SecondMoment
@@ -92,17 +92,25 @@ def judged_step(came: Came, baseline: Baseline, limits: SpikeLimits) -> JudgedSt
 
 
 def with_measurement(
-    plan: MonitorPlan, came: Came, kept: Kept, count: Array, step: JudgedStep, done: Done
+    plan: MonitorPlan,
+    came: Came,
+    kept: Kept,
+    count: Array,
+    step: JudgedStep,
+    done: Done,
+    looks: list[Look] | None = None,
 ) -> Kept:
-    """What is kept, with the measurements of this step."""
+    """What is kept, with the measurements of this step, of `looks` where that is given."""
     rows, memory = plan.rows(done.weights), kept.memory()
     norms = norms_of_rows(
         rows, came.grads, came.norms, memory.latest[:, 0] / came.unscale, plan.axis_name
     )
-    latest, above = measured(
-        rows, came.grads, norms, done.updates, done.moments, memory.latest, came.unscale,
-        plan.sample, plan.axis_name,
-    )  # fmt: skip
+    if looks is None:
+        looks = looks_at(
+            rows, came.grads, done.updates, done.moments, memory.latest.dtype, plan.sample,
+            plan.axis_name,
+        )  # fmt: skip
+    latest, above = measured(rows, looks, norms, memory.latest, came.unscale)
     latest = tidy(latest)
     good = step.calm & ~_skipped(done.reported)
     mean = add_mean(memory.mean, latest, memory.means, MEAN_DECAY)

@@ -1,0 +1,177 @@
+"""The step of those elements alone that are looked at, where each element has a step of its own.
+
+Where all rules act on elements, and of all other elements only the norm matters, which is known,
+the elements that are looked at can be gathered first. Those of leaves that are treated alike make
+one matrix, and the algorithm is applied to it once: else it is a program of its own for each leaf,
+most of what there is to compile.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+from optax import OptState, Updates
+
+from ..clips.clip_by_global_norm import ClipByGlobalNorm
+from ..core.lift import Lifted, LiftedState, MaskedRule
+from ..core.paths import path_names, patterns_of
+from ..core.transformation import GradientTransformation, in_turn
+from ..core.tree_lift import LiftedTree
+from ..core.wrapper import Inside
+from ..math.global_norm import Facts
+from ..math.varying import varying_axes
+from ..safety.guard import Guard
+from .layers import Rows
+from .placement import is_explicit
+from .sample import gathered_rows, layers_first, thinned
+
+
+class Gathered(NamedTuple):
+    """The elements of some leaves that are looked at, a row for each layer, in trees for `update`.
+
+    `places` has those of the leaves for each name; of each row so many were `seen`, behind which
+    are zeros.
+    """
+
+    grads: dict[str, Array]
+    params: dict[str, Array]
+    state: OptState
+    places: dict[str, list[int]]
+    seen: dict[str, list[int]]
+
+    def run(self, inside: Inside, facts: Facts) -> tuple[Updates, OptState]:
+        """The updates of these elements, and the state after it."""
+        return replace(inside, params=self.params).run(self.grads, self.state, facts=facts)
+
+
+def gathered_elements(
+    tx: Any, rows: Rows, grads: list[Array], state: OptState, limit: int, lengths: list[int]
+) -> Gathered | None:
+    """What `tx` makes a step of those elements from that are looked at; None where it needs more.
+
+    Args:
+        tx: the transformation, which knows the norm of all gradients.
+        rows: the parameters.
+        grads: one for each of them.
+        state: that of `tx`.
+        limit: how many elements of a layer are looked at.
+        lengths: how long the row of a layer of each leaf is.
+    """
+    bodies = _by_element(tx, knows_norm=True)
+    arrays = [*grads, *rows.leaves, *jax.tree.leaves(state)]
+    if bodies is None or any(map(is_explicit, arrays)):
+        return None
+    slots = _slots(state, rows.names, [jnp.shape(x) for x in rows.leaves])
+    if slots is None or len(slots) != len(bodies):
+        return None
+    treated = zip(*(_treated(body, rows) for body in bodies), strict=True)
+    groups: dict[Any, list[int]] = {}
+    for i, (how, layers) in enumerate(zip(treated, rows.layers, strict=True)):
+        if layers:
+            beside = grads[i], rows.leaves[i], *(x[i] for columns in slots for x in columns)
+            kinds = tuple((x.dtype, varying_axes(x)) for x in beside)
+            groups.setdefault((lengths[i], how, kinds), []).append(i)
+    places = {rows.names[group[0]]: group for group in groups.values()}
+
+    def gathered(xs: list[Array]) -> dict[str, Array]:
+        def one(i: int) -> Array:
+            return gathered_rows(xs[i], axis=rows.axes[i], limit=limit, length=lengths[i])
+
+        return {name: jnp.concatenate(list(map(one, here))) for name, here in places.items()}
+
+    fill = iter(slots)
+
+    def of_state(x: Any) -> Any:
+        if not isinstance(x, LiftedState):
+            return x
+        columns = iter([gathered(column) for column in next(fill)])
+        return x._replace(slots=tuple(type(s)(*(next(columns) for _ in s)) for s in x.slots))
+
+    seen = {
+        name: [_seen(rows, i, limit) for i in here for _ in range(rows.layers[i])]
+        for name, here in places.items()
+    }
+    return Gathered(
+        gathered(grads),
+        gathered([jnp.asarray(x) for x in rows.leaves]),
+        jax.tree.map(of_state, state, is_leaf=lambda x: isinstance(x, LiftedState)),
+        places,
+        seen,
+    )
+
+
+def _by_element(tx: Any, knows_norm: bool) -> list[Lifted] | None:
+    """The chains of rules of `tx` in turn, if it is nothing but such as act on elements, and what
+    needs no more than the norm.
+    """
+    body = tx.body() if isinstance(tx, GradientTransformation) else tx
+    if isinstance(body, GradientTransformation):
+        return _by_element(body, knows_norm)
+    if isinstance(body, Guard):
+        ours = knows_norm and body.axis_name is None and not body.check_updates
+        return _by_element(body.inner, knows_norm) if ours else None
+    if isinstance(body, LiftedTree):
+        known = knows_norm and isinstance(body.rule, ClipByGlobalNorm) and body.axis_name is None
+        return [] if known else None
+    if isinstance(body, Lifted):
+        return [body] if _acts_on_elements(body) else None
+    members = in_turn(body)
+    if members is None:
+        return None
+    found = [_by_element(x, knows_norm and i == 0) for i, x in enumerate(members)]
+    return None if None in found else [body for bodies in found for body in bodies or ()]
+
+
+def _acts_on_elements(body: Lifted) -> bool:
+    """Whether the rules look at nothing but one element, and not at where it is or how it lies."""
+    plain = body.storage is None and not body.looks_at_axes
+    masks = [each.mask for each in body.members if isinstance(each, MaskedRule)]
+    return (
+        plain
+        and all(mask is None or patterns_of(mask) is not None for mask in masks)
+        and all(
+            each.acts_on == "element"
+            and not (each.report._fields or each.needs_path or each.needs_hessian)
+            for each in body.rules
+        )
+    )
+
+
+def _treated(body: Lifted, rows: Rows) -> Iterator[Any]:
+    """For each leaf by which of the masks' patterns its name is found."""
+    masks = [each.mask for each in body.members if isinstance(each, MaskedRule)]
+    patterns = [p.removeprefix("!") for mask in masks for p in patterns_of(mask) or ()]
+    for name in rows.names:
+        yield tuple(re.search(pattern, name) is not None for pattern in patterns)
+
+
+def _slots(
+    state: OptState, names: list[str], shapes: list[tuple[int, ...]]
+) -> list[list[list[Array]]] | None:
+    """The slots of each chain of rules, each leaf by leaf; None where one is not as its leaf is."""
+    found = []
+    for node in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, LiftedState)):
+        if isinstance(node, LiftedState):
+            columns = []
+            for tree in (tree for slots in node.slots for tree in slots):
+                by_name = dict(zip(path_names(tree), jax.tree.leaves(tree), strict=True))
+                if not set(names) <= set(by_name):
+                    return None
+                columns.append([by_name[name] for name in names])
+                if [jnp.shape(x) for x in columns[-1]] != shapes:
+                    return None
+            found.append(columns)
+    return found
+
+
+def _seen(rows: Rows, i: int, limit: int) -> int:
+    """How many elements of each layer of a leaf are looked at."""
+    looked = jax.eval_shape(
+        lambda x: thinned(layers_first(x, rows.axes[i]), limit),
+        jax.ShapeDtypeStruct(jnp.shape(rows.leaves[i]), jnp.float32),
+    )
+    return looked.size // max(looked.shape[0], 1)
