@@ -53,6 +53,7 @@ from .core.transformation import metrics as metrics
 from .core.transformation import step as step
 from .core.transformation import transformation as transformation
 from .core.with_rate import with_rate as with_rate
+from .core.with_storage import with_storage as with_storage
 from .math.global_norm import global_norm as global_norm
 from .monitoring.angular_velocity import angular_velocity as angular_velocity
 from .monitoring.describe import Description as Description
@@ -464,6 +465,7 @@ __all__ = [
     "warmup_exponential_decay_schedule",
     "warmup_stable_decay",
     "with_rate",
+    "with_storage",
     "wrappers",
     "yogi",
     "zero_nans",

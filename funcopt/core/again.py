@@ -13,7 +13,7 @@ from ..math.rounding import hash_noise
 from ..storage import declared
 from ..storage.kept import Codec, Coded, coded, kept_again
 from .leaves import Absent
-from .rule import Clock, decay_of
+from .rule import Clock, mean_decay
 
 
 def kept(rule: Any, name: str, new: Array | None, old: Any, least: Any, clock: Clock) -> Any:
@@ -27,7 +27,7 @@ def kept(rule: Any, name: str, new: Array | None, old: Any, least: Any, clock: C
     if not isinstance(old, Coded):
         return kept_again(new, old, least)
     x = new.astype(jnp.float32)
-    flag = by_chance(old.codec, declared(rule.slots, name), decay_of(rule, name))
+    flag = by_chance(old.codec, declared(rule.slots, name), mean_decay(rule, name))
     if flag is False:
         return coded(old.codec, x)
     path = jnp.uint32(0) if clock.path is None else jnp.asarray(clock.path, jnp.uint32)

@@ -6,7 +6,7 @@ by what its `init` calls, and its own slots by their paths.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ import numpy as np
 import optax
 from optax import OptState, Params
 
+from ..storage import Storage, how_kept
 from ..storage.kept import Coded
 from .arguments import is_tracer
 from .leaf import Leaf
@@ -157,7 +158,7 @@ def kept_slot(name: str, x: Any) -> Slot:
     """A slot as it is kept, of an array or of codes."""
     size = sum(math.prod(a.shape) * a.dtype.itemsize for a in jax.tree.leaves(x))
     if isinstance(x, Coded):
-        return Slot(name, tuple(x.shape), type(x.codec).__name__, size)
+        return Slot(name, tuple(x.shape), x.codec.name, size)
     return Slot(name, tuple(x.shape), x.dtype.name, size)
 
 
@@ -173,6 +174,22 @@ def kept_slots(slots: Any) -> list[tuple[Slot, ...]]:
         tuple(kept_slot(name, x[i]) for name, x in columns if not isinstance(x[i], Absent))
         for i in range(count)
     ]
+
+
+def why_in_full(
+    storage: Storage, classes: Mapping[str, type], path: str, slots: Sequence[Slot]
+) -> tuple[str, ...]:
+    """Why slots of one parameter are in float32 that a storage would keep in fewer bits elsewhere.
+
+    `classes` has the NamedTuple class of each slot.
+    """
+    found: dict[str, list[str]] = {}
+    for slot in slots:
+        if slot.dtype == "float32" and slot.name in classes:
+            like = jax.ShapeDtypeStruct(slot.shape, jnp.float32)
+            why = how_kept(storage, classes[slot.name], slot.name, like, path).why
+            found.setdefault(why, []).append(slot.name)
+    return tuple(f"{', '.join(names)} in float32: {why}" for why, names in found.items() if why)
 
 
 def found_slots(node: Any, params: Params) -> list[tuple[Slot, ...]]:

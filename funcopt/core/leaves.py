@@ -72,9 +72,13 @@ def in_full(tree: T, least: Any = jnp.float32) -> T:
     """The arrays of a state at least as wide as `least`.
 
     A state that was cast, as half-precision checkpoints are, would go on in the type that it has:
-    a running mean of squares in bfloat16 stops at a quarter of its value.
+    a running mean of squares in bfloat16 stops at a quarter of its value. Codes stay as they are.
     """
-    return jax.tree.map(lambda x: cast(x, at_least(x.dtype, least)) if is_array(x) else x, tree)
+
+    def widened(x: Any) -> Any:
+        return cast(x, at_least(x.dtype, least)) if is_array(x) else x
+
+    return jax.tree.map(widened, tree, is_leaf=is_kept)
 
 
 def gradients_beside(

@@ -25,7 +25,7 @@ from ..storage import Storage, check_paths, check_slots, first_kept
 from ..storage.kept import Coded
 from . import one_pass
 from .arguments import Hyperparameter, check_fields, number_at
-from .description import Act, Told, act_of, is_nothing, kept_slots, parts_of
+from .description import Act, Slot, Told, act_of, is_nothing, kept_slots, parts_of, why_in_full
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, View, described, no_matrix, view_of
 from .leaves import (
@@ -247,10 +247,16 @@ class Lifted:
             rest = leaf.matrix is None and self.otherwise is not None
             why = (no_matrix(leaf, self.matrices, self.hidden, flag),) if rest else ()
             slots = tuple(slot for slots in kept for slot in slots[i])
+            why += self._why_in_full(leaf.path, slots)
             own = "" if rest or name in ("lift", "optimizer") else name
             told = self._told(leaf, view, rest, own)
             out.append(Told(slots=slots, learning_rate=rate, why=why) + told)
         return out
+
+    def _why_in_full(self, path: str, slots: tuple[Slot, ...]) -> tuple[str, ...]:
+        """Why slots are kept in float32 that the storage would keep in fewer bits elsewhere."""
+        own = {name: each.slots for each in self.rules for name in each.slots._fields}
+        return why_in_full(self.storage, own, path, slots)
 
     def _told(self, leaf: Leaf, view: "_LeafView", rest: bool, name: str) -> Told:
         """What the rules of one chain, or of that for the `rest`, do with a leaf."""

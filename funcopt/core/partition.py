@@ -12,13 +12,13 @@ import optax
 from jaxtyping import Array
 from optax import OptState, Params, Updates
 
-from ..storage import Storage
+from ..storage import Storage, check_paths, loose, slots_named
 from .description import Told, told
 from .leaves import gradients_beside
 from .paths import path_names, selected, some
 from .refusals import foreign_state
 from .transformation import State, gated, transformation
-from .with_storage import slot_names, with_storage
+from .with_storage import kept_so, slot_names
 
 
 def _is_group(tx: object) -> bool:
@@ -74,6 +74,7 @@ class PartitionState(NamedTuple):
 class _Partition:
     transforms: Mapping[str, optax.GradientTransformation | None]
     param_labels: Labels
+    storage: Storage = None
 
     @property
     def moving(self) -> dict[str, optax.GradientTransformationExtraArgs]:
@@ -82,6 +83,7 @@ class _Partition:
     def init(self, params: Params) -> PartitionState:
         leaves, structure = jax.tree.flatten(params)
         labels = self._labels(params)
+        check_paths(self.storage, "partition", path_names(params))
         states = {}
         for label, tx in self.moving.items():
             with _named(label):
@@ -239,16 +241,17 @@ def partition(
             f'"": got {"both" if "" in transforms else "param_labels"}.'
         )
     groups = transforms if otherwise == RAISES else {**transforms, "": otherwise}
-    return _Partition(_kept_in(groups, storage), param_labels)
+    return _Partition(_kept_in(groups, storage), param_labels, storage)
 
 
 def _kept_in(groups: Mapping[str, Any], storage: Storage) -> Mapping[str, Any]:
     """The groups, whose slots are kept as `storage` says where they do not say so themselves."""
     if storage is None:
         return groups
-    if isinstance(storage, Mapping):
+    told = slots_named(storage)
+    if told:
         names = set().union(*map(slot_names, groups.values()))
-        unknown = [name for name in storage if name and name not in names]
+        unknown = sorted(told - names)
         if unknown:
             raise ValueError(
                 f"partition: storage names the slot {unknown[0]!r}, but the groups have only "
@@ -258,7 +261,7 @@ def _kept_in(groups: Mapping[str, Any], storage: Storage) -> Mapping[str, Any]:
     for label, tx in groups.items():
         with _named(label):
             where = f"partition, group {label!r}"
-            kept[label] = None if tx is None else with_storage(where, tx, storage)
+            kept[label] = None if tx is None else kept_so(where, tx, loose(storage))
     return kept
 
 

@@ -64,10 +64,14 @@ class NoSlots(NamedTuple):
     """The slots of a rule that remembers nothing."""
 
 
-DECAY_OF = {"mu": "b1", "nu": "b2"}
+DECAY_OF: Mapping[str, str] = {
+    "mu": "b1",
+    "grad_mu": "b1",
+    **dict.fromkeys(("nu", "polar_nu", "output_nu", "side_nu"), "b2"),
+}
 
 
-def decay_of(rule: Any, name: str) -> Any:
+def mean_decay(rule: Any, name: str) -> Any:
     """The decay of the slot `name` where that is a running mean; None where it is not known."""
     found: Any = getattr(rule, rule.decay_of.get(name, ""), None)
     known = isinstance(found, float | int) or (isinstance(found, jax.Array) and found.ndim == 0)
@@ -189,6 +193,7 @@ def rule(
     needs_params: bool = False,
     needs_path: bool = False,
     needs_hessian: bool = False,
+    decay_of: Mapping[str, str] = DECAY_OF,
 ):
     """Decorate a class of hyperparameters, so that it is a rule.
 
@@ -203,6 +208,8 @@ def rule(
             defaults are what they are before the first update.
         needs_params: whether `update` reads the parameter.
         needs_path: whether it reads `clock.path`, as random numbers do that differ by leaf.
+        decay_of: the field with the decay of each slot that is a running mean, by which storages in
+            few bits round; `{"mu": "b1", "nu": "b2"}` where these exist and nothing is told.
         needs_hessian: whether it reads `clock.hessian_diagonal`, an extra argument of the
             transformation's `update`, as only a rule for elements may.
 
@@ -234,7 +241,7 @@ def rule(
         cls.acts_on, cls.report = acts_on, report
         cls.slots = slots if isinstance(slots, type) else property(slots)
         cls.needs_params, cls.needs_path = needs_params, needs_path
-        cls.needs_hessian = needs_hessian
+        cls.needs_hessian, cls.decay_of = needs_hessian, decay_of
         told = cls.__doc__ or sys.modules[cls.__module__].__doc__
         cls.__doc__ = told or f"The rule {cls.__name__}."
         made = record(cls)

@@ -30,7 +30,7 @@ from ..storage import Storage, check_paths, check_slots, first_kept, kept_dtype
 from ..storage.kept import Coded, decoded
 from .again import kept as slot_again
 from .arguments import check_fields, number_at
-from .description import Told, act_of, is_nothing, kept_slots, parts_of, told
+from .description import Told, act_of, is_nothing, kept_slots, parts_of, told, why_in_full
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaves import Beside, gradients_beside, in_full, is_kept, parameters
 from .paths import path_codes, path_names, reason, selected
@@ -150,6 +150,7 @@ class LiftedTree:
         for path, flag, own, each in zip(names, selected(mask, params), slots, inside, strict=True):
             here = tuple(act if flag else replace(act, decay=None) for act in acts)
             why = (f"no decay: {reason(mask, path)}",) if decays and not flag else ()
+            why += why_in_full(self.storage, self._slot_classes, path, own)
             rates = () if rate is None else (rate,)
             parts = parts_of(here, name or self.name)
             out.append(each + Told(here, parts, own, rates, why=why))
@@ -237,6 +238,10 @@ class LiftedTree:
             return jnp.where(flag, varying_along(new, varying_axes(old)), old)
 
         return jax.tree.map(one, self.inner.init(now.as_tree(x)), old)
+
+    @property
+    def _slot_classes(self) -> dict[str, type]:
+        return dict.fromkeys(self.rule.slots._fields, self.rule.slots)  # type: ignore[attr-defined]
 
     @property
     def _numbers(self) -> tuple[TreeRule, Rule | None]:

@@ -5,13 +5,40 @@ from typing import Any
 
 import optax
 
-from ..storage import Codec, Storage
+from ..storage import Storage, checked_storage, loose, part_named, slots_named
 from .lift import Lifted
 from .transformation import GradientTransformation
 from .tree_lift import LiftedTree
 
 
-def with_storage(where: str, tx: Any, storage: Storage) -> Any:
+def with_storage(tx: Any, storage: Storage) -> Any:
+    """`tx`, whose slots are kept as `storage` says where it does not say so itself.
+
+    Args:
+        tx: a transformation of funcopt, whatever it is made of: chains, wrappers and groups.
+        storage: how slots are kept, see `funcopt.storage`. Slots by name are those that there are.
+
+    Raises:
+        TypeError: a part of it is optax's, whose slots are as they are.
+        ValueError: `storage` names a slot that there is not, or one that it would break.
+
+    >>> import funcopt
+    >>> chain = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.adamw(1e-3))
+    >>> funcopt.with_storage(chain, "8bit")
+    chain(clip_by_global_norm(max_norm=1.0), adamw(learning_rate=0.001, storage='8bit'))
+    """
+    where = "with_storage"
+    told = slots_named(checked_storage(f"{where}: storage", storage))
+    unknown = sorted(told - slot_names(tx))
+    if unknown:
+        raise ValueError(
+            f"{where}: storage names the slot {unknown[0]!r}, but there is only "
+            f"{', '.join(sorted(slot_names(tx))) or 'none'}."
+        )
+    return kept_so(where, tx, checked_storage(f"{where}: storage", storage))
+
+
+def kept_so(where: str, tx: Any, storage: Storage) -> Any:
     """`tx`, whose slots are kept as `storage` says where it does not say so itself.
 
     Args:
@@ -31,18 +58,18 @@ def with_storage(where: str, tx: Any, storage: Storage) -> Any:
     arguments, changes = tx.arguments, {}
     for name, x in arguments.items():
         if isinstance(x, tuple) and any(map(_is_transformation, x)):
-            changes[name] = tuple(with_storage(where, each, storage) for each in x)
+            changes[name] = tuple(kept_so(where, each, storage) for each in x)
         elif isinstance(x, Mapping) and any(map(_is_transformation, x.values())):
             changes[name] = {
-                label: each if each is None else with_storage(where, each, storage)
+                label: each if each is None else kept_so(where, each, loose(storage))
                 for label, each in x.items()
             }
         elif _is_transformation(x):
-            changes[name] = with_storage(where, x, storage)
+            changes[name] = kept_so(where, x, storage)
     if "storage" in arguments and arguments["storage"] is None:
         changes["storage"] = _of(tx, storage)
     if not changes and isinstance(tx.body(), GradientTransformation):
-        return with_storage(where, tx.body(), storage)  # a factory that has no argument for it
+        return kept_so(where, tx.body(), storage)  # a factory that has no argument for it
     return tx.replace(**changes) if changes else tx
 
 
@@ -50,7 +77,8 @@ def slot_names(tx: Any) -> set[str]:
     """The names of all slots of a transformation, as far as rules of funcopt have them."""
     found = set(_own_slots(tx))
     for x in tx.arguments.values() if isinstance(tx, GradientTransformation) else ():
-        inside = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+        several = isinstance(x, tuple) and not _is_transformation(x)
+        inside = x.values() if isinstance(x, Mapping) else x if several else [x]
         found.update(*(slot_names(each) for each in inside if _is_transformation(each)))
     return found
 
@@ -61,10 +89,7 @@ def _is_transformation(x: Any) -> bool:
 
 def _of(tx: GradientTransformation, storage: Storage) -> Storage:
     """The part of a storage by name that is about slots of `tx`."""
-    if not isinstance(storage, Mapping) or isinstance(storage, Codec):
-        return storage
-    names = set(_own_slots(tx))
-    return {name: kept for name, kept in storage.items() if not name or name in names}
+    return part_named(storage, set(_own_slots(tx)))
 
 
 def _own_slots(tx: Any) -> Iterator[str]:

@@ -30,7 +30,7 @@ class AdadeltaSlots(NamedTuple):
     e_x: Accumulator
 
 
-@rule(acts_on="element", slots=AdadeltaSlots)
+@rule(acts_on="element", slots=AdadeltaSlots, decay_of={"e_g": "rho", "e_x": "rho"})
 class Adadelta(Rule):
     rho: OpenDecayRate = 0.9
     eps: NonNegative = 1e-6

@@ -62,7 +62,12 @@ class InverseRootReport(NamedTuple):
     failed_roots: Total = 0.0
 
 
-@rule(acts_on="matrix", slots=InverseRootSlots, report=InverseRootReport)
+@rule(
+    acts_on="matrix",
+    slots=InverseRootSlots,
+    report=InverseRootReport,
+    decay_of={"grad_mu": "b1", "graft_nu": "graft_b2"},
+)
 class BetweenInverseRoots(Rule):
     """The mean gradient between inverse roots, as long as the step of a simpler method."""
 

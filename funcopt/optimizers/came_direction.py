@@ -45,7 +45,17 @@ def mean_gradient_squares(slots: CameSlots) -> Float[Array, "*p"]:
     return mean_squares(FactoredSlots(slots.v_row, slots.v_col, slots.v))
 
 
-@rule(acts_on="array", slots=CameSlots, report=RmsReport)
+@rule(
+    acts_on="array",
+    slots=CameSlots,
+    report=RmsReport,
+    decay_of={
+        "mu": "b1",
+        **dict.fromkeys(("v", "v_row", "v_col"), "b2"),
+        "res_row": "b3",
+        "res_col": "b3",
+    },
+)
 class Came(Rule):
     b1: DecayRate = 0.9
     b2: DecayRate = 0.999

@@ -27,7 +27,7 @@ class LionSlots(NamedTuple):
     mu: Signed
 
 
-@rule(acts_on="element", slots=LionSlots)
+@rule(acts_on="element", slots=LionSlots, decay_of={"mu": "b2"})
 class Lion(Rule):
     b1: DecayRate = 0.9
     b2: OpenDecayRate = 0.99

@@ -15,7 +15,7 @@ from ..math.moments import ema
 from .sgd import TraceSlots
 
 
-@rule(acts_on="element", slots=TraceSlots)
+@rule(acts_on="element", slots=TraceSlots, decay_of={"trace": "beta"})
 class MeanGradient(Rule):
     """The running mean of gradients; with `nesterov`, one step ahead of itself."""
 

@@ -37,7 +37,7 @@ class SquareSlots(NamedTuple):
     nu: Accumulator
 
 
-@rule(acts_on="element", slots=SquareSlots)
+@rule(acts_on="element", slots=SquareSlots, decay_of={"nu": "decay"})
 class Rms(Rule):
     decay: DecayRate = 0.9
     eps: NonNegative = 1e-8
@@ -58,7 +58,7 @@ class Rms(Rule):
         return Divisor(mean_square, self.decay, *_eps(self), corrected=self.bias_correction)
 
 
-@rule(acts_on="element", slots=Moments)
+@rule(acts_on="element", slots=Moments, decay_of={"mu": "decay", "nu": "decay"})
 class CenteredRms(Rule):
     decay: DecayRate = 0.9
     eps: NonNegative = 1e-8

@@ -36,7 +36,7 @@ class AdanSlots(NamedTuple):
     g: Signed
 
 
-@rule(acts_on="element", slots=AdanSlots)
+@rule(acts_on="element", slots=AdanSlots, decay_of={"m": "b1", "v": "b2", "n": "b3"})
 class Adan(Rule):
     b1: DecayRate = 0.98
     b2: DecayRate = 0.92

@@ -34,7 +34,7 @@ class AdemamixSlots(NamedTuple):
     nu: Accumulator
 
 
-@rule(acts_on="element", slots=AdemamixSlots)
+@rule(acts_on="element", slots=AdemamixSlots, decay_of={"m1": "b1", "m2": "b3", "nu": "b2"})
 class Ademamix(Rule):
     b1: DecayRate = 0.9
     b2: DecayRate = 0.999

@@ -27,7 +27,7 @@ class TraceSlots(NamedTuple):
     trace: Signed
 
 
-@rule(acts_on="element", slots=TraceSlots)
+@rule(acts_on="element", slots=TraceSlots, decay_of={"trace": "decay"})
 class Momentum(Rule):
     decay: ClosedDecayRate
     nesterov: bool = False

@@ -33,7 +33,7 @@ class Sign(Rule):
         return jnp.sign(grad), slots
 
 
-@rule(acts_on="element", slots=SignumSlots)
+@rule(acts_on="element", slots=SignumSlots, decay_of={"ema": "beta"})
 class Signum(Rule):
     beta: DecayRate = 0.9
 

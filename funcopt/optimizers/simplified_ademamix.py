@@ -30,7 +30,7 @@ class SimplifiedAdemamixSlots(NamedTuple):
     n: Accumulator
 
 
-@rule(acts_on="element", slots=SimplifiedAdemamixSlots)
+@rule(acts_on="element", slots=SimplifiedAdemamixSlots, decay_of={"m": "b1", "n": "b2"})
 class SimplifiedAdemamix(Rule):
     b1: DecayRate = 0.99
     b2: DecayRate = 0.95

@@ -1,7 +1,6 @@
 """What optimizers that estimate the distance to the solution share."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from ..core.paper import ICML, Paper
 from ..core.rule import Rule
 from ..math.columns import Column, minus
 from ..math.moments import bias_correction
-from ..storage import Codec, Storage, checked_storage
+from ..storage import Storage, StorageLike, checked_storage, mentions
 from ..transforms.decay_kinds import CorrectedDecay, L2Decay
 from ..transforms.decay_rules import DECAYS, DecayAmong
 
@@ -36,7 +35,7 @@ def checked_betas(where: str, x: object) -> tuple[Numeric, Numeric]:
 
 def wide_storage(where: str, x: object) -> Storage:
     storage = checked_storage(where, x)
-    if "float16" in (storage.values() if isinstance(storage, Mapping) else (storage,)):
+    if mentions(storage, "float16"):
         raise ValueError(
             f"{where} cannot be float16: slots hold gradients times the estimate of the distance, "
             "which begins with 1e-6, below what float16 reaches down to. Take bfloat16."
@@ -61,9 +60,7 @@ OptionalFoundRateDecay = Annotated[Hyperparameter | Rule | None, replace(RATED, 
 SummedDecay = Annotated[Hyperparameter | Rule, SUMMED]
 """A decay of parameters that are a function of all gradients since the start."""
 GrowthRate = Annotated[Numeric, Within(1, math.inf, schedule=False)]
-WideStorage = Annotated[
-    DTypeLike | Codec | Mapping[str, DTypeLike | Codec | None] | None, wide_storage
-]
+WideStorage = Annotated[StorageLike, wide_storage]
 
 
 def adam_correction(b1: ArrayLike, b2: ArrayLike, t: Array, real: DTypeLike) -> Float[Array, ""]:

@@ -1,5 +1,6 @@
 """Where each array of an optimizer's state lives, given where the parameters do."""
 
+import math
 from typing import Any
 
 import jax
@@ -27,7 +28,8 @@ def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardin
         param_shardings: a `NamedSharding` for each parameter, in a tree like `params`. One that
             stands for a whole subtree, or for all parameters, is enough.
 
-    A slot whose shape is not that of its parameter is on every device as well.
+    Codes of a slot lie as it would, and the scales of their blocks beside them. A slot whose shape
+    is not that of its parameter is on every device as well.
 
     Raises:
         TypeError: a leaf of `param_shardings` is no sharding, such as a bare `PartitionSpec`.
@@ -50,7 +52,10 @@ def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardin
         if isinstance(slot, optax.MaskedNode | Absent):
             return slot
         if isinstance(slot, Coded):
-            return jax.tree.map(lambda _: everywhere, slot)
+            whole = slot.shape == jnp.shape(param)
+            return jax.tree.map(
+                lambda x: _along(x.shape, slot.shape, place) if whole else everywhere, slot
+            )
         return place if slot.shape == jnp.shape(param) else everywhere
 
     return optax.tree_map_params(
@@ -62,6 +67,23 @@ def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardin
         transform_non_params=lambda _: everywhere,
         is_leaf=lambda x: isinstance(x, optax.MaskedNode) or is_kept(x),
     )
+
+
+def _along(shape: tuple[int, ...], whole: tuple[int, ...], place: Any) -> Any:
+    """Where codes and scales lie of a slot that has the shape `whole` and lies at `place`.
+
+    Theirs differs in the last axis, which is in one piece where its parts would not be equal.
+    """
+    if shape == whole or not isinstance(place, NamedSharding):
+        return place
+    spec = (*place.spec, *[None] * (len(whole) - len(place.spec)))
+    parts = math.prod(place.mesh.shape[axis] for axis in _axes(spec[-1]))
+    last = spec[-1] if shape[-1] % parts == 0 and whole[-1] % parts == 0 else None
+    return NamedSharding(place.mesh, PartitionSpec(*spec[:-1], last))
+
+
+def _axes(places: Any) -> tuple[str, ...]:
+    return () if places is None else places if isinstance(places, tuple) else (places,)
 
 
 def _beside(params: Params, param_shardings: PyTree) -> PyTree:

@@ -24,7 +24,8 @@ mean is right. The chance is a function of the step, the path, the slot and the 
 no key is kept, a run goes on from a checkpoint as it would have, and on every mesh.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from types import NoneType
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
@@ -83,7 +84,18 @@ def _checked_by_path(where: str, storage: ByPath) -> ByPath:
     return ByPath(pairs, otherwise, storage.strict)
 
 
-Storage = Annotated[DTypeLike | Codec | ByKind | ByPath | Mapping[str, Any] | None, checked_storage]
+StorageLike = DTypeLike | Codec | ByKind | ByPath | Mapping[str, Any] | None
+Storage = Annotated[StorageLike, checked_storage]
+
+
+def mentions(storage: StorageLike, dtype: str) -> bool:
+    """Whether a storage keeps some slot in `dtype`."""
+    inside: Iterable[Any] = ()
+    if isinstance(storage, ByPath):
+        inside = storage.all
+    elif isinstance(storage, Mapping):
+        inside = storage.values()
+    return storage == dtype or any(mentions(each, dtype) for each in inside)
 
 
 def with_slot(storage: Storage, slot: str, dtype: DTypeLike | None) -> Storage:
@@ -96,16 +108,39 @@ def with_slot(storage: Storage, slot: str, dtype: DTypeLike | None) -> Storage:
 
 def part(storage: Storage, slots: type) -> Storage:
     """What `storage` says of these slots, where it speaks of those of several."""
-    if not isinstance(storage, Mapping):
-        return storage
-    return {name: dtype for name, dtype in storage.items() if not name or name in slots._fields}
+    return _chosen(storage, lambda name: not name or name in slots._fields)
 
 
 def part_without(storage: Storage, slots: type) -> Storage:
     """What `storage` says of all slots but these."""
+    return _chosen(storage, lambda name: name not in slots._fields)
+
+
+def part_named(storage: Storage, slots: Collection[str]) -> Storage:
+    """What `storage` says of the slots with these names."""
+    return _chosen(storage, lambda name: not name or name in slots)
+
+
+def _chosen(storage: Storage, wanted: Callable[[str], bool]) -> Any:
+    if isinstance(storage, ByPath):
+        return storage.each(lambda each: _chosen(each, wanted))
     if not isinstance(storage, Mapping):
         return storage
-    return {name: dtype for name, dtype in storage.items() if name not in slots._fields}
+    return {name: kept for name, kept in storage.items() if wanted(name)}
+
+
+def loose(storage: Storage) -> Any:
+    """A storage for some of the parameters, whose patterns may be found in the others only."""
+    if isinstance(storage, ByPath):
+        return replace(storage, strict=False)
+    if isinstance(storage, Mapping):
+        return {name: loose(each) for name, each in storage.items()}
+    return storage
+
+
+def slots_named(storage: Storage) -> set[str]:
+    """The slots that a storage names."""
+    return {name for by_slot in _by_slot(storage) for name in by_slot if name}
 
 
 @cache
@@ -196,15 +231,19 @@ def how_kept(storage: Storage, slots: type, name: str, x: Any, path: str) -> Kep
     if said is None or x.dtype != jnp.float32:
         return Kept(None, x.dtype)
     if isinstance(said, Codec):
-        return Kept(said if kind in said.holds else None, x.dtype)
+        return (
+            Kept(said, x.dtype) if kind in said.holds else Kept(None, x.dtype, f"declared {kind}")
+        )
     if isinstance(said, ByKind) or said in NAMED:
         by_kind = said if isinstance(said, ByKind) else NAMED[said]
         codec = by_kind.codec(kind)
         if codec is None:
-            return Kept(None, x.dtype, "" if kind == "signed" else f"{kind}")
+            return Kept(None, x.dtype, f"declared {kind}")
         why = by_kind.in_full(x.shape, path)
         return Kept(None, x.dtype, why) if why else Kept(codec, x.dtype)
-    return Kept(None, x.dtype if kind in WHY_WIDE else jnp.dtype(said))
+    if kind in WHY_WIDE and said != "float32":
+        return Kept(None, x.dtype, f"declared {kind}")
+    return Kept(None, jnp.dtype(said))
 
 
 def kept_dtype(storage: Storage, slots: type, name: str, natural: DTypeLike) -> DTypeLike:

@@ -83,6 +83,15 @@ def scale_above(largest: Float32[Array, "*n"]) -> BFloat16[Array, "*n"]:
     return jnp.where(bits < jnp.uint32(0x7F800000), above, largest.astype(jnp.bfloat16))
 
 
+def power_above(largest: Float32[Array, "*n"]) -> BFloat16[Array, "*n"]:
+    """The least power of two that is not below a magnitude, 0 for 0; at most 2¹²⁷."""
+    bits = lax.bitcast_convert_type(largest, jnp.uint32)
+    up = lax.shift_right_logical(bits + jnp.uint32(0x7FFFFF), jnp.uint32(23))
+    power = lax.shift_left(lax.min(up, jnp.uint32(0xFE)), jnp.uint32(7))
+    above = lax.bitcast_convert_type(power.astype(jnp.uint16), jnp.bfloat16)
+    return jnp.where(bits < jnp.uint32(0x7F800000), above, largest.astype(jnp.bfloat16))
+
+
 def relative(x: Float32[Array, "*n"], scale: Float32[Array, "*n"]) -> Float32[Array, "*n"]:
     """x / scale, where that is 0: 0."""
     return lax.div(x, jnp.where(scale == 0, jnp.ones_like(scale), scale))

@@ -66,6 +66,10 @@ class Blockwise(Codec):
                 f"{self.rounding!r}."
             )
 
+    def scale(self, largest: Array) -> Array:
+        """The scale of a block, of its largest magnitude; not below it."""
+        return scale_above(largest)
+
     @abstractmethod
     def code(self, u: Array, draw: Array | None, top: Array | None) -> Array:
         """The codes of numbers in [-1, 1], as integers from 0.
@@ -91,7 +95,7 @@ class Blockwise(Codec):
         row = x if shape else x.reshape(1)
         block = self.size(row.shape)
         largest, sign = self._largest(row, block)
-        scale = scale_above(largest)
+        scale = self.scale(largest)
         wide = lax.mul(scale.astype(jnp.float32), sign)
         u = relative(row, spread(wide, row.shape, block))
         if (

@@ -1,8 +1,8 @@
 """How slots are kept, told by the paths of their parameters."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -59,6 +59,11 @@ class ByPath:
     def all(self) -> tuple[Any, ...]:
         """Every storage that a slot may have."""
         return (*(storage for _, storage in self.storages), self.otherwise)
+
+    def each(self, change: Callable[[Any], Any]) -> "ByPath":
+        """The same patterns with changed storages."""
+        pairs = tuple((pattern, change(storage)) for pattern, storage in self.storages)
+        return replace(self, storages=pairs, otherwise=change(self.otherwise))
 
     def at(self, path: str) -> Any:
         """The storage of the slots of a parameter with this path."""

@@ -24,6 +24,11 @@ class Codec:
     rounding: Rounding = "auto"
 
     @property
+    def name(self) -> str:
+        """As tables show it."""
+        return type(self).__name__.lower()
+
+    @property
     def slow(self) -> float | None:
         return None
 

@@ -1,12 +1,14 @@
 """Codes in equal ratios, for what is never negative and is divided by.
 
-Of N codes, 0 is 0 and stands for nothing else; the others are R octaves of the block's largest:
+Of N codes, 0 is 0 and stands for nothing else; of the others there are c to an octave:
 
-    k = N − 1 + round((N − 2) / R · log2 u)      at least 1, for u = x / scale > 0
-    x ← 2^(R (k − N + 1) / (N − 2)) · scale
+    k = N − 1 + round(c log2 u)          at least 1, for u = x / scale > 0
+    x ← 2^((k − N + 1) / c) · scale
 
-What is positive never becomes 0, so that nothing is divided by the `eps` alone. Rounded by chance,
-it goes to the code above with the probability that makes its mean right, not that of its logarithm.
+The scale of a block is a power of two. Where c is an integer, all blocks and steps share one grid
+of codes, and a scale that follows the largest moves no other element. What is positive never
+becomes 0, so that nothing is divided by the `eps` alone. Rounded by chance, it goes to the code
+above with the probability that makes its mean right, not that of its logarithm.
 """
 
 import math
@@ -17,6 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from .blocks import power_above
 from .blockwise import TINY, Blockwise
 
 
@@ -25,19 +28,19 @@ class Logarithmic(Blockwise):
     """What the codecs of eight and four bits share.
 
     Args:
-        octaves: how far below the largest of a block the least positive code is, in factors of 2.
+        per_octave: how many codes there are to a factor of 2.
     """
 
-    octaves: float = 32.0
+    per_octave: float = 9
 
     holds: ClassVar = ("nonnegative",)
 
     def __post_init__(self):
         super().__post_init__()
-        if not (isinstance(self.octaves, int | float) and 0 < self.octaves <= 100):
+        if not (isinstance(self.per_octave, int | float) and self.octaves <= 100):
             raise ValueError(
-                f"{type(self).__name__}: octaves must be a number in (0, 100], got "
-                f"{self.octaves!r}."
+                f"{type(self).__name__}: per_octave must be a number >= {(self.most - 1) / 100}, "
+                f"got {self.per_octave!r}."
             )
 
     @property
@@ -46,9 +49,14 @@ class Logarithmic(Blockwise):
         return 2**self.bits - 1
 
     @property
+    def octaves(self) -> float:
+        """How far below the scale the least positive code is, in factors of 2."""
+        return (self.most - 1) / max(self.per_octave, 1e-9)
+
+    @property
     def ratio(self) -> float:
         """The distance of neighbouring codes in octaves."""
-        return self.octaves / (self.most - 1)
+        return 1 / self.per_octave
 
     @property
     def step(self) -> float:
@@ -59,8 +67,11 @@ class Logarithmic(Blockwise):
     def slow(self) -> float:
         return self.step / 2
 
+    def scale(self, largest: Array) -> Array:
+        return power_above(largest)
+
     def code(self, u: Array, draw: Array | None, top: Array | None) -> Array:
-        del top  # bfloat16 is finer than codes: the largest has the largest code
+        del top  # the grid of codes does not move, so that the largest needs none of its own
         positive = u > 0
         place = jnp.log2(jnp.where(positive, u, jnp.ones_like(u))) * jnp.float32(1 / self.ratio)
         if draw is None:
@@ -74,8 +85,12 @@ class Logarithmic(Blockwise):
         return jnp.where(positive, k, jnp.zeros_like(k)).astype(jnp.int32)
 
     def value(self, code: Array, scale: Array) -> Array:
-        k = code.astype(jnp.float32)
-        size = jnp.exp2((k - jnp.float32(self.most)) * jnp.float32(self.ratio))
+        below = lax.sub(jnp.float32(self.most), code.astype(jnp.float32))
+        # Whole octaves are exact, so that codes of one grid stand for the same bits in every block.
+        whole = lax.floor(below / jnp.float32(self.per_octave))
+        rest = (below - whole * jnp.float32(self.per_octave)) / jnp.float32(self.per_octave)
+        power = lax.shift_left(127 - whole.astype(jnp.int32), jnp.int32(23))
+        size = lax.mul(jnp.exp2(-rest), lax.bitcast_convert_type(power, jnp.float32))
         x = lax.max(lax.mul(size, scale), jnp.full_like(scale, TINY))
         return jnp.where((code == 0) & jnp.isfinite(scale), jnp.zeros_like(x), x)
 
@@ -87,8 +102,8 @@ class Log8(Logarithmic):
 
 @dataclass(frozen=True)
 class Log4(Logarithmic):
-    """The logarithmic codes of four bits: 0, and 15 powers of a base, over 12 octaves."""
+    """The logarithmic codes of four bits: 0 and 15 powers of two."""
 
-    octaves: float = 12.0
+    per_octave: float = 1
 
     bits: ClassVar = 4

@@ -26,7 +26,7 @@ class GrokfastSlots(NamedTuple):
     ema: Signed
 
 
-@rule(acts_on="element", slots=GrokfastSlots)
+@rule(acts_on="element", slots=GrokfastSlots, decay_of={"ema": "alpha"})
 class Grokfast(Rule):
     alpha: DecayRate = 0.98
     lamb: NonNegative = 2.0
