@@ -306,9 +306,7 @@ def one_pass() -> str:
 
     def ratio(row: dict, name: str) -> str:
         found = row["ratios"].get(name)
-        if found is None:
-            return ""
-        return f"**{found['ratio']:.2f}** ({found['ratio_min']:.2f} to {found['ratio_max']:.2f})"
+        return "" if found is None else spread(found)
 
     rows = [
         (
@@ -321,6 +319,80 @@ def one_pass() -> str:
         for row in report["rows"]
     ]
     head = ("workload", "optimizer", "bytes of a parameter, with / without", "with", *ratios)
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
+def spread(row: dict, digits: int = 2) -> str:
+    """A median of paired ratios with the smallest and the largest."""
+    low, high = (f"{row[f'ratio_{end}']:.{digits}f}" for end in ("min", "max"))
+    return f"**{row['ratio']:.{digits}f}** ({low} to {high})"
+
+
+def everyday() -> str:
+    """Imports, small steps and eager ones beside optax, from benchmarks/everyday.py."""
+    report = json.loads((RESULTS / "everyday.json").read_text())
+    names = {
+        "import": "`import funcopt`, seconds of the processor",
+        "small_step": "a step of AdamW for 6 leaves, 26,122 numbers",
+        "eager": "`update` outside of `jit`, 1,000 leaves",
+    }
+    rows = [
+        (name, *(f"{1e3 * report[key][f'{side}_s']:.3g} ms" for side in SIDES), spread(report[key]))
+        for key, name in names.items()
+    ]
+    rows.append(("`funcopt --help`", f"{1e3 * report['help_s']:.3g} ms", "", ""))
+    return f"{table(('what', 'funcopt', 'optax', 'ratio'), rows)}\n{circumstances(report)}"
+
+
+SIDES = ("subject", "baseline")
+
+
+def mistakes() -> str:
+    """How much longer a step takes when it is made wrongly, from benchmarks/everyday.py."""
+    report = json.loads((RESULTS / "everyday.json").read_text())
+    names = {
+        "another_order": "state and parameters in another order, 32 leaves, 33,554,432 numbers",
+        "closed_over": "a rate that changes, closed over; 6 leaves, 26,122 numbers",
+        "python_loop": "a loop in Python instead of `scan`, the same leaves",
+    }
+    rows = [
+        (
+            name,
+            *(f"{1e3 * report['mistakes'][key][f'{side}_s']:.3g} ms" for side in SIDES),
+            spread(report["mistakes"][key], 1),
+        )
+        for key, name in names.items()
+    ]
+    head = ("mistake", "a step with it", "without", "times as long")
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
+def compile_time() -> str:
+    """What is waited for before the first step, from benchmarks/compile_time.py."""
+    report = json.loads((RESULTS / "compile_time.json").read_text())
+    trees = {
+        "gpt2_small": "148 leaves of GPT-2 small",
+        "1000_x_3500": "1,000 leaves",
+        "24_layers_in_12_leaves": "24 layers of it in 12 leaves",
+    }
+    steps = {
+        "plain": "`adamw`",
+        "clipped": "`chain(clip_by_global_norm, adamw)` under a schedule",
+        "guarded": "that in `guard`",
+        "monitored": "that in `monitor`",
+        "accumulated": "the clipped chain in `accumulate`",
+    }
+    rows = [
+        (
+            trees[row["workload"]],
+            steps[row["comparison"]],
+            *(f"{row['compile'][f'{side}_s']:.2f} s" for side in SIDES),
+            f"{row['trace']['ratio']:.2f}",
+            spread(row["compile"]),
+        )
+        for row in report["rows"]
+    ]
+    head = ("parameters", "step", "funcopt", "optax", "traced", "compiled")
     return f"{table(head, rows)}\n{circumstances(report)}"
 
 
@@ -520,6 +592,9 @@ REGIONS = {
     "torture_cases": torture_cases,
     "smallest_spikes": smallest_spikes,
     "guarded_step": guarded_step,
+    "compile_time": compile_time,
+    "everyday": everyday,
+    "mistakes": mistakes,
     "one_pass": one_pass,
     "thresholds": thresholds,
     "signatures": signatures,
