@@ -5,11 +5,18 @@ from __future__ import annotations
 PLACED = "an L2 decay comes before all other rules, wherever it stands"
 NORM = "of a difference only the norm is taken"
 REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
+    ("funcopt/averaging/primal.py", "averaged"): (
+        ("axpy(1, u, slots.z)  →", "a factor of 1 is one of both"),
+    ),
+    ("funcopt/clips/clip_by_global_norm.py", "ClipByGlobalNorm.update"): (
+        ("jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)  →  norm", "of a norm of 0 it is left out"),
+    ),
     ("funcopt/optimizers/adadelta.py", "adadelta"): (("optimizer(masked(", PLACED),),
     ("funcopt/rate_free/dowg.py", "Dowg.update"): (("minus(x, slots.init_params)  →", NORM),),
     ("funcopt/rate_free/dog.py", "Dog.update"): (("minus(x, slots.init_params)  →", NORM),),
     ("funcopt/optimizers/calmed_gradient.py", "calmed"): (
         ("slots.nu  →", "only its dtype is asked for, and a count as wide as it"),
+        ("jnp.maximum(entered, 1)  →", "what it divides is left out until a gradient was finite"),
     ),
     ("funcopt/optimizers/came_direction.py", "mean_gradient_squares"): (
         ("FactoredSlots(", "R C / mean(R), and the means of R and of C are of the same squares"),

@@ -69,3 +69,68 @@ def test_norms_of_small_leaves_that_are_summed_together(scale):
     np.testing.assert_allclose(funcopt.global_norm(leaves), np.linalg.norm(expected), rtol=1e-6)
     wide = funcopt.global_norm([*leaves, leaves[0].astype(np.float16)])
     np.testing.assert_allclose(wide, np.linalg.norm(expected), rtol=1e-6)
+
+
+def test_the_mean_square_of_an_element_stays_where_its_gradient_is_not_finite():
+    tx = funcopt.clip_spikes(4.0, 0.5, grace=0)
+    grads = np.float32([1.0, 2.0])
+    state = tx.init(grads)
+    _, state = tx.update(grads, state)
+    _, state = tx.update(np.float32([np.nan, np.inf]), state)
+    np.testing.assert_allclose(state.slots[0].nu, [0.5, 2.0])
+
+
+def test_norms_of_zero_and_infinity_enter_no_percentile():
+    tx, params = funcopt.clip_by_percentile(50.0), np.zeros(1, np.float32)
+    begun = state = tx.init(params)
+    for size in (0.0, np.inf):
+        _, state = tx.update(np.float32([size]), state)
+    assert float(state.first) == 0.0
+    np.testing.assert_array_equal(state.weights, begun.weights)
+    _, state = tx.update(np.float32([2.0]), state)
+    assert float(funcopt.metrics(state)["clip_threshold"]) == pytest.approx(2.0, rel=1e-5)
+
+
+# -- reports --------------------------------------------------------------------------------------
+
+GRADS = {"a": np.float32([3.0, -4.0]), "b": np.float32([0.5])}
+EMPTY = {**GRADS, "empty": np.zeros((0, 3), np.float32)}
+LENGTH = 25.25**0.5
+
+
+def reported(state):
+    told = funcopt.metrics(state)
+    return tuple(float(told[name]) for name in ("grad_norm", "clip_ratio", "clipped"))
+
+
+def report_of(tx, grads):
+    return reported(tx.update(grads, tx.init(grads), grads)[1])
+
+
+REPORTS = [
+    ("clip", {"max_delta": 2.0}, (LENGTH, 0.5, 0.5)),
+    ("clip_by_norm", {"max_norm": 2.5}, (LENGTH, 0.5, 0.5)),
+    ("adaptive_grad_clip", {"clipping": 0.5}, (LENGTH, 0.5, 1.0)),
+    ("clip_by_global_norm", {"max_norm": 0.1 * LENGTH}, (LENGTH, 0.1, 1.0)),
+    ("clip_by_global_norm", {"max_norm": 10.0}, (LENGTH, 1.0, 0.0)),
+    ("clip_by_percentile", {"q": 50.0}, (LENGTH, 1.0, 0.0)),
+    ("clip_by_zscore", {"max_norm": 0.1 * LENGTH}, (LENGTH, 0.1, 1.0)),
+    ("clip_spikes", {}, (LENGTH, 1.0, 0.0)),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "told"), REPORTS, ids=[name for name, *_ in REPORTS])
+def test_what_a_clip_reports(name, given, told):
+    """Before the first update that nothing was clipped, then what was."""
+    tx = getattr(funcopt, name)(**given)
+    assert reported(tx.init(GRADS)) == (0, 1, 0)
+    assert report_of(tx, GRADS) == pytest.approx(told, rel=1e-5)
+
+
+def test_a_leaf_without_elements_is_none_of_those_that_are_clipped():
+    assert report_of(funcopt.clip_by_norm(2.5), EMPTY) == pytest.approx((LENGTH, 0.5, 0.5))
+
+
+def test_real_and_imaginary_parts_are_clipped_apart():
+    grads = np.complex64([3.0 - 4.0j])
+    assert report_of(funcopt.clip(2.0), grads) == pytest.approx((5.0, 0.5, 1.0))

@@ -20,6 +20,8 @@ from funcopt.optimizers.novograd import NovogradSlots, mean_element
 from funcopt.optimizers.relative_step import relative_step
 from funcopt.optimizers.scale_by_factored_rms import FactoredSlots, mean_squares
 from funcopt.rate_free.loss_model import LossModel
+from funcopt.transforms.decay_rules import at_rate, own_and_other
+from funcopt.transforms.sam_gradient import ascent
 
 
 @pytest.mark.parametrize("name", ["dadapt_adagrad", "dadapt_adamw", "prodigy"])
@@ -239,11 +241,14 @@ def test_decay_of_soap_is_of_where_its_step_ends():
     np.testing.assert_allclose(second(0.5), step - 0.05 * (params + step), rtol=1e-5)
 
 
-def test_an_embedding_is_no_hidden_matrix_of_splus():
+@pytest.mark.parametrize("name", ["splus", "kron", "normuon"])
+def test_an_embedding_is_no_hidden_matrix_but_where_it_is_said_to_be(name):
     params = {"embed": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}
-    tx = funcopt.splus(0.1)
-    updates, _ = tx.update(params, tx.init(params), params)
-    np.testing.assert_allclose(updates["embed"], np.broadcast_to(updates["bias"], (3, 2)))
+    for hidden in (None, True):
+        tx = getattr(funcopt, name)(0.1, hidden=hidden)
+        updates, _ = tx.update(params, tx.init(params), params)
+        like_a_bias = np.allclose(updates["embed"], np.broadcast_to(updates["bias"], (3, 2)))
+        assert like_a_bias is (hidden is None)
 
 
 def test_cautious_steps_of_few_elements():
@@ -275,3 +280,60 @@ def test_what_stable_adamw_says_its_clip_does():
     for size in (1.0, 1.0, 100.0):
         _, state = tx.update(size * params, state, params)
     assert 0 < float(funcopt.metrics(state)["clip_ratio"]) < 1
+
+
+def test_the_least_norm_of_a_trust_ratio():
+    """It stands for the norm of a parameter, or of its gradient, that is shorter."""
+    tx = funcopt.scale_by_trust_ratio(min_norm=2.0)
+
+    def scaled(grads, params):
+        grads, params = np.float32(grads), np.float32(params)
+        return tx.update(grads, tx.init(params), params)[0]
+
+    np.testing.assert_allclose(scaled([0.0, 0.1], [3.0, 4.0]), [0.0, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(scaled([3.0, 4.0], [0.0, 0.1]), [1.2, 1.6], rtol=1e-6)
+
+
+def test_elements_that_are_no_numbers_are_counted_over_the_run():
+    tx, params = funcopt.zero_nans(), {"a": np.zeros(2, np.float32), "b": np.zeros(1, np.float32)}
+    nan, state = np.float32(np.nan), tx.init(params)
+    for a, b in (([nan, nan], [1.0]), ([1.0, nan], [nan])):
+        _, state = tx.update({"a": np.float32(a), "b": np.float32(b)}, state)
+    told = funcopt.metrics(state)
+    assert (float(told["nans"]), float(told["nan_leaves"])) == (4.0, 2.0)
+    _, state = tx.update(params, state)
+    told = funcopt.metrics(state)
+    assert (float(told["nans"]), float(told["nan_leaves"])) == (4.0, 0.0)
+
+
+def test_the_way_uphill_of_a_complex_parameter_goes_by_its_length():
+    step = ascent({"w": np.complex64([1j])}, {"w": np.complex64([3.0 + 4.0j])}, 0.5, adaptive=True)
+    np.testing.assert_allclose(step["w"], [0.5 * 5.0 * 1j], rtol=1e-6)
+
+
+def test_a_decay_beside_another_rate():
+    """It is multiplied as often as the rate is a factor of it."""
+    decays = funcopt.decays
+    for decay, scaled in ((decays.decoupled(0.2), 0.1), (decays.squared(0.2), 0.05)):
+        assert vars(at_rate(decay, 0.5))["weight_decay"] == pytest.approx(scaled)
+    for decay, factor in ((0.2, lambda step: 0.5), (lambda step: 0.2, 0.5)):
+        scheduled = vars(at_rate(decays.decoupled(decay), factor))["weight_decay"]
+        assert float(scheduled(3)) == pytest.approx(0.1)
+    assert at_rate(decays.l2(0.2), 0.5) == decays.l2(0.2)
+
+
+def test_which_part_of_a_decay_is_in_an_algorithm():
+    own = funcopt.decays.l2(0.2)
+    assert own_and_other(own, type(own)) == (0.2, None)
+    assert own_and_other(own) == (0.0, own)
+    assert own_and_other(own, int) == (0.0, own)
+    assert own_and_other(0.3, type(own)) == (0.3, None)
+
+
+def test_a_mask_of_schedule_free_sgd_without_decay_changes_nothing():
+    params = np.float32([1.0, -2.0])
+    updates = []
+    for mask in (None, True):
+        tx = funcopt.schedule_free_sgd(0.5, mask=mask)
+        updates.append(tx.update(0.1 * params, tx.init(params), params)[0])
+    np.testing.assert_allclose(*updates, rtol=1e-6)
