@@ -91,6 +91,23 @@ def test_norms_of_zero_and_infinity_enter_no_percentile():
     assert float(funcopt.metrics(state)["clip_threshold"]) == pytest.approx(2.0, rel=1e-5)
 
 
+def test_norms_far_from_the_first_count_as_the_ends_of_the_percentile():
+    tx = funcopt.clip_by_percentile(50.0)
+    for size, end in ((1e20, -1), (1e-20, 0)):
+        state = tx.init(np.zeros(1, np.float32))
+        for norm in (1.0, size):
+            _, state = tx.update(np.float32([norm]), state)
+        assert (float(state.weights[end]), float(jnp.sum(state.weights))) == (1.0, 2.0)
+
+
+def test_norms_of_zero_and_infinity_enter_no_mean():
+    tx = funcopt.clip_by_ema(1.05, 0.5, 0)
+    state = tx.init(np.zeros(1, np.float32))
+    for size in (0.0, np.inf, 0.5, 0.0, np.inf, np.nan):
+        _, state = tx.update(np.float32([size]), state)
+    assert float(state.gamma) == 0.5
+
+
 # -- reports --------------------------------------------------------------------------------------
 
 GRADS = {"a": np.float32([3.0, -4.0]), "b": np.float32([0.5])}

@@ -77,19 +77,23 @@ def test_where_they_are_evaluated(tx, reference):
 
 
 def test_an_average_beside_bfloat16_parameters_is_in_float32():
-    """Its steps are 1 - mu_x of the way, which the parameters would round away."""
+    """Its steps are 1 - mu_x of the way, which the parameters would round away.
+
+    These are between it and the base's, as near as they can say it.
+    """
     tx = funcopt.gpa(funcopt.sgd(1e-3), 0.999, 0.9)
     start, grads = jnp.ones(8, jnp.bfloat16), jnp.ones(8, jnp.bfloat16)
 
     def step(carry, _):
         return funcopt.step(tx, grads, carry[1], carry[0]), None
 
-    (_, state), _ = jax.lax.scan(step, (start, tx.init(start)), None, 500)
+    (y, state), _ = jax.lax.scan(step, (start, tx.init(start)), None, 500)
     x, z = 1.0, 1.0
     for _ in range(500):
         z -= 1e-3
         x = 0.999 * x + 0.001 * z
     np.testing.assert_allclose(state.slots.x, x, rtol=1e-5)
+    np.testing.assert_allclose(y.astype(jnp.float32), 0.9 * x + 0.1 * z, rtol=2**-8)
 
 
 def test_the_base_of_gpa_decays_its_own_sequence():

@@ -129,6 +129,7 @@ LOGITS = jnp.ones(2)
         ({"max_logits": jnp.ones((3, 2))}, ValueError, "2 heads of 3 layers"),
         ({"max_logits": jnp.ones(())}, ValueError, r"an array \[heads\] or \[layers, heads\]"),
         ({"max_logits": np.array(["400"])}, TypeError, "max_logits must be an array of numbers"),
+        ({"max_logits": {"query": np.array(["400"])}}, TypeError, r"max_logits\['query'\] must be"),
         ({"head_axis": 3}, ValueError, r"'key' has the shape \(4, 2, 3\), which has no axis 3"),
     ],
 )

@@ -337,3 +337,13 @@ def test_a_mask_of_schedule_free_sgd_without_decay_changes_nothing():
         tx = funcopt.schedule_free_sgd(0.5, mask=mask)
         updates.append(tx.update(0.1 * params, tx.init(params), params)[0])
     np.testing.assert_allclose(*updates, rtol=1e-6)
+
+
+def test_the_least_eigenvalue_of_kl_shampoo():
+    params = np.ones((3, 11), np.float32)
+    tx = funcopt.kl_shampoo(0.1, b2=0.0)
+    state = tx.init(params)
+    for _ in range(2):
+        _, state = tx.update(1e-6 * params, state, params)
+    np.testing.assert_allclose(state.left_values, np.full(3, 10.0**-2), rtol=1e-6)
+    np.testing.assert_allclose(state.right_values, np.full(11, 11.0**-2), rtol=1e-6)
