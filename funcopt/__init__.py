@@ -213,6 +213,7 @@ from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_w
 from .transforms.add_noise import add_noise as add_noise
 from .transforms.cautious import cautious as cautious
 from .transforms.centralize import centralize as centralize
+from .transforms.chunked import chunked as chunked
 from .transforms.gauss_newton_bartlett_diagonal import (
     gauss_newton_bartlett_diagonal as gauss_newton_bartlett_diagonal,
 )
@@ -287,6 +288,7 @@ __all__ = [
     "centralize",
     "chain",
     "chebyshev_schedule",
+    "chunked",
     "clip",
     "clip_by_block_rms",
     "clip_by_ema",

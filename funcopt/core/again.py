@@ -20,7 +20,7 @@ def kept(rule: Any, name: str, new: Array | None, old: Any, least: Any, clock: C
     """The slot `name` of a rule as `old` was kept, an array at least in the type `least`.
 
     Codes are rounded by chance where the nearest would freeze a slow mean. The chance is told by
-    `clock.t`, `clock.path` and the name of the slot.
+    `clock.t`, `clock.path`, `clock.first` and the name of the slot.
     """
     if new is None:
         return Absent()
@@ -31,7 +31,8 @@ def kept(rule: Any, name: str, new: Array | None, old: Any, least: Any, clock: C
     if flag is False:
         return coded(old.codec, x)
     path = jnp.uint32(0) if clock.path is None else jnp.asarray(clock.path, jnp.uint32)
-    noise = hash_noise(x.shape, clock.t, path ^ _code(name), like=x)
+    first = 0 if clock.first is None else clock.first
+    noise = hash_noise(x.shape, clock.t, path ^ _code(name), like=x, first=first)
     drawn = coded(old.codec, x, noise)
     if flag is True:
         return drawn

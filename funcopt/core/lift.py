@@ -19,12 +19,14 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.dtypes import at_least, common_dtype
+from ..math.norm import is_sharded
 from ..math.once import number_once
 from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_paths, check_slots, first_kept
 from ..storage.kept import Coded
 from . import one_pass
 from .arguments import Hyperparameter, check_fields, number_at
+from .chunks import rows_of_chunks
 from .description import Act, Slot, Told, act_of, is_nothing, kept_slots, parts_of, why_in_full
 from .feedback import bind_feedback, init_feedback, update_feedback
 from .leaf import Leaf, View, described, no_matrix, view_of
@@ -184,6 +186,7 @@ class Lifted:
         gate: Array | None = None,
         goes_on: bool = False,
         factors: Sequence[Array] | None = None,
+        chunk: int | None = None,
         **extra_args: Any,
     ) -> tuple[Updates, LiftedState]:
         # Other extra arguments are for other members of a chain.
@@ -219,7 +222,8 @@ class Lifted:
             at = Clock(t, lr, gate, view.path, diagonal)
             slots = plan.rows(leaf.slots)
             here = leaf.grad, factor, slots, leaf.param, at
-            done.append(on_leaf(own, view.sight, goes_on, self._apart(leaf), numbers, *here))
+            rows = self._rows(chunk, leaf) if diagonal is None else 0
+            done.append(on_leaf(own, view.sight, goes_on, self._apart(leaf), numbers, *here, rows))
 
         renewed = zip(*(kept for _, kept, _ in done), strict=True) if done else [()] * len(old)
         trees = [
@@ -329,9 +333,20 @@ class Lifted:
 
     def _apart(self, leaf: Beside) -> bool:
         """Whether a leaf is done in one pass over memory, if each array is computed by itself."""
-        plain = all(each.acts_on == "element" and not each.report._fields for each in self.rules)
         coded = any(isinstance(x, Coded) for x in leaf.slots)
-        return plain and not coded and one_pass.enabled()
+        return self._plain and not coded and one_pass.enabled()
+
+    def _rows(self, chunk: int | None, leaf: Beside) -> int:
+        """How many rows of a leaf are done at a time, 0 for all."""
+        if chunk is None or not self._plain or is_sharded(jnp.asarray(leaf.grad)):
+            return 0
+        param = None if leaf.param is None else jnp.asarray(leaf.param)
+        return rows_of_chunks(chunk, jnp.asarray(leaf.grad), leaf.slots, param)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether no element sees another one."""
+        return all(each.acts_on == "element" and not each.report._fields for each in self.rules)
 
     def _first_kept(self, rule: Rule, array: Array, sight: Sight, path: str) -> list[Any]:
         """The slots of one parameter as they are kept before the first update."""

@@ -1,7 +1,7 @@
 """A chain of rules on one leaf, behind one `jit` that leaves of the same shape share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from ..math.norm import is_sharded
 from ..storage import Storage, kept_dtype
 from ..storage.kept import Coded, decoded
 from .again import kept as slot_again
+from .chunks import in_chunks
 from .leaf import View
 from .leaves import Absent
 from .one_pass import each_by_itself
@@ -80,7 +81,7 @@ class ChainPlan:
         return tuple(each(*(next(fill) for _ in each._fields)) for each in self.slots)
 
 
-@partial(jax.jit, static_argnames=("plan", "sights", "goes_on", "apart"))
+@partial(jax.jit, static_argnames=("plan", "sights", "goes_on", "apart", "rows"))
 def on_leaf(
     plan: ChainPlan,
     sights: tuple[Sight, ...],
@@ -92,12 +93,23 @@ def on_leaf(
     slots: tuple,
     param: Array | None,
     clock: Clock,
+    rows: int = 0,
 ) -> tuple[Array, list[Any], list[Any]]:
     """The whole chain of rules on one leaf, in the type of the arithmetic.
 
     The gradient is `factor` times `grad`. Returns the update, the slots, and what the rules that
-    report say, None where one is not active. With `apart`, each array is computed by itself.
+    report say, None where one is not active. With `apart`, each array is computed by itself; else
+    with `rows`, so many rows after the others.
     """
+    if rows and not apart:
+
+        def of_rows(grad: Array, kept: list[Any], param: Array | None, first: Array) -> Any:
+            here = replace(clock, first=first)
+            grouped = plan.rows(kept)
+            return _chained(plan, sights, goes_on, numbers, grad, factor, grouped, param, here)[:2]
+
+        flat = [x for each in slots for x in each]
+        return *in_chunks(rows, of_rows, clock.t > 0, grad, flat, param), []
     if not apart:
         return _chained(plan, sights, goes_on, numbers, grad, factor, slots, param, clock)
 
@@ -129,7 +141,7 @@ def _chained(
     lr = None if clock.lr is None else cast(clock.lr, real)
     diagonal = clock.hessian_diagonal
     diagonal = None if diagonal is None else cast(diagonal, real)
-    clock = Clock(clock.t, lr, clock.gate, clock.path, diagonal)
+    clock = Clock(clock.t, lr, clock.gate, clock.path, diagonal, clock.first)
 
     update = cast(grad, dtype) if factor is None else cast(factor, real) * cast(grad, dtype)
     p = None if param is None else cast(param, dtype)

@@ -85,7 +85,8 @@ class Clock:
     `t` is 1 on the first update. `lr` is the learning rate in force, None where the transformation
     has none. `gate` says whether this step counts; None means that it always does. `path` is a
     number for the path of the leaf, and `hessian_diagonal` what `update` was given beside it, None
-    where nothing was: for rules that need them.
+    where nothing was: for rules that need them. `first` is the index in the leaf of the first
+    element that the rule sees, None for 0.
     """
 
     t: Int[Array, ""]
@@ -93,6 +94,7 @@ class Clock:
     gate: Bool[Array, ""] | None = None
     path: Array | None = None
     hessian_diagonal: Array | None = None
+    first: Array | None = None
 
     def renew(self, slots: S, **new: Array) -> S:
         """The slots with `new` contents, or as they were when the gate is closed.

@@ -29,6 +29,7 @@ def hash_noise(
     salt: Array | int,
     *,
     like: Array | None = None,
+    first: Int[Array, ""] | UInt32[Array, ""] | int = 0,
 ) -> UInt32[Array, "*n"]:
     """Random bits that are a function of an element's index, a step and a salt: no key is kept.
 
@@ -39,6 +40,7 @@ def hash_noise(
         step: a count; every step has bits of its own.
         salt: an integer from 0 to 2³² − 1 that tells arrays apart.
         like: an array of this shape, along which the bits are split on a mesh with explicit axes.
+        first: the index of the first element, where these are some rows of a larger array.
 
     >>> from funcopt.math.rounding import hash_noise
     >>> hash_noise((3,), 1, 0).tolist() == hash_noise((5,), 1, 0)[:3].tolist()
@@ -47,7 +49,7 @@ def hash_noise(
     False
     """
     step, salt = jnp.asarray(step).astype(jnp.uint32), jnp.asarray(salt).astype(jnp.uint32)
-    index = jnp.zeros([], jnp.uint32)
+    index = jnp.asarray(first).astype(jnp.uint32)
     stride, places = 1, _explicit(like)
     for axis in reversed(range(len(shape))):
         along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis, **places)
