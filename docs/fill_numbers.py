@@ -322,6 +322,23 @@ def one_pass() -> str:
     return f"{table(head, rows)}\n{circumstances(report)}"
 
 
+def chunked_step() -> str:
+    """What steps in chunks cost and save, from benchmarks/chunked_step.py."""
+    report = json.loads((RESULTS / "chunked_step.json").read_text())
+    rows = [
+        (
+            f"`{row['storage']}`",
+            f"{row['chunk']:,}",
+            f"{row['mib']:.1f} / {row['whole_mib']:.1f} MiB",
+            f"{1e3 * row['subject_s']:.3g} ms",
+            spread(row),
+        )
+        for row in report["rows"]
+    ]
+    head = ("storage", "elements", "temporaries, chunked / whole", "chunked", "chunked / whole")
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
 def spread(row: dict, digits: int = 2) -> str:
     """A median of paired ratios with the smallest and the largest."""
     low, high = (f"{row[f'ratio_{end}']:.{digits}f}" for end in ("min", "max"))
@@ -596,6 +613,7 @@ REGIONS = {
     "everyday": everyday,
     "mistakes": mistakes,
     "one_pass": one_pass,
+    "chunked_step": chunked_step,
     "thresholds": thresholds,
     "signatures": signatures,
     "catalogue": catalogue,

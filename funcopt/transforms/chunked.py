@@ -1,7 +1,8 @@
 """Large leaves in chunks, so that a step needs next to no memory beside what it is given."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import optax
 from optax import OptState, Params, Updates
@@ -26,9 +27,9 @@ class Chunked:
         return told(self.inner, params, state)
 
     def update(
-        self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: Any
+        self, updates: Updates, state: OptState, params: Params | None = None, **extra_args: object
     ) -> tuple[Updates, OptState]:
-        update: Any = gated(self.inner).update
+        update: Callable[..., tuple[Updates, OptState]] = gated(self.inner).update
         return update(updates, state, params, **{**extra_args, "chunk": self.elements})
 
 
