@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from optax import Params, Updates
 
-from ..math.dtypes import at_least, cast, common_dtype, is_narrow
+from ..math.dtypes import at_least, cast, common_dtype, dtype_of, is_narrow
 from ..storage.kept import Coded
 from .paths import path_name, path_names, some
 
@@ -217,7 +217,7 @@ def _problem(leaf: Beside, beside: list[Any]) -> tuple[type[Exception], str] | N
             "has dtype float0, which is JAX's gradient of an integer parameter. Take the parameter "
             "out of the tree, or convert it."
         )
-    dtype = jnp.result_type(leaf.grad)
+    dtype = dtype_of(leaf.grad)
     if not jnp.issubdtype(dtype, jnp.inexact):
         return TypeError, (
             f"has dtype {dtype.name}; only floating-point and complex parameters can be "
@@ -231,7 +231,7 @@ def _problem(leaf: Beside, beside: list[Any]) -> tuple[type[Exception], str] | N
             )
     if leaf.param is None:
         return None
-    kept = jnp.result_type(leaf.param)
+    kept = dtype_of(leaf.param)
     if not jnp.issubdtype(kept, jnp.inexact):
         return TypeError, f"has dtype {dtype.name}, but the parameter has dtype {kept.name}."
     if jnp.issubdtype(dtype, jnp.complexfloating) and jnp.issubdtype(kept, jnp.floating):

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
 from ..math.columns import Column, Scaled
-from ..math.dtypes import cast, common_dtype
+from ..math.dtypes import cast, common_dtype, dtype_of
 from ..math.global_norm import Facts, global_norm
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
 from ..storage import Storage, check_paths, check_slots, first_kept, kept_dtype
@@ -379,17 +379,26 @@ class _TreeStep:
         return jnp.finfo(common_dtype(jnp.float32, *shown)).dtype
 
     def wide(self, x: Any) -> Array:
+        if self._is_wide(x):
+            return x
         x = jnp.asarray(x)
         return cast(x, common_dtype(self.real, x))
+
+    def _is_wide(self, x: Any) -> bool:
+        """Whether it is as arithmetic has it: what most leaves are is not asked of JAX again."""
+        return isinstance(x, jax.Array) and x.dtype == self.real
 
     @property
     def grads(self) -> Column:
         """The gradients: complex only beside a complex parameter."""
 
-        def dtype(leaf: Beside) -> Any:
-            return common_dtype(self.real, leaf.grad if leaf.param is None else leaf.param)
+        def beside(leaf: Beside) -> Array:
+            like = leaf.grad if leaf.param is None else leaf.param
+            if self._is_wide(leaf.grad) and self._is_wide(like):
+                return leaf.grad
+            return cast(self.wide(leaf.grad), common_dtype(self.real, like))
 
-        return [cast(self.wide(leaf.grad), dtype(leaf)) for leaf in self.leaves]
+        return list(map(beside, self.leaves))
 
     @cached_property
     def params(self) -> Column:
@@ -498,9 +507,7 @@ class _TreeStep:
     @property
     def dtypes(self) -> list[Any]:
         """The types of parameters."""
-        return [
-            jnp.result_type(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves
-        ]
+        return [dtype_of(leaf.grad if leaf.param is None else leaf.param) for leaf in self.leaves]
 
     def decayed_first(self, decay: Rule) -> Column:
         """The gradients, with a decay in them that stands before all else."""

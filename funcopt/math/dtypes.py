@@ -15,8 +15,13 @@ def common_dtype(*xs: Any) -> np.dtype:
     Converting slots and updates explicitly is what callers do with it, so it does not depend on
     the promotion rules that a user has chosen with `jax.numpy_dtype_promotion`.
     """
-    dtypes = tuple(x.dtype if isinstance(x, jax.Array) else jnp.result_type(x) for x in xs)
+    dtypes = tuple(map(dtype_of, xs))
     return _common_dtype(dtypes, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+def dtype_of(x: Any) -> Any:
+    """The dtype of `x`; JAX is not asked for that of an array, which takes it long."""
+    return x.dtype if isinstance(x, jax.Array) else jnp.result_type(x)
 
 
 @cache
