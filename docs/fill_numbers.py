@@ -327,7 +327,7 @@ def chunked_step() -> str:
     report = json.loads((RESULTS / "chunked_step.json").read_text())
     rows = [
         (
-            f"`{row['storage']}`",
+            f"{row['storage'].removesuffix('bit')} bits",
             f"{row['chunk']:,}",
             f"{row['mib']:.1f} / {row['whole_mib']:.1f} MiB",
             f"{1e3 * row['subject_s']:.3g} ms",

@@ -207,6 +207,7 @@ from .schedules import warmup_constant_schedule as warmup_constant_schedule
 from .schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 from .schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
 from .schedules import warmup_stable_decay as warmup_stable_decay
+from .sharding.offload import offload as offload
 from .sharding.state_shardings import state_shardings as state_shardings
 from .transforms.add_decayed_weights import Decay as Decay
 from .transforms.add_decayed_weights import add_decayed_weights as add_decayed_weights
@@ -377,6 +378,7 @@ __all__ = [
     "normalize_by_update_norm",
     "normuon",
     "novograd",
+    "offload",
     "on_abel",
     "on_autodrop",
     "on_bold_driver",

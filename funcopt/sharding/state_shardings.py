@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 from jaxtyping import PyTree
 from optax import Params
 
@@ -58,15 +58,25 @@ def state_shardings(tx: optax.GradientTransformation, params: Any, param_shardin
             )
         return place if slot.shape == jnp.shape(param) else everywhere
 
-    return optax.tree_map_params(
+    traced, state = jax.make_jaxpr(tx.init, return_shape=True)(params)
+    found = optax.tree_map_params(
         tx,
         place,
-        jax.eval_shape(tx.init, params),
+        state,
         places,
         params,
         transform_non_params=lambda _: everywhere,
         is_leaf=lambda x: isinstance(x, optax.MaskedNode) or is_kept(x),
     )
+    arrays = jax.tree.leaves(found, is_leaf=lambda x: isinstance(x, Sharding))
+    if len(arrays) != len(traced.out_avals):
+        return found
+    memories = [x.memory_space for x in traced.out_avals]
+    in_memory = [
+        x.with_memory_kind("pinned_host") if memory == jax.memory.Space.Host else x
+        for x, memory in zip(arrays, memories, strict=True)
+    ]
+    return jax.tree.unflatten(jax.tree.structure(found), in_memory)
 
 
 def _along(shape: tuple[int, ...], whole: tuple[int, ...], place: Any) -> Any:
