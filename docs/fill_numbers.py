@@ -322,6 +322,29 @@ def one_pass() -> str:
     return f"{table(head, rows)}\n{circumstances(report)}"
 
 
+def fine_tuning() -> str:
+    """What weights in half precision gain of a fine-tuning, from benchmarks/fine_tuning.py."""
+    report = json.loads((RESULTS / "fine_tuning.json").read_text())
+    names = {
+        "float32": "float32",
+        "bfloat16": "bfloat16, rounded to the nearest",
+        "master_weights_int8": '`master_weights(tx, "int8")`',
+        "master_weights_int16": "`master_weights(tx)`",
+    }
+    rows = [
+        (
+            names.get(row["way"], f"`{row['way']}(tx)`"),
+            f"{row['moved']:.1%}",
+            f"{row['loss']:.4f}",
+            f"**{row['gain']:.1%}** ({row['gain_min']:.1%} to {row['gain_max']:.1%})",
+        )
+        for row in report["rows"]
+    ]
+    head = ("weights", "moved", "loss", "of the gain in float32")
+    first = f"Before, the loss is {report['rows'][0]['first']:.4f}. "
+    return f"{table(head, rows)}\n{first}{circumstances(report)}"
+
+
 def chunked_step() -> str:
     """What steps in chunks cost and save, from benchmarks/chunked_step.py."""
     report = json.loads((RESULTS / "chunked_step.json").read_text())
@@ -614,6 +637,7 @@ REGIONS = {
     "mistakes": mistakes,
     "one_pass": one_pass,
     "chunked_step": chunked_step,
+    "fine_tuning": fine_tuning,
     "thresholds": thresholds,
     "signatures": signatures,
     "catalogue": catalogue,
