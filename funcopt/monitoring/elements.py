@@ -6,9 +6,11 @@ one matrix, and the algorithm is applied to it once: else it is a program of its
 most of what there is to compile.
 """
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +24,7 @@ from ..core.paths import path_names, patterns_of
 from ..core.transformation import GradientTransformation, in_turn
 from ..core.tree_lift import LiftedTree
 from ..core.wrapper import Inside
-from ..math.global_norm import Facts
+from ..math.global_norm import SMALL, Facts
 from ..math.varying import varying_axes
 from ..safety.guard import Guard
 from .layers import Rows
@@ -75,13 +77,19 @@ def gathered_elements(
             beside = grads[i], rows.leaves[i], *(x[i] for columns in slots for x in columns)
             kinds = tuple((x.dtype, varying_axes(x)) for x in beside)
             groups.setdefault((lengths[i], how, kinds), []).append(i)
-    places = {rows.names[group[0]]: group for group in groups.values()}
+    places = {rows.names[group[0]]: _alike_first(group, rows) for group in groups.values()}
 
     def gathered(xs: list[Array]) -> dict[str, Array]:
-        def one(i: int) -> Array:
-            return gathered_rows(xs[i], axis=rows.axes[i], limit=limit, length=lengths[i])
+        def some(alike: list[int]) -> Array:
+            i, axis = alike[0], rows.axes[alike[0]]
+            x, axis = (xs[i], axis) if len(alike) == 1 else (jnp.stack([xs[j] for j in alike]), 0)
+            return gathered_rows(x, axis=axis, limit=limit, length=lengths[i])
 
-        return {name: jnp.concatenate(list(map(one, here))) for name, here in places.items()}
+        def all_of(here: list[int]) -> Array:
+            parts = [list(run) for _, run in itertools.groupby(here, partial(_kind, rows))]
+            return jnp.concatenate(list(map(some, parts)))
+
+        return {name: all_of(here) for name, here in places.items()}
 
     fill = iter(slots)
 
@@ -102,6 +110,23 @@ def gathered_elements(
         places,
         seen,
     )
+
+
+def _kind(rows: Rows, i: int) -> Any:
+    """What small leaves have in common that are gathered together; another number for each other
+    leaf.
+    """
+    leaf = rows.leaves[i]
+    together = rows.axes[i] is None and jnp.size(leaf) <= SMALL
+    return str(jnp.shape(leaf)) if together else i
+
+
+def _alike_first(places: list[int], rows: Rows) -> list[int]:
+    """The places, those of a kind one after the other."""
+    kinds: dict[Any, list[int]] = {}
+    for i in places:
+        kinds.setdefault(_kind(rows, i), []).append(i)
+    return [i for alike in kinds.values() for i in alike]
 
 
 def _by_element(tx: Any, knows_norm: bool) -> list[Lifted] | None:
