@@ -55,9 +55,9 @@ from .optimizers.mean_gradient import MeanGradient as MeanGradient
 from .optimizers.nadam import Nadam as Nadam
 from .optimizers.orthogonalize import Orthogonalize as Orthogonalize
 from .optimizers.relative_step import RelativeStep as RelativeStep
-from .optimizers.rmsprop import CenteredRms as CenteredRms
-from .optimizers.rmsprop import Rms as Rms
 from .optimizers.scale_by_factored_rms import FactoredRms as FactoredRms
+from .optimizers.scale_by_rms import CenteredRms as CenteredRms
+from .optimizers.scale_by_rms import Rms as Rms
 from .optimizers.sgd import Momentum as Momentum
 from .optimizers.spam import Spam as Spam
 from .rate_free.cocob import Cocob as Cocob

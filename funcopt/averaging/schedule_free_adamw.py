@@ -12,7 +12,7 @@ from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation
-from ..optimizers.rmsprop import Rms
+from ..optimizers.scale_by_rms import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.decay_rules import WeightDecay, decaying
 from .primal import PrimalSlots

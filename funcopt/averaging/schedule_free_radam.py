@@ -32,7 +32,7 @@ from ..core.paths import Mask
 from ..core.schedule import product, schedule
 from ..core.transformation import transformation
 from ..math.rectification import length, rectification
-from ..optimizers.rmsprop import Rms
+from ..optimizers.scale_by_rms import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.decay_rules import WeightDecay, decaying
 from .primal import PrimalSlots

@@ -20,7 +20,7 @@ from ..math.moments import abs_sq, ema, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_sqrt
 from ..math.varying import min_across, norm_across, parts, sum_across
-from ..optimizers.rmsprop import SquareSlots
+from ..optimizers.scale_by_rms import SquareSlots
 from ..optimizers.spam import SPAM
 from ..storage import Storage
 from .clip_report import ClipReport

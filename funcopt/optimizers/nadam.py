@@ -19,16 +19,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
-from ..core.lift import masked
 from ..core.optimizer import optimizer
 from ..core.paper import ICLR, Paper
-from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.counts import following
 from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, power, unbiased
 from ..storage import Storage, with_slot
-from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments, mean_square, zero_moments
 
 VariantName = Literal["dozat", "pytorch", "init2winit"]
@@ -134,46 +131,6 @@ def nadam(
     """
     return optimizer(
         Nadam(b1, b2, eps, eps_root, variant, momentum_decay),
-        learning_rate=learning_rate,
-        storage=with_slot(storage, "mu", mu_dtype),
-    )
-
-
-@transformation(paper=NADAM)
-def nadamw(
-    learning_rate: Rate,
-    b1: DecayRate = 0.9,
-    b2: DecayRate = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: DType = None,
-    weight_decay: WeightDecay = 1e-4,
-    mask: Mask = None,
-    *,
-    variant: Variant = "dozat",
-    momentum_decay: NonNegative = 0.004,
-    storage: Storage = None,
-):
-    """NadamW: Nadam with decoupled weight decay.
-
-    Args:
-        learning_rate: about the length of a step in each element, at least 0; or a schedule.
-        b1, b2, eps, eps_root, mu_dtype, variant, momentum_decay, storage: as in `nadam`.
-        weight_decay, mask: as in `adamw`.
-
-    Raises:
-        ValueError, TypeError: an argument is out of its range or of the wrong type; `update` was
-            called without parameters.
-
-    >>> import funcopt
-    >>> funcopt.nadamw(1.75e-3, b1=0.93, b2=0.9955, weight_decay=0.08, variant="init2winit")
-    nadamw(learning_rate=0.00175, b1=0.93, b2=0.9955, weight_decay=0.08, variant='init2winit')
-
-    Source: as `nadam`; https://arxiv.org/abs/1711.05101 for the decay.
-    """
-    return optimizer(
-        Nadam(b1, b2, eps, eps_root, variant, momentum_decay),
-        masked(mask, decaying(weight_decay)),
         learning_rate=learning_rate,
         storage=with_slot(storage, "mu", mu_dtype),
     )
