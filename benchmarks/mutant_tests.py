@@ -29,6 +29,7 @@ FIRST = ("tests/test_reference.py", "tests/test_golden.py")
 LAWS = "tests/test_laws.py"
 TOLD = "tests/test_told_numbers.py"  # which is of all files
 # Tests that start processes, need several devices, or are of other things.
+ARRAYS = re.compile(r"jnp\.\w+\(|jax\.random|eqx\.")
 ELSEWHERE = r"subprocess|shard_map|\blab\b|funcopt_cli|two_processes"
 OTHER = (
     r"defects|docs|examples|lab|mutants|packaging|papers|public_names|reference_golden|resuming|"
@@ -281,14 +282,18 @@ def tests_in_this_process() -> list[str]:
 
 def makes_arrays(path: Path) -> bool:
     """Whether a module makes arrays when it is imported, which starts JAX: no fork lives after."""
+    body = ast.parse(path.read_text()).body
     outside = [
         ast.unparse(part)
-        for node in ast.parse(path.read_text()).body
+        for node in body
         for part in (getattr(node, "decorator_list", None) or [node])
         if not (isinstance(part, ast.FunctionDef | ast.ClassDef))
     ]
     text = re.sub(r"lambda[^:]*:[^\n]*", "", "\n".join(outside))
-    return re.search(r"jnp\.\w+\(|jax\.random|eqx\.", text) is not None
+    own = [node for node in body if isinstance(node, ast.FunctionDef)]
+    makers = [each.name for each in own if ARRAYS.search(ast.unparse(each.body))]
+    called = rf"\b(?:{'|'.join(makers)})\(" if makers else r"(?!)"
+    return ARRAYS.search(text) is not None or re.search(called, text) is not None
 
 
 def live_functions(watched: set[str]) -> dict[tuple[str, str], list[types.FunctionType]]:
