@@ -347,3 +347,20 @@ def test_the_least_eigenvalue_of_kl_shampoo():
         _, state = tx.update(1e-6 * params, state, params)
     np.testing.assert_allclose(state.left_values, np.full(3, 10.0**-2), rtol=1e-6)
     np.testing.assert_allclose(state.right_values, np.full(11, 11.0**-2), rtol=1e-6)
+
+
+def test_a_corrected_deviation_after_two_gradients():
+    tx = funcopt.scale_by_stddev(0.5, eps=0.0, bias_correction=True)
+    state = tx.init(jnp.zeros(1))
+    _, state = tx.update(jnp.array([1.0]), state)
+    u, _ = tx.update(jnp.array([3.0]), state)
+    # means 7/3 and, of squares, 19/3: the variance is 8/9
+    np.testing.assert_allclose(u, [3 / np.sqrt(8 / 9)], rtol=1e-5)
+
+
+def test_a_cautious_decay_of_complex_matrices_goes_by_the_real_part_of_their_product():
+    tx = funcopt.optimizer(funcopt.rules.CautiousMatrixDecay(0.5), learning_rate=1.0)
+    params = {"kernel": jnp.array([[1 + 1j]])}
+    for grad, decays in ((1j, 1), (1 - 3j, 0)):
+        u, _ = tx.update({"kernel": jnp.array([[grad]])}, tx.init(params), params)
+        np.testing.assert_allclose(u["kernel"], [[-grad - decays * 0.5 * (1 + 1j)]], rtol=1e-6)
