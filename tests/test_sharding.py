@@ -191,12 +191,65 @@ def weights_in_half_precision():
             assert re.search("all-reduce|all-gather|all-to-all|collective-permute", text) is None
 
 
+CODED = {
+    "rows": ((16, 512), P("a"), 0),
+    "columns": ((8, 1024), P(None, "b"), 0),
+    "both": ((16, 512), P("a", "b"), 0),
+    "odd": ((128, 33), P("a"), 0),
+    # Two devices have a part of the middle block each, and whole rows are looked at.
+    "cut": ((16, 384), P(None, "b"), 4),
+}
+
+
+def slots_in_few_bits():
+    """Are the same bit by bit however parameters are split, and lie beside them; no device asks
+    another but where a device's part ends within a block.
+    """
+    collective = (
+        r"(?:all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    )
+
+    def numbers_of(shape, seed):
+        return np.float32(np.random.default_rng(seed).standard_normal(shape))
+
+    def stepped(tx, params, put, places=None):
+        step, state = jax.jit(tx.update), jax.jit(tx.init, out_shardings=places)(params)
+        step = step.lower(put(1), state, params).compile()
+        for seed in (1, 2):
+            _, state = step(put(seed), state, params)
+        return state, len(re.findall(collective, step.as_text()))
+
+    for storage in ("8bit", "4bit"):
+        tx = funcopt.scale_by_adam(storage=storage)
+        cases = CODED if storage == "8bit" else {"both": CODED["both"]}
+        for shape, spec, most in cases.values():
+
+            def put(seed, shape=shape):
+                return {"w": numbers_of(shape, seed)}
+
+            whole, _ = stepped(tx, put(0), put)
+            for kind in (AxisType.Auto, AxisType.Explicit):
+                mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(kind, kind))
+                place = {"w": NamedSharding(mesh, spec)}
+
+                def put_there(seed, put=put, place=place):
+                    return jax.device_put(put(seed), place)
+
+                with jax.set_mesh(mesh):
+                    places = funcopt.state_shardings(tx, put_there(0), place)
+                    found, asked = stepped(tx, put_there(0), put_there, places)
+                jax.tree.map(np.testing.assert_array_equal, found, whole)
+                assert asked <= most, (storage, spec, asked)
+                for x, there in zip(*map(jax.tree.leaves, (found.mu, places.mu)), strict=True):
+                    assert x.sharding.is_equivalent_to(there, x.ndim), (spec, x.sharding, there)
+
+
 def test_layers_of_one_leaf_on_an_explicit_mesh():
     alone_with_eight_devices("stacked_on_an_explicit_mesh")
 
 
 def test_on_eight_devices_a_state_lies_where_its_parameters_do():
-    alone_with_eight_devices("on_eight_devices", "weights_in_half_precision")
+    alone_with_eight_devices("on_eight_devices", "weights_in_half_precision", "slots_in_few_bits")
 
 
 def alone_with_eight_devices(*checks):
