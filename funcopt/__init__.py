@@ -28,6 +28,7 @@ from .clips.clip_by_norm import clip_by_norm as clip_by_norm
 from .clips.clip_by_percentile import clip_by_percentile as clip_by_percentile
 from .clips.clip_by_zscore import clip_by_zscore as clip_by_zscore
 from .clips.clip_spikes import clip_spikes as clip_spikes
+from .core.convert_state import convert_state as convert_state
 from .core.lift import masked as masked
 from .core.one_pass import enable_cpu_multi_output_fusion as enable_cpu_multi_output_fusion
 from .core.optimizer import descend as descend
@@ -301,6 +302,7 @@ __all__ = [
     "clip_update_rms",
     "cocob",
     "constant_schedule",
+    "convert_state",
     "cooldown_on_plateau",
     "cosine_decay_schedule",
     "cosine_onecycle_schedule",
