@@ -91,7 +91,7 @@ def test_codes_have_the_shape_of_the_array_and_coding_again_changes_nothing(name
 
 
 ERRORS = {"bfloat16": 2**-8, "int8": 0.0081, "dynamic8": 0.0081, "log8": 0.046,
-          "dynamic4": 0.13, "log4": 0.42}  # fmt: skip
+          "dynamic4": 0.13, "log4": 0.27}  # fmt: skip
 
 
 @each_codec
@@ -99,7 +99,7 @@ def test_errors_are_within_half_a_code(name):
     """Relative to the largest of a block; of what is logarithmic, to the element."""
     codec = CODECS[name]
     x = numbers(codec, (16, 256), spread=0.5)
-    x = x if "signed" in codec.holds else jnp.maximum(x, 2.0**-12 * x.max())
+    x = x if "signed" in codec.holds else jnp.maximum(x, 2.0**-7 * x.max())
     y = there_and_back(codec, x)
     unit = jnp.abs(x) if name in ("bfloat16", "log8", "log4") else jnp.abs(x).max()
     assert 0 < float((jnp.abs(y - x) / unit).max()) < ERRORS[name]
@@ -166,7 +166,7 @@ def test_scales_are_rounded_up():
 def test_scales_of_logarithmic_codes_move_no_other_element():
     x = numbers(Log8(), (4, 64), spread=1.0)
     x = jnp.maximum(x, 2.0**-6 * x.max())
-    for codec in (Log8(), Log4()):
+    for codec in (Log8(), Log4(per_octave=1)):
         y = there_and_back(codec, x)
         assert not (np.log2(np.asarray(codec.encode(y).scales, np.float32)) % 1).any()
         grown = there_and_back(codec, y.at[:, 0].set(37 * y.max()))
@@ -187,7 +187,7 @@ def test_by_chance_the_mean_is_right(name):
     """Within four standard errors, in every block and decade that is reached."""
     codec, draws = CODECS[name], 4096
     rows = numbers(codec, (1, 32), spread=1.0, seed=3)
-    low = jnp.abs(rows).max() * (2.0**-10 if name != "log4" else 2.0**-8)
+    low = jnp.abs(rows).max() * (2.0**-10 if name != "log4" else 2.0**-6)
     x = jnp.where(jnp.abs(rows) < low, low, rows)
     many = jnp.broadcast_to(x, (draws, 32))
     y = np.asarray(there_and_back(codec, many, hash_noise(many.shape, 1, 9)), np.float64)

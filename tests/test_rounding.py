@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcopt.math.rounding import hash_noise, rounded_to_bfloat16
+from funcopt.math.rounding import even_noise, hash_noise, rounded_to_bfloat16
 
 COUNT = 1 << 16
 
@@ -58,3 +58,14 @@ def test_by_chance_what_is_exact_and_what_is_no_number_stays():
     largest = jnp.full(COUNT, np.finfo(np.float32).max)
     assert jnp.isfinite(rounded_to_bfloat16(largest, hash_noise(largest.shape, 1, 0))).all()
     assert jnp.isnan(rounded_to_bfloat16(jnp.float32(np.nan), jnp.uint32(0)))
+
+
+def test_even_noise_is_even_over_elements_and_over_steps():
+    once = np.asarray(even_noise((COUNT,), 70_000, 3)).astype(np.float64) / 2**32
+    assert abs(once.mean() - 0.5) < 4 * (1 / 12 / COUNT) ** 0.5
+    steps = jnp.arange(70_000, 71_000)
+    draws = np.asarray(jax.vmap(lambda t: even_noise((64,), t, 3))(steps)) / 2**32
+    for part in (0.01, 0.3, 0.9):
+        counts = (draws < part).sum(0)
+        assert np.abs(counts - 1000 * part).max() <= 4
+    assert (even_noise((64,), 70_000, 4) != even_noise((64,), 70_000, 3)).mean() > 0.9

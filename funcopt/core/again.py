@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
-from ..math.rounding import hash_noise
+from ..math.rounding import even_noise
 from ..storage import declared
 from ..storage.kept import Codec, Coded, coded, kept_again
 from .leaves import Absent
@@ -32,7 +32,7 @@ def kept(rule: Any, name: str, new: Array | None, old: Any, least: Any, clock: C
         return coded(old.codec, x)
     path = jnp.uint32(0) if clock.path is None else jnp.asarray(clock.path, jnp.uint32)
     first = 0 if clock.first is None else clock.first
-    noise = hash_noise(x.shape, clock.t, path ^ _code(name), like=x, first=first)
+    noise = even_noise(x.shape, clock.t, path ^ _code(name), like=x, first=first)
     drawn = coded(old.codec, x, noise)
     if flag is True:
         return drawn

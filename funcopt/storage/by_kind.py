@@ -35,7 +35,7 @@ class ByKind:
     >>> import funcopt
     >>> whole = funcopt.storage.ByKind("dynamic8", "log8", full=None)
     >>> funcopt.adamw(1e-3, storage=whole).arguments["storage"].nonnegative
-    Log8(block=None, rounding='auto', per_octave=9)
+    Log8(block=None, rounding='auto', per_octave=8)
     """
 
     signed: Codec | str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from ..math.dtypes import cast
@@ -27,7 +28,8 @@ class BFloat16(Codec):
         return 2.0**-8
 
     def encode(self, x: Array, noise: Array | None = None) -> Array:
-        return rounded_to_bfloat16(cast(x, jnp.float32), noise)
+        high = None if noise is None else lax.shift_right_logical(noise, jnp.uint32(16))
+        return rounded_to_bfloat16(cast(x, jnp.float32), high)
 
     def decode(self, codes: Array, shape: tuple[int, ...], dtype: type) -> Array:
         del shape  # codes have it

@@ -37,8 +37,8 @@ class Codec:
 
         Args:
             x: in float32.
-            noise: 32 random bits for each element, by which it is rounded up or down so that its
-                mean is `x`; None for the nearest code.
+            noise: 32 random bits for each element, the higher ones first, by which it is rounded up
+                or down so that its mean is `x`; None for the nearest code.
         """
         raise NotImplementedError
 

@@ -22,6 +22,13 @@ from jaxtyping import Array
 from .blocks import power_above
 from .blockwise import TINY, Blockwise
 
+SLOW = 0.25
+"""The weight of a new value below which a mean is better rounded by chance.
+
+Measured on synthetic and recorded gradients: codes of one grid that does not move freeze sooner
+than others, and noise is small where a mean is fast.
+"""
+
 
 @dataclass(frozen=True)
 class Logarithmic(Blockwise):
@@ -31,7 +38,7 @@ class Logarithmic(Blockwise):
         per_octave: how many codes there are to a factor of 2.
     """
 
-    per_octave: float = 9
+    per_octave: float = 8
 
     holds: ClassVar = ("nonnegative",)
 
@@ -65,7 +72,7 @@ class Logarithmic(Blockwise):
 
     @property
     def slow(self) -> float:
-        return self.step / 2
+        return SLOW
 
     def scale(self, largest: Array) -> Array:
         return power_above(largest)
@@ -102,8 +109,8 @@ class Log8(Logarithmic):
 
 @dataclass(frozen=True)
 class Log4(Logarithmic):
-    """The logarithmic codes of four bits: 0 and 15 powers of two."""
+    """The logarithmic codes of four bits: 0, and 15 over nine octaves."""
 
-    per_octave: float = 1
+    per_octave: float = 1.5
 
     bits: ClassVar = 4
