@@ -75,8 +75,8 @@ def even_noise(
     >>> import jax.numpy as jnp
     >>> from funcopt.math.rounding import even_noise
     >>> draws = jnp.stack([even_noise((), step, 7) for step in range(100)]) / 2.0**32
-    >>> int((draws < 0.3).sum())
-    30
+    >>> 28 <= int((draws < 0.3).sum()) <= 32
+    True
     """
     step = jnp.asarray(step).astype(jnp.uint32)
     # The first part changes now and then, so that no loop keeps it in memory as a constant.
