@@ -37,7 +37,12 @@ def rows_of_chunks(chunk: int, grad: Array, slots: Sequence[Any], param: Array |
         x.shape[:1] != grad.shape[:1] for x in arrays
     ):
         return 0
-    return max(1, chunk // math.prod(grad.shape[1:]))
+    most = max(1, chunk // math.prod(grad.shape[1:]))
+    rows = grad.shape[0]
+    least = -(-rows // most)
+    # Chunks that leave no rest need no program for it, unless they are less than half as large.
+    even = next((n for n in range(least, 2 * least + 1) if rows % n == 0), 0)
+    return rows // even if even else most
 
 
 def in_chunks(
