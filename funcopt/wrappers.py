@@ -1,10 +1,12 @@
 """What an author of wrappers needs: transformations that decide about the steps of another one."""
 
 from .core.answers import Accumulates as Accumulates
+from .core.answers import Holds as Holds
 from .core.answers import Scales as Scales
 from .core.answers import Skipped as Skipped
 from .core.answers import Skips as Skips
 from .core.answers import Waits as Waits
+from .core.answers import Writes as Writes
 from .core.wrapper import Beginning as Beginning
 from .core.wrapper import Inside as Inside
 from .core.wrapper import Wrapper as Wrapper
@@ -16,6 +18,7 @@ __all__ = [
     "Accumulates",
     "Baseline",
     "Beginning",
+    "Holds",
     "Inside",
     "Judges",
     "Scales",
@@ -24,4 +27,5 @@ __all__ = [
     "SpikeLimits",
     "Waits",
     "Wrapper",
+    "Writes",
 ]

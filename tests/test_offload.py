@@ -118,6 +118,14 @@ def test_which_slots():
         funcopt.offload(funcopt.adam(1e-3), "(")
 
 
+def test_a_monitor_inside_sees_and_one_around_is_refused():
+    params, state = trained(funcopt.offload(funcopt.monitor(funcopt.adam(1e-3), every=1)), GRADS)
+    assert funcopt.health(state, params).verdict == "healthy"
+    assert {"inner/slots/0/mu/kernel", "inner/slots/0/nu/kernel"} <= on_host(state)
+    with pytest.raises(ValueError, match="Put offload around the monitor"):
+        funcopt.monitor(funcopt.offload(funcopt.adam(1e-3))).init(PARAMS)
+
+
 def test_shardings_tell_the_memory():
     mesh = jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))
     places = {"kernel": NamedSharding(mesh, P("data")), "bias": NamedSharding(mesh, P())}

@@ -546,3 +546,11 @@ def test_a_monitor_sees_what_is_lost_and_what_is_kept():
     # The steps that are told are those of the weights: a row of 128 elements, each moved by 1e-5.
     norms = report.readings.latest["update_norm"]
     np.testing.assert_allclose(norms, 1e-5 * np.sqrt([128, 8]), rtol=0.01)
+
+
+def test_bytes_of_a_weight():
+    """Of float32 training, bit by bit, with AdamW's slots in 8 bits and gradients in bfloat16."""
+    params = jax.eval_shape(lambda: jnp.zeros((1024, 1024), BF16))
+    tx = funcopt.master_weights(funcopt.adamw(1e-3, storage="8bit"))
+    arrays = jax.tree.leaves((params, params, jax.eval_shape(tx.init, params)))
+    assert sum(x.size * x.dtype.itemsize for x in arrays) / params.size < 8.1

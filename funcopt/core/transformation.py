@@ -380,6 +380,9 @@ def step(
 ) -> tuple[Tree, State]:
     """One optimization step: `tx.update` and `apply_updates` in one.
 
+    What keeps weights more precisely than parameters are, such as `master_weights`, writes these
+    itself.
+
     Gradients point uphill. For a complex parameter `jax.grad` gives the conjugate of that: take
     `jax.tree.map(jnp.conj, grads)`.
 

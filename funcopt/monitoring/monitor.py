@@ -80,6 +80,12 @@ class Monitor(Wrapper[MonitorState]):
         return max(self.every, micro_batches(self.inner))
 
     def first(self, start: Beginning) -> MonitorState:
+        if any(_is_on_host(x) for x in jax.tree.leaves(start.inner)):
+            raise ValueError(
+                "monitor: arrays of the state inside are in the memory of the host, with which a "
+                "device does not compute. Put offload around the monitor: "
+                "funcopt.offload(funcopt.monitor(tx))."
+            )
         names, real = path_names(start.params), start.real
         rows = rows_of(names, jax.tree.leaves(start.params), self.layer_axis)
         latest, mean = (jnp.full((rows.total, len(COLUMNS)), absent(real), real) for _ in range(2))
@@ -302,6 +308,10 @@ def _whole(state: MonitorState, real: np.dtype) -> MonitorState:
         )
     kept = Kept(kept.integers, in_full(kept.floats), kept.halves.astype(log_dtype(real)))
     return state._replace(kept=kept, baseline=in_full(state.baseline))
+
+
+def _is_on_host(x: Array) -> bool:
+    return jax.typeof(x).memory_space == jax.memory.Space.Host
 
 
 # Arrays of the same shape share a trace, as in `lift`.
