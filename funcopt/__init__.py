@@ -72,19 +72,15 @@ from .optimizers.adafactor import adafactor as adafactor
 from .optimizers.adagrad import adagrad as adagrad
 from .optimizers.adagrad import scale_by_rss as scale_by_rss
 from .optimizers.adam import adam as adam
-from .optimizers.adam import scale_by_adam as scale_by_adam
 from .optimizers.adam_mini import adam_mini as adam_mini
 from .optimizers.adamax import adamax as adamax
 from .optimizers.adamax import adamaxw as adamaxw
-from .optimizers.adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.adamuon import adamuon as adamuon
 from .optimizers.adamw import adamw as adamw
 from .optimizers.adan import adan as adan
 from .optimizers.ademamix import ademamix as ademamix
 from .optimizers.adopt import adopt as adopt
-from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
-from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.came import came as came
 from .optimizers.dion2 import dion2 as dion2
 from .optimizers.fromage import fromage as fromage
@@ -109,21 +105,28 @@ from .optimizers.optimistic_gradient_descent import optimistic_adam_v2 as optimi
 from .optimizers.optimistic_gradient_descent import (
     optimistic_gradient_descent as optimistic_gradient_descent,
 )
-from .optimizers.optimistic_gradient_descent import (
-    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
-)
 from .optimizers.polargrad import polargrad as polargrad
 from .optimizers.radam import radam as radam
-from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import rmsprop as rmsprop
 from .optimizers.rprop import rprop as rprop
+from .optimizers.scale_by_adam import scale_by_adam as scale_by_adam
+from .optimizers.scale_by_adamax import scale_by_adamax as scale_by_adamax
 from .optimizers.scale_by_adan import scale_by_adan as scale_by_adan
 from .optimizers.scale_by_ademamix import scale_by_ademamix as scale_by_ademamix
+from .optimizers.scale_by_adopt import scale_by_adopt as scale_by_adopt
+from .optimizers.scale_by_amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.scale_by_factored_rms import scale_by_factored_rms as scale_by_factored_rms
+from .optimizers.scale_by_optimistic_gradient import (
+    scale_by_optimistic_gradient as scale_by_optimistic_gradient,
+)
+from .optimizers.scale_by_radam import scale_by_radam as scale_by_radam
 from .optimizers.scale_by_rms import CenteredRms as CenteredRms
 from .optimizers.scale_by_rms import Rms as Rms
 from .optimizers.scale_by_rms import scale_by_rms as scale_by_rms
 from .optimizers.scale_by_rms import scale_by_stddev as scale_by_stddev
+from .optimizers.scale_by_simplified_ademamix import (
+    scale_by_simplified_ademamix as scale_by_simplified_ademamix,
+)
 from .optimizers.scale_by_sophia import scale_by_sophia as scale_by_sophia
 from .optimizers.scion import scion as scion
 from .optimizers.sgd import Momentum as Momentum
@@ -133,9 +136,6 @@ from .optimizers.shampoo import shampoo as shampoo
 from .optimizers.sign_sgd import scale_by_sign as scale_by_sign
 from .optimizers.sign_sgd import sign_sgd as sign_sgd
 from .optimizers.sign_sgd import signum as signum
-from .optimizers.simplified_ademamix import (
-    scale_by_simplified_ademamix as scale_by_simplified_ademamix,
-)
 from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import sm3 as sm3
 from .optimizers.soap import soap as soap

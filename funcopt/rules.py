@@ -41,10 +41,7 @@ from .core.tree_rule import tree_rule as tree_rule
 from .optimizers.adabelief import Adabelief as Adabelief
 from .optimizers.adadelta import Adadelta as Adadelta
 from .optimizers.adagrad import Adagrad as Adagrad
-from .optimizers.adam import Adam as Adam
 from .optimizers.adam_atan2 import AdamAtan2 as AdamAtan2
-from .optimizers.adamax import Adamax as Adamax
-from .optimizers.amsgrad import Amsgrad as Amsgrad
 from .optimizers.eigenbasis import Eigenbasis as Eigenbasis
 from .optimizers.gradient_subspace import GradientSubspace as GradientSubspace
 from .optimizers.in_basis import InBasis as InBasis
@@ -55,6 +52,9 @@ from .optimizers.mean_gradient import MeanGradient as MeanGradient
 from .optimizers.nadam import Nadam as Nadam
 from .optimizers.orthogonalize import Orthogonalize as Orthogonalize
 from .optimizers.relative_step import RelativeStep as RelativeStep
+from .optimizers.scale_by_adam import Adam as Adam
+from .optimizers.scale_by_adamax import Adamax as Adamax
+from .optimizers.scale_by_amsgrad import Amsgrad as Amsgrad
 from .optimizers.scale_by_factored_rms import FactoredRms as FactoredRms
 from .optimizers.scale_by_rms import CenteredRms as CenteredRms
 from .optimizers.scale_by_rms import Rms as Rms

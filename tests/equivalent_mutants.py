@@ -8,12 +8,9 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/averaging/primal.py", "averaged"): (
         ("axpy(1, u, slots.z)  →", "a factor of 1 is one of both"),
     ),
-    ("funcopt/clips/clip_by_global_norm.py", "ClipByGlobalNorm.update"): (
-        ("jnp.maximum(norm, jnp.finfo(norm.dtype).tiny)  →  norm", "of a norm of 0 it is left out"),
-    ),
     ("funcopt/optimizers/adadelta.py", "adadelta"): (("optimizer(masked(", PLACED),),
     ("funcopt/rate_free/dowg.py", "Dowg.update"): (("minus(x, slots.init_params)  →", NORM),),
-    ("funcopt/rate_free/dog.py", "Dog.update"): (("minus(x, slots.init_params)  →", NORM),),
+    ("funcopt/rate_free/dog_step.py", "Dog.update"): (("minus(x, slots.init_params)  →", NORM),),
     ("funcopt/optimizers/calmed_gradient.py", "calmed"): (
         ("slots.nu  →", "only its dtype is asked for, and a count as wide as it"),
         ("jnp.maximum(entered, 1)  →", "what it divides is left out until a gradient was finite"),

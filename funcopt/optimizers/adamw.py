@@ -14,7 +14,7 @@ from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage, with_slot
 from ..transforms.decay_rules import WeightDecay, decaying
-from .adam import adam_rule
+from .scale_by_adam import adam_rule
 
 ADAMW = Paper(
     "Loshchilov, Ilya and Hutter, Frank",

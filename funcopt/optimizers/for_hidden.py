@@ -11,7 +11,7 @@ from ..core.rule import Rule
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
-from .adam import Adam
+from .scale_by_adam import Adam
 
 NO_HIDDEN = r"(?i)(^|[/._])(\w*embed\w*|wte|wpe|(\w+_)?head|logits|classifier)(_\d+)?(/|$)"
 hidden_matrices = Unlike(NO_HIDDEN)

@@ -21,9 +21,9 @@ from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, decaying
 from ..transforms.scale import Scale
-from .adam import Adam
 from .gradient_subspace import FINDINGS, SIDES, Finding, GradientSubspace, SideName
 from .in_basis import InBasis
+from .scale_by_adam import Adam
 
 GALORE = Paper(
     "Zhao, Jiawei and Zhang, Zhenyu and Chen, Beidi and Wang, Zhangyang and Anandkumar, Anima and "

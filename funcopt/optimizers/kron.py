@@ -26,8 +26,8 @@ from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, decaying
-from .adam import Adam
 from .for_hidden import hidden_matrices, with_rest
+from .scale_by_adam import Adam
 from .whitening import Whiten
 
 KRON = Paper(

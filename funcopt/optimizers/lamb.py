@@ -17,7 +17,7 @@ from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, decaying
 from ..transforms.scale_by_trust_ratio import TrustRatio
-from .adam import Adam
+from .scale_by_adam import Adam
 
 LAMB = Paper(
     "You, Yang and Li, Jing and Reddi, Sashank J. and Hseu, Jonathan and Kumar, Sanjiv and "

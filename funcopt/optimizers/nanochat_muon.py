@@ -14,14 +14,7 @@ line is a rule, and any of them may stand in `optimizer`. The factor of the shap
 
 from functools import partial
 
-from ..core.arguments import (
-    DecayRate,
-    DType,
-    NonNegative,
-    OptionalNonNegative,
-    Rate,
-    Steps,
-)
+from ..core.arguments import DecayRate, DType, NonNegative, OptionalNonNegative, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
 from ..core.lift import masked
 from ..core.optimizer import Otherwise, optimizer
@@ -32,13 +25,13 @@ from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
 from ..transforms.decay_rules import WeightDecay, at_rate, decaying
 from ..transforms.scale import Scale
-from .adam import Adam
 from .for_hidden import hidden_matrices
 from .longer_side import CautiousMatrixDecay, NormalizeLongerSide
 from .matrix_norms import EqualOutputs, PolarNorm
 from .matrix_scale import MatrixScale, Scaling
 from .mean_gradient import MeanGradient
 from .orthogonalize import NamedCoefficients, orthogonalize
+from .scale_by_adam import Adam
 
 NANOCHAT = Paper(
     "Karpathy, Andrej",

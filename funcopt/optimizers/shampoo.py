@@ -29,9 +29,9 @@ from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, decaying
-from .adam import Adam
 from .between_inverse_roots import BetweenInverseRoots, Graft
 from .for_hidden import hidden_matrices, with_rest
+from .scale_by_adam import Adam
 from .sgd import Momentum
 
 SHAMPOO = Paper(
