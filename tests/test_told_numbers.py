@@ -364,3 +364,11 @@ def test_a_cautious_decay_of_complex_matrices_goes_by_the_real_part_of_their_pro
     for grad, decays in ((1j, 1), (1 - 3j, 0)):
         u, _ = tx.update({"kernel": jnp.array([[grad]])}, tx.init(params), params)
         np.testing.assert_allclose(u["kernel"], [[-grad - decays * 0.5 * (1 + 1j)]], rtol=1e-6)
+
+
+def test_the_momentum_of_stable_spam_begins_whole_and_falls():
+    grads = np.float32([0.6, -0.8])
+    for total_steps, eta_min, part in ((10**6, 0.25, 1.0), (1, 0.25, 0.625), (1, 1.0, 1.0)):
+        tx = funcopt.stable_spam(0.1, b1=0.8, total_steps=total_steps, eta_min=eta_min)
+        _, state = tx.update(grads, tx.init(grads), grads)
+        np.testing.assert_allclose(state.mu, (1 - 0.8 * part) * grads, rtol=1e-5)
