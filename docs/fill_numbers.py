@@ -322,15 +322,36 @@ def one_pass() -> str:
     return f"{table(head, rows)}\n{circumstances(report)}"
 
 
+KEPT = {
+    "float32": "float32",
+    "bfloat16": "bfloat16, rounded to the nearest",
+    "master_weights_int8": '`master_weights(tx, "int8")`',
+    "master_weights_int16": "`master_weights(tx)`",
+    "master_weights_float32": '`master_weights(tx, "float32")`',
+}
+
+
+def weights_step() -> str:
+    """What weights in half precision cost in a step, from benchmarks/weights_step.py."""
+    report = json.loads((RESULTS / "weights_step.json").read_text())
+    rows = [
+        (
+            KEPT.get(row["way"], f"`{row['way']}(tx)`"),
+            f"{row['kept']:.1f}",
+            f"{row['temporaries']:.1f}",
+            spread(row),
+        )
+        for row in report["rows"]
+        if row["way"] != "float32"
+    ]
+    head = ("weights", "bytes kept", "bytes of temporaries", "step, to float32's")
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
 def fine_tuning() -> str:
     """What weights in half precision gain of a fine-tuning, from benchmarks/fine_tuning.py."""
     report = json.loads((RESULTS / "fine_tuning.json").read_text())
-    names = {
-        "float32": "float32",
-        "bfloat16": "bfloat16, rounded to the nearest",
-        "master_weights_int8": '`master_weights(tx, "int8")`',
-        "master_weights_int16": "`master_weights(tx)`",
-    }
+    names = KEPT
     rows = [
         (
             names.get(row["way"], f"`{row['way']}(tx)`"),
@@ -638,6 +659,7 @@ REGIONS = {
     "one_pass": one_pass,
     "chunked_step": chunked_step,
     "fine_tuning": fine_tuning,
+    "weights_step": weights_step,
     "thresholds": thresholds,
     "signatures": signatures,
     "catalogue": catalogue,
