@@ -554,3 +554,37 @@ def test_bytes_of_a_weight():
     tx = funcopt.master_weights(funcopt.adamw(1e-3, storage="8bit"))
     arrays = jax.tree.leaves((params, params, jax.eval_shape(tx.init, params)))
     assert sum(x.size * x.dtype.itemsize for x in arrays) / params.size < 8.1
+
+
+AROUND = {
+    "partition": lambda tx: funcopt.partition({"half": tx, "": tx}),
+    "guard": funcopt.guard,
+    "rollback": lambda tx: funcopt.rollback(funcopt.guard(tx), every=2),
+    "monitor": lambda tx: funcopt.monitor(tx, every=2),
+    "accumulate": lambda tx: funcopt.accumulate(tx, every=2),
+    "average": funcopt.average,
+    "chain": lambda tx: funcopt.chain(funcopt.clip(10.0), tx),
+    "MultiSteps": lambda tx: optax.MultiSteps(tx, 1).gradient_transformation(),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=() if x == "partition" else pytest.mark.every_row) for x in AROUND],
+)
+def test_what_is_around_hands_updates_on_as_they_are(name):
+    """As do all whose `update` gives what came from inside."""
+
+    def end(tx: Any, repeats: int) -> Any:
+        params = mixed_params()
+        state = tx.init(params)
+        step = jax.jit(lambda state, params: tx.update(mixed_grads(), state, params, value=1.0))
+        for _ in range(4 * repeats):
+            updates, state = step(state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    inner = optax.with_extra_args_support(funcopt.master_weights(funcopt.sgd(0.5)))
+    got = end(AROUND[name](inner), 2 if name == "accumulate" else 1)
+    for x, y in zip(*map(jax.tree.leaves, (got, end(inner, 1))), strict=True):
+        assert bits(x).tobytes() == bits(y).tobytes()
