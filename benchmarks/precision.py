@@ -18,7 +18,9 @@ with decay 0.999 after the gradients of every other element fell to a tenth, 3,0
 The codecs of other libraries are written here from their formulas, in NumPy: bitsandbytes' dynamic
 maps (Dettmers et al., 2022), torchao's float8 E4M3 and its maps of four bits (Li et al., 2023), and
 FlashOptim's softsign and square root with float16 scales in groups of 32 (2026). Bits are those of
-both moments with their scales. Writes results/precision.json.
+both moments with their scales; the matrices of the lab's models are narrower than a block, and are
+given to funcopt's codecs as rows of 128, so that the bits are those of wide ones. Writes
+results/precision.json.
 """
 
 import json
@@ -68,7 +70,10 @@ class Ours:
 
     def __call__(self, x: np.ndarray, step: int, decay: float) -> np.ndarray:
         drawn = bool(by_chance(self.codec, self.kind, decay))
-        return np.asarray(_there_and_back(self.codec, drawn, self.salt, jnp.float32(x), step))
+        rows = jnp.float32(x).reshape(-1, 128)
+        return np.asarray(_there_and_back(self.codec, drawn, self.salt, rows, step)).reshape(
+            x.shape
+        )
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

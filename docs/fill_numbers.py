@@ -383,6 +383,70 @@ def chunked_step() -> str:
     return f"{table(head, rows)}\n{circumstances(report)}"
 
 
+def precision() -> str:
+    """Errors of Adam's direction in few bits, from benchmarks/precision.py."""
+    report = json.loads((RESULTS / "precision.json").read_text())
+    rows, follows = report["directions"], {row["way"]: row for row in report["tracking"]}
+    cells = list(dict.fromkeys((row["gradients"], row["b2"]) for row in rows))
+
+    def line(way: str) -> list[str]:
+        own = {(row["gradients"], row["b2"]): row for row in rows if row["way"] == way}
+        errors = [number(own[cell]["error"]) for cell in cells]
+        kept = follows[way]
+        told = f"{kept['median']:.2f} ({kept['low']:.2f} to {kept['high']:.2f})"
+        bits = next(iter(own.values()))["bits"]
+        name = f"**{way}**" if way.startswith("funcopt") else way
+        return [name, f"{bits:g}", *errors, told]
+
+    head = ["moments kept by", "bits", *(f"{name}, b2 = {b2}" for name, b2 in cells), "tracking"]
+    lines = map(line, dict.fromkeys(row["way"] for row in rows))
+    return f"{table(head, lines)}\n{circumstances(report)}"
+
+
+def number(x: float) -> str:
+    """Three digits after the point, or none of a large number."""
+    return f"{x:.3f}" if x < 10 else f"{x:,.0f}"
+
+
+def storage_training() -> str:
+    """Paired trainings, from benchmarks/storage_training.py."""
+    report = json.loads((RESULTS / "storage_training.json").read_text())
+    rows = [
+        (
+            f"{row['model']}, {row['seeds']} seeds",
+            f"{row['float32']:.4f} ± {row['deviation']:.4f}",
+            row["storage"],
+            f"{row['loss']:.4f}",
+            f"{row['difference']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})",
+            "yes" if row["equivalent"] else "not shown",
+        )
+        for row in report["rows"]
+    ]
+    head = ("model", "loss in float32", "slots", "loss", "difference", "equivalent")
+    return f"{table(head, rows)}\n{circumstances(report)}"
+
+
+def memory() -> str:
+    """Bytes of some states, from benchmarks/memory.py."""
+    report = json.loads((RESULTS / "memory.json").read_text())
+    found = {(row["optimizer"], row["storage"]): row for row in report["states"]}
+    storages = list(dict.fromkeys(storage for _, storage in found))
+    names = ("adamw", "sgd", "lion", "muon", "adafactor", "ademamix", "soap", "prodigy")
+    rows = [
+        (
+            f"`{name}`",
+            *(f"{found[name, storage]['bytes_per_parameter']:.2f}" for storage in storages),
+        )
+        for name in names
+    ]
+    wrong = sum(row["predicted"] != row["actual"] for row in report["states"])
+    return (
+        f"{table(('optimizer', *storages), rows)}\nOf {len(report['states'])} states, of all "
+        f"optimizers that keep slots, {wrong} have other bytes than predicted.\n\n"
+        f"{circumstances(report)}"
+    )
+
+
 def spread(row: dict, digits: int = 2) -> str:
     """A median of paired ratios with the smallest and the largest."""
     low, high = (f"{row[f'ratio_{end}']:.{digits}f}" for end in ("min", "max"))
@@ -658,6 +722,9 @@ REGIONS = {
     "mistakes": mistakes,
     "one_pass": one_pass,
     "chunked_step": chunked_step,
+    "precision": precision,
+    "storage_training": storage_training,
+    "memory": memory,
     "fine_tuning": fine_tuning,
     "weights_step": weights_step,
     "thresholds": thresholds,
