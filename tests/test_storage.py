@@ -252,6 +252,25 @@ def test_a_run_goes_on_as_it_would_have():
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
+def test_slow_means_in_arrays_of_bfloat16_move():
+    """A signed mean of a gradient that is always 1: rounded to the nearest, it stops at a half."""
+    one = {"w": jnp.ones((1, 512))}
+
+    def mean(b1, **kept):
+        tx = funcopt.scale_by_adam(b1=b1, **kept)
+        run = jax.jit(
+            lambda s: jax.lax.scan(lambda s, _: (tx.update(one, s)[1], None), s, length=4000)
+        )
+        mu = run(tx.init(one))[0].mu["w"]
+        assert mu.dtype == jnp.bfloat16
+        return mu.astype(jnp.float32)
+
+    for kept in ({"storage": "bfloat16"}, {"mu_dtype": "bfloat16"}):
+        slow = mean(0.999, **kept)
+        assert abs(float(slow.mean()) - (1 - 0.999**4000)) < 0.004
+        assert len(np.unique(mean(0.9, **kept))) == 1
+
+
 # --- what it is for ------------------------------------------------------------------------------
 
 

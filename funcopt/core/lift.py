@@ -25,6 +25,7 @@ from ..math.varying import named, varying_along, varying_axes
 from ..storage import Storage, check_paths, check_slots, first_kept
 from ..storage.kept import Coded
 from . import one_pass
+from .again import in_few_bits
 from .arguments import Hyperparameter, check_fields, number_at
 from .chunks import rows_of_chunks
 from .description import Act, Slot, Told, act_of, is_nothing, kept_slots, parts_of, why_in_full
@@ -210,7 +211,7 @@ class Lifted:
         clock = Clock(t, lr, gate)
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
-        in_codes = any(isinstance(x, Coded) for leaf in leaves for x in leaf.slots)
+        in_codes = any(in_few_bits(x) for leaf in leaves for x in leaf.slots)
         views, rules = self._views(shown, in_codes), _at(state.count, rules)
         lefts = {(), *(view.left for view in views)}
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}

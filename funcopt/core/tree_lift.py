@@ -28,6 +28,7 @@ from ..math.global_norm import Facts, global_norm
 from ..math.varying import AxisNames, mean_across, named, varying_along, varying_axes
 from ..storage import Storage, check_paths, check_slots, first_kept, kept_dtype
 from ..storage.kept import Coded, decoded
+from .again import in_few_bits
 from .again import kept as slot_again
 from .arguments import check_fields, number_at
 from .description import Told, act_of, is_nothing, kept_slots, parts_of, told, why_in_full
@@ -469,7 +470,7 @@ class _TreeStep:
     def path_codes(self) -> list[Any]:
         """A number for the path of each leaf, by which codes are rounded; None without codes."""
         shown = self.structure.unflatten([leaf.grad for leaf in self.leaves])
-        coded = any(isinstance(x, Coded) for leaf in self.leaves for x in leaf.slots)
+        coded = any(in_few_bits(x) for leaf in self.leaves for x in leaf.slots)
         return list(path_codes(shown)) if coded else [None] * len(self.leaves)
 
     def kept_as_trees(self, slots: Any) -> Any:
