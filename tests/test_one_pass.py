@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 import funcopt
+from funcopt.core import one_pass
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,3 +58,13 @@ def test_other_flags_are_kept():
         "--xla_force_host_platform_device_count=2",
         "--xla_backend_extra_options=xla_cpu_a=1,xla_cpu_use_multi_output_fusion=true",
     ], done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_in_16_bits_is_done_as_it_is_without(monkeypatch, dtype):
+    """XLA for the CPU converts whole arrays of it, once for each evaluation."""
+    monkeypatch.setattr(one_pass, "enabled", lambda: True)
+    params = jnp.ones(3, dtype)
+    tx = funcopt.adam(1e-3)
+    program = str(jax.make_jaxpr(tx.update)(params, tx.init(params), params))
+    assert ("optimization_barrier" in program) is (dtype == "float32")

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
+from ..math.dtypes import is_half
 from ..storage.kept import Coded
 from .leaves import Absent, is_kept
 
@@ -114,13 +115,9 @@ def _rows(tree: Any, at: Any, many: int) -> Any:
     return jax.tree.map(rows, tree, is_leaf=is_kept)
 
 
-def _is_half(x: Array) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits == 16
-
-
 def _as_bits(x: Array) -> Array:
     """Half precision as integers: XLA for the CPU writes into it by converting all of it."""
-    return jax.lax.bitcast_convert_type(x, jnp.uint16) if _is_half(x) else x
+    return jax.lax.bitcast_convert_type(x, jnp.uint16) if is_half(x) else x
 
 
 def _from_bits(x: Array, dtype: Any) -> Array:

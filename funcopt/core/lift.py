@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
-from ..math.dtypes import at_least, common_dtype
+from ..math.dtypes import at_least, common_dtype, is_half
 from ..math.norm import is_sharded
 from ..math.once import number_once
 from ..math.varying import named, varying_along, varying_axes
@@ -334,8 +334,12 @@ class Lifted:
 
     def _apart(self, leaf: Beside) -> bool:
         """Whether a leaf is done in one pass over memory, if each array is computed by itself."""
-        coded = any(isinstance(x, Coded) for x in leaf.slots)
-        return self._plain and not coded and one_pass.enabled()
+        if not one_pass.enabled():
+            return False
+        arrays = [leaf.grad, *leaf.slots, *([] if leaf.param is None else [leaf.param])]
+        coded = any(isinstance(x, Coded) for x in arrays)
+        narrow = any(is_half(x) for x in jax.tree.leaves(arrays))
+        return self._plain and not coded and not narrow
 
     def _rows(self, chunk: int | None, leaf: Beside) -> int:
         """How many rows of a leaf are done at a time, 0 for all."""

@@ -36,8 +36,9 @@ def enable_cpu_multi_output_fusion() -> None:
     several arrays. Steps of rules that act on elements (Adam, Lion, momentum, ...) then read and
     write each array once, and a clip by the global norm is multiplied inside of that. Numbers are
     those of a step without it, but for what rounding differs where XLA contracts a product and a
-    sum. Other rules, slots in 8 bits, and other backends are as they are without it. docs/speed.md
-    says what it saves.
+    sum. Other rules, arrays in 16 bits or fewer, and other backends are as they are without it, but
+    that XLA may join their loops, too: a step of parameters in bfloat16 is slower for it.
+    docs/speed.md says what it saves.
 
     Raises:
         RuntimeError: JAX has started its backend without the option.

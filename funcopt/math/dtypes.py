@@ -46,6 +46,12 @@ def is_narrow(dtype: Any) -> bool:
     return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16
 
 
+def is_half(x: Any) -> bool:
+    """Whether an array is of floats of 16 bits."""
+    dtype = jnp.result_type(x)
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits == 16
+
+
 @cache
 def at_least(kept: Any, expected: Any) -> np.dtype:
     """The dtype `kept`, or `expected` where that has more digits."""

@@ -26,6 +26,7 @@ from ..core.refusals import called, foreign_state
 from ..core.rule import NoSlots
 from ..core.transformation import apply_updates
 from ..core.wrapper import Beginning, Inside, Wrapper
+from ..math.dtypes import is_half
 from ..math.halves import landing
 from ..math.rounding import hash_noise
 
@@ -113,7 +114,7 @@ class Weights(Wrapper[WeightsState]):
         for path, x in zip(path_names(start.params), leaves, strict=True):
             self._check(path, x)
         kept: list[Any] = [
-            self.how.begin(x) if _is_half(x) else Absent() for x in map(jnp.asarray, leaves)
+            self.how.begin(x) if is_half(x) else Absent() for x in map(jnp.asarray, leaves)
         ]
         slots = self.how.slots(*(start.as_tree(kept) for _ in self.how.slots._fields))
         return WeightsState(start.inner, jnp.zeros([], jnp.int32), slots)
@@ -133,7 +134,7 @@ class Weights(Wrapper[WeightsState]):
         codes = path_codes(updates)
         new, kept = [], []
         for leaf, x, u, code in zip(leaves, weights, moved, codes, strict=True):
-            if not _is_half(leaf.param):
+            if not is_half(leaf.param):
                 new.append(apply_updates(leaf.param, u) if writes else u)
                 kept.append(Absent())
                 continue
@@ -155,7 +156,7 @@ class Weights(Wrapper[WeightsState]):
 
     def _whole(self, leaf: Beside) -> Array:
         param = jnp.asarray(leaf.param)
-        if not _is_half(param):
+        if not is_half(param):
             return param
         return _whole(param, leaf.slots[0] if leaf.slots else None, self.how)
 
@@ -176,9 +177,9 @@ class Weights(Wrapper[WeightsState]):
         )
         for path, leaf in zip(path_names(updates), leaves, strict=True):
             self._check(path, leaf.param)
-            if leaf.slots and _is_half(leaf.param) == isinstance(leaf.slots[0], Absent):
+            if leaf.slots and is_half(leaf.param) == isinstance(leaf.slots[0], Absent):
                 dtype = jnp.result_type(leaf.param).name
-                other = "a wider one" if _is_half(leaf.param) else "one of 16 bits"
+                other = "a wider one" if is_half(leaf.param) else "one of 16 bits"
                 raise ValueError(
                     f"{self.name}: the parameter {path!r} is {dtype}, but the state was made for "
                     f"{other}. Convert it to the type that it had, or make a state for these with "
@@ -188,16 +189,11 @@ class Weights(Wrapper[WeightsState]):
 
     def _check(self, path: str, param: Any) -> None:
         dtype = jnp.result_type(param).name
-        if _is_half(param) and dtype not in self.how.half:
+        if is_half(param) and dtype not in self.how.half:
             raise ValueError(
                 f"{self.name}: the parameter {path!r} is {dtype}, of which this keeps no more than "
                 f"it is: it knows {' and '.join(self.how.half)}. {self.how.instead}"
             )
-
-
-def _is_half(x: Any) -> bool:
-    dtype = jnp.result_type(x)
-    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits == 16
 
 
 # Leaves of the same shape share a trace, as in `lift`.
