@@ -108,6 +108,22 @@ class Kept(NamedTuple):
             noise=Noise(variance, signal),
         )
 
+    def with_log(self, broken: Array, events: Events, surges: Surges) -> "Kept":
+        """With another log, whatever else is in it: only the log is written."""
+        rows = broken.shape[0]
+        history = (self.halves.shape[0] - len(EDGES)) // 2
+        counts = Surges.STEPS + 6
+        integers = _written(
+            self.integers,
+            (0, jnp.stack(surges.steps)),
+            (Surges.STEPS + 3, events.seen[None]),
+            (counts, broken),
+            (counts + 2 * rows + history, events.what.reshape(-1)),
+        )
+        values = Surges.NUMBERS + LAST_STEPS * len(SCALARS) + len(Noise._fields)
+        numbers = (0, jnp.stack(surges.numbers)), (values, events.value)
+        return self._replace(integers=integers, floats=_written(self.floats, *numbers))
+
     @property
     def is_there(self) -> Bool[Array, ""]:
         """True, whatever is in it, which XLA cannot know before it has written this memory."""
@@ -153,6 +169,12 @@ class MonitorState(NamedTuple):
 def _place(step: Int[Array, ""]) -> tuple[Array]:
     """Where the flight recorder has a step."""
     return (Surges.NUMBERS + step % LAST_STEPS * len(SCALARS),)
+
+
+def _written(line: Array, *parts: tuple[int, Array]) -> Array:
+    for start, part in parts:
+        line = jax.lax.dynamic_update_slice(line, part, (start,))
+    return line
 
 
 def _in_line(*parts: Array) -> Array:

@@ -191,11 +191,11 @@ def _logged(
     broken, event = diagnosed(rows, here, memory.mean, step.ill)
     event = jax.tree.map(partial(jnp.where, step.calm), refusal(came.norm), event)
     events = add_event(memory.events, count, event)
-    return memory._replace(
-        broken=counted(memory.broken, broken),
-        events=jax.tree.map(partial(jnp.where, ill), events, memory.events),
-        surges=add_surge(memory.surges, count, ratio, memory.last),
-    ).kept()
+    return kept.with_log(
+        counted(memory.broken, broken),
+        jax.tree.map(partial(jnp.where, ill), events, memory.events),
+        add_surge(memory.surges, count, ratio, memory.last),
+    )
 
 
 @partial(jax.jit, static_argnames="plan")

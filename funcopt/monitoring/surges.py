@@ -8,10 +8,10 @@ Where norms vary much, such a step is no outlier, and it throws a network all th
 has shortened to about the usual length is none.
 """
 
-from functools import reduce
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax.lax import Precision
 from jaxtyping import Array, Bool, Float, Int
 
 from ..math.counts import counted
@@ -94,9 +94,9 @@ def add_surge(
     back = step - 1 - jnp.arange(LEVEL_STEPS, dtype=step.dtype)
     losses = last[back % LAST_STEPS, SCALARS.index("value")]
     told = (losses > none) & (losses < most) & (back >= 0)
-    # One by one: a reduction is one more thing that every call pays for.
-    weights, values = told.astype(last.dtype), jnp.where(told, losses, 0)
-    many, total = (reduce(jnp.add, [x[i] for i in range(LEVEL_STEPS)]) for x in (weights, values))
+    # A product: a reduction is one more thing that every call pays for.
+    rows = jnp.stack([told.astype(last.dtype), jnp.where(told, losses, 0)])
+    many, total = jnp.matmul(rows, jnp.ones(LEVEL_STEPS, last.dtype), precision=Precision.HIGHEST)
     mean = total / jnp.maximum(many, 1)
     level = jnp.where(many > 0, mean, none)
 
