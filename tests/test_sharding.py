@@ -193,7 +193,6 @@ def weights_in_half_precision():
 
 CODED = {
     "rows": ((16, 512), P("a"), 0),
-    "columns": ((8, 1024), P(None, "b"), 0),
     "both": ((16, 512), P("a", "b"), 0),
     "odd": ((128, 33), P("a"), 0),
     # Two devices have a part of the middle block each, and whole rows are looked at.

@@ -85,6 +85,29 @@ def test_everything_is_coded_where_that_is_told():
     assert set(kept(state.nu)) == {"log8"}
 
 
+def test_leaves_of_every_shape_and_size():
+    """No axes, no elements, odd ones, zeros alone, and elements of all magnitudes in one block."""
+    shapes = {
+        "number": (),
+        "none": (0,),
+        "rows": (3, 0),
+        "odd": (5, 7),
+        "zeros": (2, 64),
+        "huge": (2, 64),
+    }
+    grads = arrays(3, shapes) | {"zeros": jnp.zeros((2, 64))}
+    grads["huge"] *= 10.0 ** jnp.linspace(-30, 18, 128).reshape(2, 64)
+    tx = funcopt.adamw(1e-3, storage=FULL)
+    params = {name: jnp.ones(shape) for name, shape in shapes.items()}
+    state = tx.init(params)
+    for _ in range(3):
+        params, state = jitted(tx)(grads, state, params)
+    for name, x in params.items():
+        assert x.shape == shapes[name]
+        assert bool((jnp.abs(x - 1) < 0.01).all()), name
+    np.testing.assert_array_equal(wide(state.mu)["zeros"], 0)
+
+
 def test_by_path():
     storage = ByPath({"h/up": "4bit", "!h/": None, "odd": {"nu": "log8"}}, otherwise="8bit")
     tx = funcopt.adamw(1e-3, storage=storage)
@@ -240,6 +263,13 @@ def test_a_tree_rule_reads_what_it_will_read_again():
     ratio = jnp.where(mu == 0, 0, step / jnp.where(mu == 0, 1, mu))
     seen = np.asarray(ratio[mu != 0])
     np.testing.assert_allclose(seen, np.full_like(seen, np.median(seen)), rtol=1e-5)
+
+
+def test_compilers_do_not_code_the_zeros_of_init():
+    """XLA folds what is known: element by element, minutes for a large matrix."""
+    large = {"w": jax.ShapeDtypeStruct((4096, 1024), jnp.float32)}
+    text = jax.jit(funcopt.adam(1e-3, storage="8bit").init).lower(large).as_text()
+    assert text.count("optimization_barrier") == 2
 
 
 def test_a_run_goes_on_as_it_would_have():

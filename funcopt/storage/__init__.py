@@ -276,7 +276,10 @@ def check_paths(storage: Storage, where: str, paths: Iterable[str]) -> None:
 def first_kept(storage: Storage, slots: type, name: str, x: Array, path: str = "") -> Array | Coded:
     """The slot `name` as it is kept, before the first update."""
     kept = how_kept(storage, slots, name, x, path)
-    return cast(x, kept.dtype) if kept.codec is None else _coded(kept.codec, x)
+    if kept.codec is None:
+        return cast(x, kept.dtype)
+    # XLA would code zeros element by element where `init` is compiled with what follows.
+    return _coded(kept.codec, jax.lax.optimization_barrier(x))
 
 
 # One program for a codec and a shape, for outside of `jit` each operation would be one.
