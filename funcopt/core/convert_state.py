@@ -9,7 +9,8 @@ import numpy as np
 import optax
 from optax import Params
 
-from ..storage.kept import Coded, coded, decoded
+from ..storage import coded_at_once
+from ..storage.kept import Coded, decoded
 from .arguments import is_tracer
 from .leaves import Absent, is_kept
 from .paths import path_name, some
@@ -184,7 +185,9 @@ def _as(where: str, target: Any, x: Any) -> Any:
     if isinstance(target, Coded):
         if isinstance(x, Coded) and x.codec == target.codec:
             return x
-        return coded(target.codec, jnp.asarray(decoded(_array(x), jnp.float32), jnp.float32))
+        return coded_at_once(
+            target.codec, jnp.asarray(decoded(_array(x), jnp.float32), jnp.float32)
+        )
     return decoded(_array(x), target.dtype).astype(target.dtype) if _is_float(x) else x
 
 

@@ -279,8 +279,8 @@ def first_kept(storage: Storage, slots: type, name: str, x: Array, path: str = "
     if kept.codec is None:
         return cast(x, kept.dtype)
     # XLA would code zeros element by element where `init` is compiled with what follows.
-    return _coded(kept.codec, jax.lax.optimization_barrier(x))
+    return coded_at_once(kept.codec, jax.lax.optimization_barrier(x))
 
 
-# One program for a codec and a shape, for outside of `jit` each operation would be one.
-_coded = jax.jit(coded, static_argnums=0)
+coded_at_once = jax.jit(coded, static_argnums=0)
+"""The codes of an array by one program; outside of `jit` each operation would be one."""
