@@ -372,3 +372,20 @@ def test_the_momentum_of_stable_spam_begins_whole_and_falls():
         tx = funcopt.stable_spam(0.1, b1=0.8, total_steps=total_steps, eta_min=eta_min)
         _, state = tx.update(grads, tx.init(grads), grads)
         np.testing.assert_allclose(state.mu, (1 - 0.8 * part) * grads, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("threshold", "clipped"), [(1.0, 1.0), (1e3, 0.0), (None, 0.0)])
+def test_what_came_says_its_clip_does(threshold, clipped):
+    grads = np.ones(2, np.float32)
+    tx = funcopt.came(0.1, b2=0.999, clipping_threshold=threshold)
+    _, state = tx.update(grads, tx.init(grads), grads)
+    told = funcopt.metrics(state)
+    assert float(told["clipped"]) == clipped
+    assert float(told["update_rms"]) == pytest.approx(1e-3**-0.5, rel=1e-4)
+
+
+def test_a_step_of_shampoo_whose_roots_are_found_has_no_failed_one():
+    grads = np.ones((3, 2), np.float32)
+    tx = funcopt.shampoo(0.1)
+    _, state = tx.update(grads, tx.init(grads), grads)
+    assert float(funcopt.metrics(state)["failed_roots"]) == 0.0
