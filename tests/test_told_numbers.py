@@ -13,7 +13,9 @@ import optax
 import pytest
 
 import funcopt
+from funcopt.core.optimizer import lift
 from funcopt.optimizers.adam_mini import mean_of_block
+from funcopt.optimizers.longer_side import NormalizeLongerSide
 from funcopt.optimizers.matrix_scale import matrix_scale
 from funcopt.optimizers.moment_slots import Moments
 from funcopt.optimizers.novograd import NovogradSlots, mean_element
@@ -389,3 +391,12 @@ def test_a_step_of_shampoo_whose_roots_are_found_has_no_failed_one():
     tx = funcopt.shampoo(0.1)
     _, state = tx.update(grads, tx.init(grads), grads)
     assert float(funcopt.metrics(state)["failed_roots"]) == 0.0
+
+
+def test_the_longer_side_and_its_least_norm():
+    rule = NormalizeLongerSide(b2=0.0, eps=1.0)
+    assert rule.init(jnp.zeros((5, 2))).side_nu.shape == (5, 1)
+    assert rule.init(jnp.zeros((2, 5))).side_nu.shape == (1, 5)
+    tx, grads = lift(rule), np.float32([[0.03, 0.0], [0.0, 0.04]])
+    updates, _ = tx.update(grads, tx.init(grads), grads)
+    np.testing.assert_allclose(updates, 0.05 * grads, rtol=1e-5)
