@@ -16,6 +16,7 @@ import funcopt
 from funcopt.core.optimizer import lift
 from funcopt.optimizers.adam_mini import mean_of_block
 from funcopt.optimizers.longer_side import NormalizeLongerSide
+from funcopt.optimizers.matrix_norms import EqualOutputs, PolarNorm
 from funcopt.optimizers.matrix_scale import matrix_scale
 from funcopt.optimizers.moment_slots import Moments
 from funcopt.optimizers.novograd import NovogradSlots, mean_element
@@ -243,7 +244,7 @@ def test_decay_of_soap_is_of_where_its_step_ends():
     np.testing.assert_allclose(second(0.5), step - 0.05 * (params + step), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["splus", "kron", "normuon"])
+@pytest.mark.parametrize("name", ["splus", "kron", "normuon", "nanochat_muon"])
 def test_an_embedding_is_no_hidden_matrix_but_where_it_is_said_to_be(name):
     params = {"embed": np.ones((3, 2), np.float32), "bias": np.ones(2, np.float32)}
     for hidden in (None, True):
@@ -400,3 +401,13 @@ def test_the_longer_side_and_its_least_norm():
     tx, grads = lift(rule), np.float32([[0.03, 0.0], [0.0, 0.04]])
     updates, _ = tx.update(grads, tx.init(grads), grads)
     np.testing.assert_allclose(updates, 0.05 * grads, rtol=1e-5)
+
+
+def test_norms_of_outputs_and_of_a_matrix_have_a_least():
+    grads = np.float32([[3.0, 0.03, 0.0], [4.0, 0.04, 0.0]])
+    equal, polar = lift(EqualOutputs(eps=0.5)), lift(PolarNorm(eps=10.0))
+    updates, _ = equal.update(grads, equal.init(grads))
+    target = float(np.linalg.norm(grads)) / 3**0.5
+    np.testing.assert_allclose(updates, grads * target / np.array([5.0, 0.5, 0.5]), rtol=1e-5)
+    updates, _ = polar.update(grads, polar.init(grads))
+    np.testing.assert_allclose(updates, grads * 2**0.5 / 10.0, rtol=1e-5)
