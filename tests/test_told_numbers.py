@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -411,3 +412,11 @@ def test_norms_of_outputs_and_of_a_matrix_have_a_least():
     np.testing.assert_allclose(updates, grads * target / np.array([5.0, 0.5, 0.5]), rtol=1e-5)
     updates, _ = polar.update(grads, polar.init(grads))
     np.testing.assert_allclose(updates, grads * 2**0.5 / 10.0, rtol=1e-5)
+
+
+def test_a_skipped_step_of_adafactor_leaves_its_momentum():
+    params = np.float32([3.0, -4.0])
+    tx = funcopt.guard(funcopt.adafactor(0.1, momentum=0.5))
+    _, state = tx.update(params, tx.init(params), params)
+    _, after = tx.update(np.float32([np.nan, 1.0]), state, params)
+    jax.tree.map(np.testing.assert_array_equal, after.inner, state.inner)
