@@ -11,6 +11,9 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/adadelta.py", "adadelta"): (("optimizer(masked(", PLACED),),
     ("funcopt/rate_free/dowg.py", "Dowg.update"): (("minus(x, slots.init_params)  →", NORM),),
     ("funcopt/rate_free/dog_step.py", "Dog.update"): (("minus(x, slots.init_params)  →", NORM),),
+    ("funcopt/optimizers/between_inverse_roots.py", "BetweenInverseRoots.update"): (
+        ("slots.failures  →", "where it stands for the second time, its dtype alone is asked for"),
+    ),
     ("funcopt/optimizers/calmed_gradient.py", "calmed"): (
         ("slots.nu  →", "only its dtype is asked for, and a count as wide as it"),
         ("jnp.maximum(entered, 1)  →", "what it divides is left out until a gradient was finite"),

@@ -414,9 +414,10 @@ def test_norms_of_outputs_and_of_a_matrix_have_a_least():
     np.testing.assert_allclose(updates, grads * 2**0.5 / 10.0, rtol=1e-5)
 
 
-def test_a_skipped_step_of_adafactor_leaves_its_momentum():
+@pytest.mark.parametrize(("name", "given"), [("adafactor", {"momentum": 0.5}), ("came", {})])
+def test_a_skipped_step_leaves_a_mean_of_steps(name, given):
     params = np.float32([3.0, -4.0])
-    tx = funcopt.guard(funcopt.adafactor(0.1, momentum=0.5))
+    tx = funcopt.guard(getattr(funcopt, name)(0.1, **given))
     _, state = tx.update(params, tx.init(params), params)
     _, after = tx.update(np.float32([np.nan, 1.0]), state, params)
     jax.tree.map(np.testing.assert_array_equal, after.inner, state.inner)
