@@ -19,7 +19,7 @@ from funcopt.monitoring import monitor as monitoring
 from funcopt.monitoring.elements import gathered_elements
 from funcopt.monitoring.layers import rows_of
 from funcopt.monitoring.readings import read
-from tests.catalog import ALL, Row, each_rule
+from tests.catalog import ALL, Row, each_rule, spelled
 from tests.compilations import of_eager_steps
 from tests.compiling import devices
 
@@ -306,7 +306,7 @@ def test_elements_gathered_first_have_the_step_of_their_leaves(monkeypatch):
         (funcopt.lamb(0.1), False),
         (funcopt.chain(optax.adam(0.1)), False),
     ],
-    ids=repr,
+    ids=spelled,
 )
 def test_which_elements_have_a_step_of_their_own(tx, gathers):
     params = {"w": jnp.ones((3, 4))}
