@@ -11,8 +11,6 @@ import numpy as np
 import funcopt
 from funcopt.core import one_pass
 
-funcopt.enable_cpu_multi_output_fusion()
-
 SHAPES = {"w": (128, 160), "small": (3,), "half": (256, 64)}
 RATE = funcopt.cosine_decay_schedule(1e-2, 10)
 MADE = {
@@ -58,6 +56,7 @@ def bytes_of(tx) -> float:
 
 
 def main() -> None:
+    funcopt.enable_cpu_multi_output_fusion()
     told: dict = {"apart": {}, "bytes": {}}
     for name, tx in MADE.items():
         found = walk(tx)

@@ -14,6 +14,7 @@ import pytest
 
 import funcopt
 from funcopt.core import one_pass
+from funcopt.core import one_pass
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,6 +46,7 @@ def test_it_is_refused_when_jax_has_started_without_it(monkeypatch):
     with pytest.raises(RuntimeError, match="started its backend before that was set"):
         funcopt.enable_cpu_multi_output_fusion()
     assert os.environ["XLA_FLAGS"] == option
+    assert not one_pass.enabled()
 
 
 def test_other_flags_are_kept():
