@@ -53,7 +53,8 @@ def run_python(block, page, namespace):
 def run_alone(block, page):
     program = Path("program.py")
     program.write_text(block.code)
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    env = os.environ | {"XLA_FLAGS": ""}
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, env=env)
     assert done.returncode == 0, f"{page.name}, line {block.line}: {done.stderr}"
 
 

@@ -14,7 +14,6 @@ import pytest
 
 import funcopt
 from funcopt.core import one_pass
-from funcopt.core import one_pass
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +37,10 @@ def test_a_step_is_one_pass_and_its_numbers_are_the_same():
 
 
 def test_it_is_refused_when_jax_has_started_without_it(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    with pytest.raises(RuntimeError, match="Take it out"):
+        funcopt.enable_cpu_multi_output_fusion()
+    monkeypatch.setenv("XLA_FLAGS", "")
     jnp.zeros(1).block_until_ready()
     with pytest.raises(RuntimeError, match="already started its backend"):
         funcopt.enable_cpu_multi_output_fusion()

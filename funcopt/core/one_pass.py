@@ -24,6 +24,7 @@ from jaxtyping import Array
 
 OPTION = "xla_cpu_use_multi_output_fusion=true"
 FLAG = "--xla_backend_extra_options="
+OLD_LOOPS = "--xla_cpu_use_fusion_emitters=false"
 
 _enabled = False
 
@@ -41,7 +42,8 @@ def enable_cpu_multi_output_fusion() -> None:
     docs/speed.md says what it saves.
 
     Raises:
-        RuntimeError: JAX has started its backend without the option.
+        RuntimeError: JAX has started its backend without the option, or XLA_FLAGS has one that XLA
+            does not go on with beside it.
 
     >>> import funcopt
     >>> funcopt.enable_cpu_multi_output_fusion()  # doctest: +SKIP
@@ -51,6 +53,11 @@ def enable_cpu_multi_output_fusion() -> None:
     """
     global _enabled
     flags = os.environ.get("XLA_FLAGS", "").split()
+    if OLD_LOOPS in flags:
+        raise RuntimeError(
+            f"enable_cpu_multi_output_fusion: XLA_FLAGS has {OLD_LOOPS}, with which XLA ends the "
+            "process at some loops that write several arrays. Take it out."
+        )
     if OPTION not in " ".join(flags):
         if _backend_runs():
             raise RuntimeError(
