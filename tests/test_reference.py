@@ -51,8 +51,8 @@ def test_trajectory(row):
     along(row, leaves_for(row).astype("float64"))
 
 
-# What numbers mean is told in float64; which rules round, and how, in float32.
-@each_rule(PROVEN)
+# What numbers mean is told in float64; in which type a rule computes is the lift's.
+@each_kind(PROVEN)
 def test_trajectory_in_single_precision(row):
     along(row, few(row))
 
@@ -180,7 +180,7 @@ def scheduled(numbers: np.ndarray) -> Any:
     return lambda step: jnp.asarray(numbers)[step]
 
 
-@each(PROVEN, where=lambda row: row.scheduled)
+@each_rule(PROVEN, where=lambda row: row.scheduled)
 def test_everything_scheduled(row):
     along_schedules(row, "float64")
 
@@ -272,7 +272,7 @@ MASKS: Mapping[str, Any] = {
 }
 
 
-@each(PROVEN, where=lambda row: row.masked)
+@each_kind(PROVEN, where=lambda row: row.masked)
 def test_masks(row):
     """Decay on some leaves is the reference with and without decay."""
     chosen = ("vector", "matrix")
