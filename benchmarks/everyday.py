@@ -27,6 +27,7 @@ import tyro
 from measure import Optimizer, circumstances, paired, paired_steps, summary, within
 from rich.console import Console
 from rich.table import Table
+from step_time import Side, compare_eager
 from workloads import WORKLOADS, arrays
 
 import funcopt
@@ -51,25 +52,8 @@ def importing(name: str) -> float:
 
 def eager(pairs: int) -> dict[str, Any]:
     """One `update` of 1,000 leaves outside of `jit`, after two of them."""
-    shapes = WORKLOADS["1000_x_3500"]
-    params, grads = arrays(shapes, seed=0, scale=0.02), arrays(shapes, seed=1, scale=1e-3)
-
-    def timer(library: Any) -> Callable[[], float]:
-        tx = library.adamw(1e-3)
-        state = tx.init(params)
-
-        def seconds() -> float:
-            nonlocal state
-            start = time.perf_counter()
-            updates, state = tx.update(grads, state, params)
-            jax.block_until_ready((updates, state))
-            return time.perf_counter() - start
-
-        for _ in range(2):
-            seconds()
-        return seconds
-
-    return summary(paired(timer(funcopt), timer(optax), pairs))
+    sides = Side("funcopt", funcopt), Side("optax", optax)
+    return compare_eager(sides, "adamw", WORKLOADS["1000_x_3500"], pairs)
 
 
 def small_step(pairs: int) -> dict[str, Any]:
