@@ -17,7 +17,8 @@ class Chunked:
     inner: optax.GradientTransformation
     elements: int
 
-    takes: ClassVar = INTERNAL
+    # What is inside need not take factors, which would be lost without a word.
+    takes: ClassVar = INTERNAL - {"factors", "leaves_factors"}
 
     def init(self, params: Params) -> OptState:
         return self.inner.init(params)
