@@ -2,14 +2,29 @@
 
 import json
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import funcopt
 from funcopt.core import one_pass
+
+
+@funcopt.transformation
+def unaware():
+    """What says that it takes factors, and whose inside does not."""
+    inner: Any = funcopt.chain(funcopt.sgd(0.1))
+
+    class Unaware(NamedTuple):
+        init: Any = inner.init
+        update: Any = inner.update
+        takes: Any = ("factors",)
+
+    return Unaware()
+
 
 SHAPES = {"w": (128, 160), "small": (3,), "half": (256, 64)}
 RATE = funcopt.cosine_decay_schedule(1e-2, 10)
@@ -24,8 +39,18 @@ MADE = {
     "guarded": funcopt.guard(funcopt.chain(funcopt.clip_by_global_norm(0.1), funcopt.adamw(1e-2))),
     "array": funcopt.lamb(1e-2),
     "chunked": funcopt.chain(
+        funcopt.clip_by_global_norm(0.1), funcopt.chunked(funcopt.adam(0.1), 1000)
+    ),
+    "chunked chain": funcopt.chain(
         funcopt.clip_by_global_norm(0.1), funcopt.chunked(funcopt.chain(funcopt.sgd(0.1)))
     ),
+    "offloaded chain": funcopt.chain(
+        funcopt.clip_by_global_norm(0.1), funcopt.offload(funcopt.chain(funcopt.sgd(0.1)))
+    ),
+    "offloaded optax": funcopt.chain(
+        funcopt.clip_by_global_norm(0.1), funcopt.offload(optax.sgd(0.1))
+    ),
+    "what loses it": funcopt.chain(funcopt.clip_by_global_norm(0.1), unaware()),
 }
 
 

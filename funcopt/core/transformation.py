@@ -67,8 +67,9 @@ class _Pair:
     ) -> tuple[Updates, OptState]:
         body = self.body()
         if not isinstance(body, GradientTransformation):
-            for name in INTERNAL.difference(getattr(body, "takes", ())):
-                extra_args.pop(name, None)
+            given = {name: extra_args.pop(name, None) for name in INTERNAL.difference(_taken(body))}
+            if given.get("factors") is not None:
+                updates = _multiplied(updates, given["factors"])
         return body.update(updates, state, params, **extra_args)
 
 
@@ -200,15 +201,26 @@ class _Chain:
                 known["goes_on"] = True
             if isinstance(updates, Unscaled):
                 known["factors"], updates = updates.factors, updates.updates
-            if rest and one_pass.enabled() and _takes(rest[0], "factors"):
+            if rest and one_pass.enabled() and "factors" in taken(rest[0]):
                 known["leaves_factors"] = True
             updates, new = member.update(updates, old, params, **known, **extra_args)
             states.append(new)
         return updates, tuple(states)
 
 
-def _takes(tx: Any, name: str) -> bool:
-    return name in getattr(_opened(tx), "takes", ())
+def taken(tx: Any) -> frozenset[str]:
+    """The names among `INTERNAL` that reach what a transformation is made of."""
+    return _taken(_opened(tx))
+
+
+def _taken(body: Any) -> frozenset[str]:
+    return frozenset(getattr(body, "takes", ()))
+
+
+def _multiplied(updates: Updates, factors: list[Array]) -> Updates:
+    leaves, structure = jax.tree.flatten(updates)
+    products = [(x * factor).astype(x.dtype) for x, factor in zip(leaves, factors, strict=True)]
+    return structure.unflatten(products)
 
 
 @dataclass(frozen=True)

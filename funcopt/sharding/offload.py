@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import jax
 import optax
@@ -16,7 +16,7 @@ from ..core.description import Told, told
 from ..core.paths import path_name
 from ..core.places import is_concrete
 from ..core.record import Static
-from ..core.transformation import INTERNAL, gated, transformation
+from ..core.transformation import gated, taken, transformation
 
 
 def _pattern(where: str, x: str | None) -> str | None:
@@ -41,7 +41,9 @@ class Offload:
     slots: str | None
     min_size: int
 
-    takes: ClassVar = INTERNAL
+    @property
+    def takes(self) -> frozenset[str]:
+        return taken(self.inner)
 
     def init(self, params: Params) -> OptState:
         state = self.inner.init(params)

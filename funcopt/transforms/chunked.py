@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import optax
 from optax import OptState, Params, Updates
 
 from ..core.arguments import Base, Steps
 from ..core.description import Told, told
-from ..core.transformation import INTERNAL, gated, transformation
+from ..core.transformation import gated, taken, transformation
 
 
 @dataclass(frozen=True)
@@ -17,8 +16,9 @@ class Chunked:
     inner: optax.GradientTransformation
     elements: int
 
-    # What is inside need not take factors, which would be lost without a word.
-    takes: ClassVar = INTERNAL - {"factors", "leaves_factors"}
+    @property
+    def takes(self) -> frozenset[str]:
+        return taken(self.inner)
 
     def init(self, params: Params) -> OptState:
         return self.inner.init(params)
