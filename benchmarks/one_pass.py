@@ -4,12 +4,14 @@
 
 The option is one of a process, so each side is a process of its own, which runs some steps when it
 is asked; sides take turns (A B C D, D C B A, ...), and a ratio is the median over rounds. The bytes
-beside the times are those that XLA counts for the compiled step, for a parameter. See README.md
-beside this file. Writes results/one_pass.json.
+beside the times are those that XLA counts for the compiled step, for a parameter. What no step can
+be faster than is measured, too: `additions` reads and writes the same arrays, and only adds. See
+README.md beside this file. Writes results/one_pass.json.
 """
 
 import json
 import math
+import operator
 import statistics
 import subprocess
 import sys
@@ -60,7 +62,7 @@ def serve(side: str) -> None:
     """The side of JAX: reads requests and answers them, one line each."""
     import funcopt
 
-    if side == "one pass":
+    if side in ("one pass", "additions"):
         funcopt.enable_cpu_multi_output_fusion()
     import jax
     import optax
@@ -85,7 +87,11 @@ def serve(side: str) -> None:
             shapes, tx = WORKLOADS[request["workload"]], made[request["kind"]]()
             params = arrays(shapes, seed=0, scale=0.02)
             grads, carry = arrays(shapes, seed=1, scale=1e-3), (params, tx.init(params))
-            step = jitted_step(library, tx).lower(*carry, grads).compile()
+            plain = jitted_step(library, tx)
+            if side == "additions":
+                plain = jax.jit(additions, donate_argnums=(0, 1))
+                carry = params, tuple(arrays(shapes, seed=seed, scale=1.0) for seed in (2, 3))
+            step = plain.lower(*carry, grads).compile()
             count = sum(x.size for x in jax.tree.leaves(params))
             answer["bytes"] = step.cost_analysis()["bytes accessed"] / count
             answer["temp_bytes"] = step.memory_analysis().temp_size_in_bytes
@@ -96,6 +102,14 @@ def serve(side: str) -> None:
             jax.block_until_ready(carry)
             answer["seconds"] = time.perf_counter() - start
         print(json.dumps(answer), flush=True)
+
+
+def additions(params: Any, slots: tuple[Any, Any], grads: Any) -> tuple[Any, tuple[Any, Any]]:
+    """What AdamW reads and writes, without its arithmetic."""
+    import jax
+
+    new, first, second = (jax.tree.map(operator.add, x, grads) for x in (params, *slots))
+    return new, (first, second)
 
 
 def measured(sides: dict[str, Side], kind: str, workload: str, pairs: int) -> dict[str, Any]:
@@ -126,6 +140,8 @@ def measured(sides: dict[str, Side], kind: str, workload: str, pairs: int) -> di
         ("one pass", "optax"),
         ("one pass", "torch"),
         ("one pass", "plain"),
+        ("one pass", "additions"),
+        ("torch", "additions"),
     ):
         if subject in sides and baseline in sides:
             ratios = [r[subject] / r[baseline] for r in rounds]
@@ -142,7 +158,14 @@ def table(rows: list[dict[str, Any]]) -> Table:
     from measure import within
 
     view = Table(title="seconds of a step, and ratios")
-    shown = ("plain / optax", "one pass / optax", "one pass / torch", "one pass / plain")
+    shown = (
+        "plain / optax",
+        "one pass / optax",
+        "one pass / torch",
+        "one pass / plain",
+        "one pass / additions",
+        "torch / additions",
+    )
     for name in ("workload", "step", "one pass", "bytes", *shown):
         view.add_column(name, no_wrap=True)
     for row in rows:
@@ -185,7 +208,7 @@ def main(
 
     report: dict[str, Any] = circumstances("funcopt", "optax") | {"rows": []}
     for kind in kinds:
-        names = ["one pass", "plain", *(["optax"] if kind == "adamw" else [])]
+        names = ["one pass", "plain", *(["optax", "additions"] if kind == "adamw" else [])]
         sides = {name: Side(sys.executable, __file__, "serve", name) for name in names}
         if torch_python is not None and kind == "adamw":
             sides["torch"] = Side(torch_python, HERE / "torch_steps.py")

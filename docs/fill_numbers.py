@@ -302,7 +302,13 @@ def one_pass() -> str:
         "one_64m": "1 leaf, 67,108,864 numbers",
         "gpt2_small": "148 leaves, 124,439,808 numbers",
     }
-    ratios = ("plain / optax", "one pass / plain", "one pass / optax", "one pass / torch")
+    ratios = (
+        "plain / optax",
+        "one pass / plain",
+        "one pass / optax",
+        "one pass / torch",
+        "one pass / additions",
+    )
 
     def ratio(row: dict, name: str) -> str:
         found = row["ratios"].get(name)
