@@ -28,8 +28,12 @@ from .clips.clip_by_norm import clip_by_norm as clip_by_norm
 from .clips.clip_by_percentile import clip_by_percentile as clip_by_percentile
 from .clips.clip_by_zscore import clip_by_zscore as clip_by_zscore
 from .clips.clip_spikes import clip_spikes as clip_spikes
+from .core.chain import chain as chain
+from .core.chain import identity as identity
 from .core.convert_state import convert_state as convert_state
-from .core.lift import masked as masked
+from .core.masked import masked as masked
+from .core.metrics import current_lr as current_lr
+from .core.metrics import metrics as metrics
 from .core.one_pass import enable_cpu_multi_output_fusion as enable_cpu_multi_output_fusion
 from .core.optimizer import descend as descend
 from .core.optimizer import lift as lift
@@ -45,13 +49,9 @@ from .core.rule import Rule as Rule
 from .core.rule import Signed as Signed
 from .core.rule import rule as rule
 from .core.signatures import readable_functions
+from .core.step import apply_updates as apply_updates
+from .core.step import step as step
 from .core.transformation import GradientTransformation as GradientTransformation
-from .core.transformation import apply_updates as apply_updates
-from .core.transformation import chain as chain
-from .core.transformation import current_lr as current_lr
-from .core.transformation import identity as identity
-from .core.transformation import metrics as metrics
-from .core.transformation import step as step
 from .core.transformation import transformation as transformation
 from .core.with_rate import with_rate as with_rate
 from .core.with_storage import with_storage as with_storage

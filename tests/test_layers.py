@@ -133,7 +133,7 @@ RULES_MAY_IMPORT = (
     "funcopt.core.arguments",
     "funcopt.core.basis",
     "funcopt.core.leaf",
-    "funcopt.core.lift.masked",
+    "funcopt.core.masked",
     "funcopt.core.optimizer",
     "funcopt.core.paper",
     "funcopt.core.paths.Both",
@@ -144,9 +144,9 @@ RULES_MAY_IMPORT = (
     "funcopt.core.rule",
     "funcopt.core.transformation.transformation",
     # what a wrapper is given, and the rates that are told inside of it
-    "funcopt.core.transformation.chain",
+    "funcopt.core.chain",
+    "funcopt.core.metrics.rates",
     "funcopt.core.transformation.gated",
-    "funcopt.core.transformation.rates",
     "funcopt.core.tree_lift",
     "funcopt.core.tree_rule",
     "funcopt.math",
@@ -240,10 +240,11 @@ def test_values_and_schedules_know_no_rules():
 # The two lifts and the chain on one leaf; and `chain` names `Rule` in the error that says how to
 # make one a transformation.
 KNOW_TREES_AND_RULES = {
+    "core/chain.py",
     "core/lift.py",
     "core/one_leaf.py",
-    "core/transformation.py",
     "core/tree_lift.py",
+    "core/tree_step.py",
 }
 
 

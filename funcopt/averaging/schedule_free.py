@@ -24,9 +24,11 @@ from ..core.arguments import (
     OpenDecayRate,
     OptionalNonNegative,
 )
+from ..core.chain import chain
+from ..core.metrics import rates
 from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
-from ..core.transformation import chain, rates, transformation
+from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import (
     Common,

@@ -8,7 +8,7 @@ Defazio et al., 2024 (https://arxiv.org/abs/2405.15682), algorithm 1.
 """
 
 from ..core.arguments import DecayRate, DType, NonNegative, OpenDecayRate, OptionalSteps, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

@@ -17,7 +17,7 @@ from ..core.arguments import (
     Rate,
     Steps,
 )
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.schedule import product, schedule

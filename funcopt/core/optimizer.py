@@ -11,7 +11,8 @@ from ..math.moments import times
 from ..storage import Storage
 from .arguments import Base, Rate
 from .leaf import LayerAxis, Matrices
-from .lift import Lifted, MaskedRule
+from .lift import Lifted
+from .masked import MaskedRule
 from .paths import Mask
 from .rule import Clock, Rule, rule
 from .transformation import GradientTransformation, transformation

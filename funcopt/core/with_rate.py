@@ -8,8 +8,9 @@ import optax
 from optax import ScalarOrSchedule
 
 from .arguments import is_number
+from .chain import chain
 from .partition import partition
-from .transformation import GradientTransformation, chain
+from .transformation import GradientTransformation
 
 
 def with_rate(

@@ -19,9 +19,11 @@ from jaxtyping import Array
 from optax import OptState, Updates
 
 from ..clips.clip_by_global_norm import ClipByGlobalNorm
-from ..core.lift import Lifted, LiftedState, MaskedRule
+from ..core.chain import in_turn
+from ..core.lift import Lifted, LiftedState
+from ..core.masked import MaskedRule
 from ..core.paths import path_names, patterns_of
-from ..core.transformation import GradientTransformation, in_turn
+from ..core.transformation import GradientTransformation
 from ..core.tree_lift import LiftedTree
 from ..core.wrapper import Inside
 from ..math.global_norm import SMALL, Facts

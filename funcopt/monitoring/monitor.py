@@ -24,8 +24,9 @@ from ..core.answers import Scales, Skips, answering
 from ..core.arguments import AxisName, Base, Numeric, Steps, Within, is_tracer
 from ..core.leaf import LayerAxis
 from ..core.leaves import gradients_beside, in_full
+from ..core.metrics import reports
 from ..core.paths import path_names
-from ..core.transformation import reports, transformation
+from ..core.transformation import transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts, norms_of, square_sums, total

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState
 
-from ..core.transformation import reports
+from ..core.metrics import reports
 from ..math.noise_scale import Noise
 from ..safety.baseline import Baseline
 from .columns import COLUMNS, EDGES

@@ -8,7 +8,7 @@ from jaxtyping import Array
 from optax import OptState
 
 from ..core.answers import Holds, answering
-from ..core.transformation import apply_updates
+from ..core.step import apply_updates
 
 
 def weights_of(state: OptState, params: list[Array]) -> list[Array]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import NonNegative, OpenDecayRate, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import lift, optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask

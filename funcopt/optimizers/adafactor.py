@@ -24,7 +24,7 @@ from ..core.arguments import (
     OptionalThreshold,
 )
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer, subtracted
 from ..core.paths import Mask
 from ..core.transformation import transformation

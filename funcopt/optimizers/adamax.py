@@ -6,7 +6,7 @@ Kingma & Ba, 2015, Algorithm 2 (https://arxiv.org/abs/1412.6980).
 """
 
 from ..core.arguments import DecayRate, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

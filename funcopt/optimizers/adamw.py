@@ -7,7 +7,7 @@ the factor of the schedule alone; here, as in practice, it is multiplied by the 
 """
 
 from ..core.arguments import DecayRate, DType, Flag, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask

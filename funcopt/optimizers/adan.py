@@ -7,7 +7,7 @@ and the decay is AdamW's: `variant="optax"`.
 """
 
 from ..core.arguments import DecayRate, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

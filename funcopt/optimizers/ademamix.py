@@ -6,7 +6,7 @@ Pagliardini, Ablin & Grangier, 2025, Algorithm 1 (https://arxiv.org/abs/2409.031
 """
 
 from ..core.arguments import DecayRate, DType, NonNegative, OptionalSteps, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

@@ -7,7 +7,7 @@ Luo et al., 2023, Algorithm 2 (https://arxiv.org/abs/2307.02047).
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, OptionalThreshold, Rate
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ..core.arguments import NonNegative, OptionalNonNegative, Rate
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import MaskedRule, masked
+from ..core.masked import MaskedRule, masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paths import Mask, Unlike
 from ..core.rule import Rule

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from ..core.arguments import Choice, Length, NonNegative, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paper import ICML, Paper
 from ..core.paths import Mask

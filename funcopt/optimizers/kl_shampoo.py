@@ -12,7 +12,7 @@ direction; Adam is not needed for the length of its steps. What is no matrix goe
 
 from ..core.arguments import DecayRate, Length, NonNegative, OptionalNonNegative, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import Otherwise
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask

@@ -19,7 +19,7 @@ from ..core.arguments import (
     Threshold,
 )
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask

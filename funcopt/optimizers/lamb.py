@@ -9,7 +9,7 @@ You et al., 2020, Algorithm 2 (https://arxiv.org/abs/1904.00962), with φ(z) = z
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, Rate
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask

@@ -11,7 +11,7 @@ the mean is of steps, with the learning rate inside: the same while that is cons
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, DType, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask

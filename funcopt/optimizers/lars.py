@@ -16,7 +16,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, Choice, Flag, NonNegative, OptionalDecayRate, Rate
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import stepped
 from ..core.paths import Both, Mask
 from ..core.rule import Clock, Rule, rule

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import subtracted
 from ..core.paper import Paper
 from ..core.paths import Mask

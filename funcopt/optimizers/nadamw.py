@@ -5,7 +5,7 @@ Dozat, 2016 (https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ); Loshchilov &
 """
 
 from ..core.arguments import DecayRate, DType, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

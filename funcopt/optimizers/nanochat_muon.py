@@ -16,7 +16,7 @@ from functools import partial
 
 from ..core.arguments import DecayRate, DType, NonNegative, OptionalNonNegative, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Inexact, Int
 
 from ..core.arguments import AxisName, DecayRate, NonNegative, Rate
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask

@@ -6,7 +6,7 @@ Morwani, Vyas, Zhang & Kakade, 2025 (https://arxiv.org/abs/2502.02431).
 """
 
 from ..core.arguments import DecayRate, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

@@ -22,7 +22,7 @@ from ..core.arguments import (
     Steps,
 )
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import Otherwise
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask

@@ -7,7 +7,7 @@ curvature by Hutchinson, Sophia-G by Gauss, Newton and Bartlett.
 """
 
 from ..core.arguments import DecayRate, DType, NonNegative, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paths import Mask
 from ..core.transformation import transformation

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate, DType, NonNegative, Offset, Rate, Steps, Threshold
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import ICLR, Paper
 from ..core.paths import Mask

@@ -14,7 +14,7 @@ hidden matrix steps by the sign of its mean gradient without a basis, and by 0.0
 from ..averaging.average import Average, AverageSlots
 from ..core.arguments import DecayRate, Length, NonNegative, OptionalDecayRate, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask

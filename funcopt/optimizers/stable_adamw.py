@@ -16,7 +16,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, DecayRate, DType, NonNegative, Rate
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask

@@ -14,7 +14,7 @@ from ..core.arguments import (
     OptionalSteps,
     Rate,
 )
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import Paper
 from ..core.paths import Mask

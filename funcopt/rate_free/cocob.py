@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import NonNegative, Positive, Rate
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import optimizer
 from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask

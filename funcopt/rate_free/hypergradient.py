@@ -15,8 +15,9 @@ from typing import Annotated, Literal, NamedTuple, get_args
 import jax.numpy as jnp
 
 from ..core.arguments import AxisName, Base, Choice, NonNegativeConstant
+from ..core.chain import chain
 from ..core.paper import ICLR, Paper
-from ..core.transformation import chain, transformation
+from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import Reported, SignedColumn, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column, scaled

@@ -6,8 +6,9 @@ Cutkosky, Defazio & Mehta, 2023 (https://arxiv.org/abs/2306.00144).
 from typing import Annotated, get_args
 
 from ..core.arguments import AxisName, Base, Choice, Hyperparameter, Positive
+from ..core.chain import chain
 from ..core.paper import NEURIPS, Paper
-from ..core.transformation import chain, transformation
+from ..core.transformation import transformation
 from ..core.tree_lift import LiftedTree
 from ..storage import Storage
 from ..transforms.decay_rules import DecayAmong

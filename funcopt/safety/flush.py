@@ -9,7 +9,8 @@ import optax
 from ..core.answers import Waits, answering, can_answer
 from ..core.given import is_inexact
 from ..core.paths import path_names
-from ..core.transformation import State, Tree, apply_updates
+from ..core.step import apply_updates
+from ..core.transformation import State, Tree
 
 
 def flush(

@@ -19,7 +19,9 @@ from optax import OptState, Params, Updates
 from ..core.answers import Skipped
 from ..core.arguments import AxisName, Base, ConstantDecay, ConstantThreshold, Flag, Numeric, Steps
 from ..core.leaves import gradients_beside
-from ..core.transformation import apply_updates, reports, transformation, where_open
+from ..core.metrics import reports
+from ..core.step import apply_updates
+from ..core.transformation import transformation, where_open
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.counts import counted
 from ..math.global_norm import Facts, square_sums, total

@@ -11,7 +11,7 @@ an L2 penalty, which is what `weight_decay` means in PyTorch's SGD, Adam, RMSpro
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import Real
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import lift
 from ..core.paths import Mask
 from ..core.rule import Clock, Rule, rule

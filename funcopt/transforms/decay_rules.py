@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
 from ..core.arguments import Hyperparameter, Within, is_number
-from ..core.lift import MaskedRule, masked
+from ..core.masked import MaskedRule, masked
 from ..core.paths import Mask
 from ..core.rule import Rule
 from ..core.schedule import product

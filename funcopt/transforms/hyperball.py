@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Inexact
 
 from ..core.arguments import AxisName, Base
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import after_steps
 from ..core.paper import Paper
 from ..core.paths import Mask

@@ -12,7 +12,7 @@ from typing import Annotated
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import lift
 from ..core.paths import Mask
 from ..core.record import Static

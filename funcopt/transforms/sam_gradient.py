@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from ..core.arguments import Numeric, Within
-from ..core.transformation import apply_updates
+from ..core.step import apply_updates
 from ..math.dtypes import common_dtype
 from ..math.global_norm import global_norm
 from ..math.moments import times

@@ -24,7 +24,7 @@ from ..core.leaves import Absent, Beside, gradients_beside, in_full, is_kept, pa
 from ..core.paths import path_codes, path_names
 from ..core.refusals import called, foreign_state
 from ..core.rule import NoSlots
-from ..core.transformation import apply_updates
+from ..core.step import apply_updates
 from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.dtypes import is_half
 from ..math.halves import landing

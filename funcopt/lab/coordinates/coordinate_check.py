@@ -20,7 +20,7 @@ import optax
 from jaxtyping import Array
 from optax import Params
 
-from ...core.transformation import step as one_step
+from ...core.step import step as one_step
 from ..drawing.told import told
 
 STEADY = 0.25

@@ -17,7 +17,7 @@ import numpy as np
 
 import funcopt
 
-from ...core.transformation import reports
+from ...core.metrics import reports
 from ..comparison.compare import environment
 from ..drawing.told import told
 from ..drawing.words import plural
