@@ -233,6 +233,7 @@ def kinds(base: type) -> Iterator[type]:
             yield kind
 
 
+vars(funcopt)  # loads every class
 OTHERS = funcopt.rules.Adam(), funcopt.rules.Eigenbasis()
 KINDS = sorted({*kinds(Rule), *kinds(TreeRule)}, key=lambda kind: kind.__name__)
 

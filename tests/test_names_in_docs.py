@@ -97,6 +97,7 @@ def words_of_the_package() -> frozenset[str]:
     optax_arguments = json.loads((ROOT / "docs" / "optax_signatures.json").read_text())[
         "parameters"
     ]
+    vars(funcopt)  # loads every class
     slots = {
         name
         for each in Rule.__subclasses__()

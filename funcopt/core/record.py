@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from enum import Enum
 from functools import cache
+from importlib import import_module
 from types import NoneType, UnionType
 from typing import (
     Annotated,
@@ -143,6 +144,7 @@ def record(cls: C) -> C:
 def printed(made: Any) -> str:
     """A record as it is written after `import funcopt`: with the module where it is public."""
     cls = type(made)
-    public = getattr(sys.modules.get("funcopt.rules"), cls.__name__, None) is cls
+    rules = import_module("funcopt.rules") if cls.__module__.startswith("funcopt.") else None
+    public = getattr(rules, cls.__name__, None) is cls
     words = (f"{field.name}={getattr(made, field.name)!r}" for field in fields(made) if field.repr)
     return f"{'rules.' if public else ''}{cls.__qualname__}({', '.join(words)})"
