@@ -122,14 +122,14 @@ if TYPE_CHECKING or not lazy(__name__):
         scale_by_optimistic_gradient as scale_by_optimistic_gradient,
     )
     from .optimizers.scale_by_radam import scale_by_radam as scale_by_radam
-    from .optimizers.scale_by_rms import CenteredRms as CenteredRms
     from .optimizers.scale_by_rms import Rms as Rms
     from .optimizers.scale_by_rms import scale_by_rms as scale_by_rms
-    from .optimizers.scale_by_rms import scale_by_stddev as scale_by_stddev
     from .optimizers.scale_by_simplified_ademamix import (
         scale_by_simplified_ademamix as scale_by_simplified_ademamix,
     )
     from .optimizers.scale_by_sophia import scale_by_sophia as scale_by_sophia
+    from .optimizers.scale_by_stddev import CenteredRms as CenteredRms
+    from .optimizers.scale_by_stddev import scale_by_stddev as scale_by_stddev
     from .optimizers.scion import scion as scion
     from .optimizers.sgd import Momentum as Momentum
     from .optimizers.sgd import sgd as sgd
@@ -137,7 +137,7 @@ if TYPE_CHECKING or not lazy(__name__):
     from .optimizers.shampoo import shampoo as shampoo
     from .optimizers.sign_sgd import scale_by_sign as scale_by_sign
     from .optimizers.sign_sgd import sign_sgd as sign_sgd
-    from .optimizers.sign_sgd import signum as signum
+    from .optimizers.signum import signum as signum
     from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
     from .optimizers.sm3 import sm3 as sm3
     from .optimizers.soap import soap as soap
@@ -224,7 +224,6 @@ if TYPE_CHECKING or not lazy(__name__):
     from .transforms.grokfast import grokfast as grokfast
     from .transforms.hutchinson_diagonal import hutchinson_diagonal as hutchinson_diagonal
     from .transforms.hyperball import hyperball as hyperball
-    from .transforms.hyperball import relative_updates as relative_updates
     from .transforms.keep_params_nonnegative import (
         keep_params_nonnegative as keep_params_nonnegative,
     )
@@ -237,6 +236,7 @@ if TYPE_CHECKING or not lazy(__name__):
     from .transforms.orthograd import orthograd as orthograd
     from .transforms.project import project as project
     from .transforms.qk_clip import qk_clip as qk_clip
+    from .transforms.relative_updates import relative_updates as relative_updates
     from .transforms.sam_gradient import sam_gradient as sam_gradient
     from .transforms.scale import scale as scale
     from .transforms.scale import scale_by_learning_rate as scale_by_learning_rate

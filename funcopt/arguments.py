@@ -24,6 +24,7 @@ from .core.arguments import OpenDecayRate as OpenDecayRate
 from .core.arguments import OptionalConstant as OptionalConstant
 from .core.arguments import OptionalDecayRate as OptionalDecayRate
 from .core.arguments import OptionalNonNegative as OptionalNonNegative
+from .core.arguments import OptionalPositive as OptionalPositive
 from .core.arguments import OptionalSpan as OptionalSpan
 from .core.arguments import OptionalSteps as OptionalSteps
 from .core.arguments import OptionalThreshold as OptionalThreshold

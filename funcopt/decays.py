@@ -14,15 +14,13 @@ from typing import Literal
 from .core.arguments import Hyperparameter, Numeric
 from .core.rule import Rule
 from .transforms.decay_kinds import (
-    CautiousDecay,
     CorrectedDecay,
     DecoupledDecay,
     IndependentDecay,
     L2Decay,
-    LateDecay,
-    ProximalDecay,
     SquaredDecay,
 )
+from .transforms.step_aware_decays import CautiousDecay, LateDecay, ProximalDecay
 
 __all__ = ["cautious", "corrected", "decoupled", "independent", "l2", "proximal", "squared"]
 

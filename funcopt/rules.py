@@ -59,8 +59,8 @@ if TYPE_CHECKING or not lazy(__name__):
     from .optimizers.scale_by_adamax import Adamax as Adamax
     from .optimizers.scale_by_amsgrad import Amsgrad as Amsgrad
     from .optimizers.scale_by_factored_rms import FactoredRms as FactoredRms
-    from .optimizers.scale_by_rms import CenteredRms as CenteredRms
     from .optimizers.scale_by_rms import Rms as Rms
+    from .optimizers.scale_by_stddev import CenteredRms as CenteredRms
     from .optimizers.sgd import Momentum as Momentum
     from .optimizers.spam import Spam as Spam
     from .rate_free.cocob import Cocob as Cocob

@@ -15,12 +15,11 @@ import pytest
 
 import funcopt
 from funcopt.core.optimizer import lift
-from funcopt.optimizers.adam_mini import mean_of_block
 from funcopt.optimizers.longer_side import NormalizeLongerSide
 from funcopt.optimizers.matrix_norms import EqualOutputs, PolarNorm
 from funcopt.optimizers.matrix_scale import matrix_scale
-from funcopt.optimizers.moment_slots import Moments
-from funcopt.optimizers.novograd import NovogradSlots, mean_element
+from funcopt.optimizers.moment_slots import Moments, mean_of_block
+from funcopt.optimizers.novograd_direction import mean_element
 from funcopt.optimizers.relative_step import relative_step
 from funcopt.optimizers.scale_by_factored_rms import FactoredSlots, mean_squares
 from funcopt.rate_free.loss_model import LossModel
@@ -97,11 +96,11 @@ def test_mean_squares_of_blocks_stand_beside_their_elements():
 
 def test_mean_squares_of_layers_stand_beside_their_elements():
     mu, nu = jnp.zeros((3, 4, 2)), jnp.arange(1.0, 4.0)
-    found = mean_element(NovogradSlots(mu, nu))
+    found = mean_element(Moments(mu, nu))
     np.testing.assert_array_equal(found, np.broadcast_to(nu[:, None, None] / 8, mu.shape))
     later = jnp.ones((1, 4, 1))
-    assert mean_element(NovogradSlots(mu, later)) is later
-    whole = mean_element(NovogradSlots(mu, jnp.float32(24.0)))
+    assert mean_element(Moments(mu, later)) is later
+    whole = mean_element(Moments(mu, jnp.float32(24.0)))
     np.testing.assert_array_equal(whole, np.ones(mu.shape))
 
 

@@ -18,8 +18,7 @@ from ..core.paper import Paper
 from ..core.transformation import gated, transformation
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import CommonNumber, ExactColumn, Start, Step, TreeRule, tree_rule
-from ..math.columns import Column, axpy
-from ..math.moments import ema
+from ..math.columns import Column, axpy, emas
 from ..storage import Storage
 from .mixed import mixed
 
@@ -50,7 +49,7 @@ class EmaNesterov(TreeRule):
     ):
         u, inner = step.run()
         gone = axpy(was.look_ahead, slots.mean_step, u)
-        m = [ema(a, b, self.decay) for a, b in zip(slots.mean_step, gone, strict=True)]
+        m = emas(slots.mean_step, gone, self.decay)
         slots = step.renew(slots, mean_step=m)
         ahead = jnp.asarray(self.look_ahead, step.real)
         return axpy(ahead, slots.mean_step, u), slots, EmaNesterovNumbers(ahead), inner

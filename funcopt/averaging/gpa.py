@@ -21,7 +21,7 @@ from ..core.tree_rule import CommonNumber, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column
 from ..storage import Storage
 from .primal import PrimalSlots, averaged
-from .schedule_free import ScheduleFree, made_schedule_free
+from .schedule_free_step import ScheduleFree, made_schedule_free
 
 Share = Annotated[Hyperparameter, Within(0, 1, "(]")]
 

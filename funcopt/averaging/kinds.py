@@ -25,6 +25,7 @@ def check_weights(where: str, x: Sequence[Numeric]) -> tuple[Numeric, ...]:
 Window = Annotated[
     Numeric | None, Within(1, 2**20, schedule=False, optional=True, integer=True), Static
 ]
+Gamma = Annotated[Numeric | None, Within(0, math.inf, "[)", schedule=False, optional=True)]
 KINDS = ("ema", "uniform", "polynomial", "window")
 
 

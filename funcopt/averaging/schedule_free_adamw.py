@@ -16,8 +16,9 @@ from ..optimizers.scale_by_rms import Rms
 from ..storage import Storage, check_slots, part
 from ..transforms.decay_rules import WeightDecay, decaying
 from .primal import PrimalSlots
-from .schedule_free import SCHEDULE_FREE, ScheduleFree, made_schedule_free
+from .schedule_free import SCHEDULE_FREE
 from .schedule_free_sgd import warmed_up
+from .schedule_free_step import ScheduleFree, made_schedule_free
 
 
 @transformation(paper=SCHEDULE_FREE)

@@ -24,7 +24,8 @@ from ..core.schedule import product, schedule
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import OptionalWeightDecay, decaying
-from .schedule_free import SCHEDULE_FREE, ScheduleFree, made_schedule_free
+from .schedule_free import SCHEDULE_FREE
+from .schedule_free_step import ScheduleFree, made_schedule_free
 
 
 @schedule

@@ -9,10 +9,11 @@ zero until the next reset.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Bool, Float, Inexact
 
 from ..core.arguments import AxisName, DecayRate, Offset, Threshold
 from ..core.optimizer import lift
+from ..core.paper import ICLR, Paper
 from ..core.report import Counted
 from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
@@ -21,7 +22,6 @@ from ..math.norm import norm
 from ..math.safe import safe_sqrt
 from ..math.varying import min_across, norm_across, parts, sum_across
 from ..optimizers.scale_by_rms import SquareSlots
-from ..optimizers.spam import SPAM
 from ..storage import Storage
 from .clip_report import ClipReport
 
@@ -38,10 +38,9 @@ class ClipSpikes(Rule):
 
     def update(self, grad: Inexact[Array, "*p"], slots: SquareSlots, param, clock: Clock):
         del param  # an element is compared with its own gradients
-        size, limit = jnp.abs(grad), self.threshold**0.5 * safe_sqrt(slots.nu)
-        spike = (clock.t > self.grace) & (slots.nu > 0) & (size > limit)
-        ratio = jnp.where(spike, limit / jnp.where(spike, size, 1), 1)
-        update = jnp.where(spike, grad * ratio, grad)
+        limit = self.threshold**0.5 * safe_sqrt(slots.nu)
+        looks = (clock.t > self.grace) & (slots.nu > 0)
+        update, spike, ratio = without_spikes(grad, limit, looks)
         square = abs_sq(update)
         nu = jnp.where(jnp.isfinite(square), ema(slots.nu, square, self.decay), slots.nu)
         report = ClipReport(
@@ -55,6 +54,26 @@ class ClipSpikes(Rule):
         """How many elements are cut, of how many there are on all devices."""
         spikes = sum_across(jnp.sum(spike, dtype=nu.dtype), self.axis_name)
         return Counted(spikes, grad.size * parts(grad, self.axis_name))
+
+
+def without_spikes(
+    grad: Inexact[Array, "*p"], limit: Float[Array, "*p"], looks: Bool[Array, "*p"]
+) -> tuple[Inexact[Array, "*p"], Bool[Array, "*p"], Float[Array, "*p"]]:
+    """Each element no longer than its limit where it `looks`; which were, and their factors."""
+    size = jnp.abs(grad)
+    spike = looks & (size > limit)
+    ratio = jnp.where(spike, limit / jnp.where(spike, size, 1), 1)
+    return jnp.where(spike, grad * ratio, grad), spike, ratio
+
+
+SPAM = Paper(
+    "Huang, Tianjin and Zhu, Ziquan and Jin, Gaojie and Liu, Lu and Wang, Zhangyang and Liu, "
+    "Shiwei",
+    "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM Training",
+    2025,
+    "https://arxiv.org/abs/2501.06842",
+    booktitle=ICLR,
+)
 
 
 @transformation(paper=SPAM)

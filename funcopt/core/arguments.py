@@ -183,6 +183,9 @@ Constant = Annotated[Numeric, Within(-math.inf, math.inf, "()", schedule=False)]
 OptionalNonNegative = Annotated[Hyperparameter | None, Within(0, math.inf, "[)", optional=True)]
 NonNegativeConstant = Annotated[Numeric, Within(0, math.inf, "[)", schedule=False)]
 Positive = Annotated[Numeric, Within(0, math.inf, "()", schedule=False)]
+OptionalPositive = Annotated[
+    Numeric | None, Within(0, math.inf, "()", schedule=False, optional=True)
+]
 ConstantThreshold = Annotated[Numeric, Within(0, math.inf, "(]", schedule=False)]
 """A threshold that no schedule may replace: infinity means never."""
 ConstantDecay = Annotated[Numeric, Within(0, 1, "[)", schedule=False)]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .moments import abs_sq
+from .moments import abs_sq, ema
 from .safe import safe_sqrt
 from .varying import AxisNames, total_across
 
@@ -74,3 +74,13 @@ def in_parts(line: Float[Array, " leaves"]) -> Column:
 
 def minus(xs: Column, ys: Column) -> Column:
     return [x - y for x, y in zip(xs, ys, strict=True)]
+
+
+def emas(means: Column, xs: Column, decay: Any) -> Column:
+    """The exponential moving average of each array."""
+    return [ema(mean, x, decay) for mean, x in zip(means, xs, strict=True)]
+
+
+def divided_by_roots(xs: Column, squares: Column, eps: Any) -> Column:
+    """x / (√square + eps)."""
+    return [x / (jnp.sqrt(square) + eps) for x, square in zip(xs, squares, strict=True)]

@@ -14,8 +14,8 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import DecayRate
 from ..core.rule import Clock, Divisor, Rule, rule
-from ..math.moments import abs_sq, ema, times, unbiased
-from .moment_slots import Moments, mean_square, zero_moments
+from ..math.moments import times
+from .moment_slots import Moments, mean_square, with_gradient, zero_moments
 
 
 @rule(acts_on="element", slots=Moments)
@@ -29,14 +29,7 @@ class AdamAtan2(Rule):
 
     def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
         del param  # Adam looks only at gradients
-        slots = clock.renew(
-            slots,
-            mu=ema(slots.mu, grad, self.b1),
-            nu=ema(slots.nu, abs_sq(grad), self.b2),
-        )
-        mu, nu = slots
-        if self.bias_correction:
-            mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
+        slots, (mu, nu) = with_gradient(slots, grad, self.b1, self.b2, self.bias_correction, clock)
         return times(4 / math.pi, angle(mu, nu)), slots
 
     def divides_by(self) -> Divisor:

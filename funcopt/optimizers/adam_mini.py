@@ -25,15 +25,7 @@ from ..math.norm import norm, squarable
 from ..math.varying import norm_across, parts, zeros_learnt_from
 from ..storage import Storage, with_slot
 from ..transforms.decay_rules import WeightDecay, decaying
-from .moment_slots import Moments
-
-
-def mean_of_block(slots: Moments) -> Array:
-    """nu for each element, where blocks are not along a later axis."""
-    mu, nu = slots
-    if mu.shape[: nu.ndim] != nu.shape:
-        return nu
-    return jnp.broadcast_to(nu.reshape(nu.shape + (1,) * (mu.ndim - nu.ndim)), mu.shape)
+from .moment_slots import Moments, mean_of_block
 
 
 @rule(acts_on="array", slots=Moments)

@@ -13,8 +13,8 @@ from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
-from ..transforms.decay_kinds import ProximalDecay
 from ..transforms.decay_rules import WeightDecay, decaying
+from ..transforms.step_aware_decays import ProximalDecay
 from .scale_by_adan import ADAN, Adan, Variant
 
 

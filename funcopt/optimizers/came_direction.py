@@ -27,7 +27,7 @@ from .scale_by_factored_rms import (
     mean_squares,
     zero_means,
 )
-from .stable_adamw import RmsReport
+from .stable_adamw_direction import RmsReport
 
 
 class CameSlots(NamedTuple):

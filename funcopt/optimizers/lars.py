@@ -11,47 +11,20 @@ bound. Both are the same without decay.
 
 from typing import Annotated, Literal
 
-import jax.numpy as jnp
-from jaxtyping import Array, Inexact
-
 from ..core.arguments import AxisName, Choice, Flag, NonNegative, OptionalDecayRate, Rate
 from ..core.leaf import LayerAxis
 from ..core.masked import masked
 from ..core.optimizer import stepped
 from ..core.paths import Both, Mask
-from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import times
-from ..math.norm import norm
-from ..math.varying import norm_across
 from ..storage import Storage
 from ..transforms.add_decayed_weights import Decay
 from ..transforms.decay_rules import WeightDecay, besides, own_and_other
 from ..transforms.scale_by_trust_ratio import LARS, TrustRatio
+from .local_rate import LocalRate
 from .sgd import Momentum
 
 Variant = Annotated[Literal["paper", "optax"], Choice(("paper", "optax"))]
-
-
-@rule(acts_on="array", needs_params=True)
-class LocalRate(Rule):
-    """LARS's decay and ratio: its denominator is a sum of norms."""
-
-    weight_decay: NonNegative = 0.0
-    trust_coefficient: NonNegative = 0.001
-    eps: NonNegative = 0.0
-    axis_name: AxisName = None
-
-    decays_by = "l2"
-
-    def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
-        del clock  # the ratio is the same at all times
-        length = norm_across(norm(grad), self.axis_name)
-        size = norm_across(norm(param), self.axis_name)
-        known = (length > 0) & (size > 0)
-        whole = jnp.where(known, length + self.weight_decay * size + self.eps, 1)
-        unit = (grad + self.weight_decay * param) / whole.astype(grad.dtype)
-        return times(jnp.where(known, self.trust_coefficient * size, 1), unit), slots
 
 
 @transformation(paper=LARS)

@@ -4,7 +4,7 @@ With mu and nu as in Adam, and nu_hat = nu / (1 − b2ᵗ):
 
     dozat       u = (b1 mu / (1 − b1ᵗ⁺¹) + (1 − b1) g / (1 − b1ᵗ)) / (√nu_hat + eps)
     pytorch     u = (mₜ₊₁ mu / (1 − Πᵗ⁺¹m) + (1 − mₜ) g / (1 − Πᵗm)) / (√nu_hat + eps)
-                mₜ = b1 (1 − ½ 0.96^(t momentum_decay)),  Πᵗm = m₁ ⋯ mₜ
+                mₜ and Πᵗm = m₁ ⋯ mₜ as in `nadam_momentum`
     init2winit  u = ((b1 mu + (1 − b1) g) / (1 − b1ᵗ)) / (√nu_hat + eps)
 
 Dozat, 2016 (https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), whose momentum schedule only
@@ -12,11 +12,9 @@ PyTorch keeps; "dozat" is the form of optax. The third is the one of Choi et al.
 (https://arxiv.org/abs/1910.05446), used in the AlgoPerf benchmark.
 """
 
-import math
 from typing import Annotated, Literal, get_args
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Inexact, Int
 
 from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
 from ..core.optimizer import optimizer
@@ -24,9 +22,10 @@ from ..core.paper import ICLR, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.counts import following
-from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, power, unbiased
+from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, unbiased
 from ..storage import Storage, with_slot
 from .moment_slots import Moments, mean_square, zero_moments
+from .nadam_momentum import momentum_product, nadam_momentum
 
 VariantName = Literal["dozat", "pytorch", "init2winit"]
 Variant = Annotated[VariantName, Choice(get_args(VariantName))]
@@ -65,26 +64,9 @@ class Nadam(Rule):
         if self.variant == "dozat":
             now, later = (bias_correction(b1, i, dtype) for i in (t, following(t)))
             return b1 * mu / later + (1 - b1) * g / now
-        m, m_next = (b1 * (1 - self._dip(i, dtype)) for i in (t, following(t)))
-        product, next_product = (self._product(i, dtype) for i in (t, following(t)))
-        return m_next * mu / (1 - next_product) + (1 - m) * g / (1 - product)
-
-    def _dip(self, t: Int[Array, ""], dtype) -> Float[Array, ""]:
-        return 0.5 * power(0.96, t, dtype) ** self.momentum_decay
-
-    def _product(self, t: Int[Array, ""], dtype) -> Float[Array, ""]:
-        """m₁ ⋯ mₜ in closed form, where PyTorch keeps a running product for each parameter.
-
-        With q = 0.96^momentum_decay, log(1 − ½qⁱ) = −Σₖ (½qⁱ)ᵏ / k, and the sum over i of each
-        power k is geometric. Forty terms leave 2⁻⁴⁰.
-        """
-        k = jnp.arange(1, 41, dtype=dtype)
-        log_q = k * (self.momentum_decay * math.log(0.96))
-        steps = t.astype(dtype)
-        still = log_q == 0
-        ratio = jnp.expm1(steps * log_q) / jnp.where(still, 1, jnp.expm1(log_q))
-        sums = jnp.where(still, steps, ratio) * jnp.exp(log_q)
-        return power(self.b1, t, dtype) * jnp.exp(-jnp.sum(sums * 0.5**k / k))
+        now, later = ((b1, self.momentum_decay, i, dtype) for i in (t, following(t)))
+        part = (1 - nadam_momentum(*now)) * g / (1 - momentum_product(*now))
+        return nadam_momentum(*later) * mu / (1 - momentum_product(*later)) + part
 
 
 NADAM = Paper(

@@ -19,7 +19,7 @@ from ..core.rule import Clock, Rule, Signed, rule
 from ..math.moments import ema, times
 from ..math.norm import clip_ratio, norm
 from ..math.varying import norm_across, parts
-from .stable_adamw import RmsReport
+from .stable_adamw_direction import RmsReport
 
 
 class StepSlots(NamedTuple):

@@ -1,4 +1,4 @@
-"""RMSprop: the rule of `scale_by_rms`, momentum where asked for, and a rate.
+"""RMSprop: the rule of `scale_by_rms` or `scale_by_stddev`, momentum where asked for, and a rate.
 
 Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning".
 """
@@ -15,7 +15,8 @@ from ..core.optimizer import optimizer
 from ..core.rule import Rule
 from ..core.transformation import transformation
 from ..storage import Storage
-from .scale_by_rms import RMSPROP, CenteredRms, Rms
+from .scale_by_rms import RMSPROP, Rms
+from .scale_by_stddev import CenteredRms
 from .sgd import Momentum
 
 

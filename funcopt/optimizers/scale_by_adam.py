@@ -16,10 +16,10 @@ from ..core.optimizer import lift
 from ..core.paper import ICLR, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, unbiased
+from ..math.moments import divide_by_root
 from ..storage import Storage, with_slot
 from .adam_atan2 import AdamAtan2
-from .moment_slots import Moments, mean_square, zero_moments
+from .moment_slots import Moments, mean_square, with_gradient, zero_moments
 from .nadam import Nadam
 
 
@@ -36,14 +36,7 @@ class Adam(Rule):
 
     def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
         del param  # Adam looks only at gradients
-        slots = clock.renew(
-            slots,
-            mu=ema(slots.mu, grad, self.b1),
-            nu=ema(slots.nu, abs_sq(grad), self.b2),
-        )
-        mu, nu = slots
-        if self.bias_correction:
-            mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
+        slots, (mu, nu) = with_gradient(slots, grad, self.b1, self.b2, self.bias_correction, clock)
         return divide_by_root(mu, nu, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:

@@ -4,15 +4,13 @@
     u = g / √(nu + eps)                    inside the root, as optax and TensorFlow
     u = g / (√nu + eps)                    outside, as PyTorch
 
-Centered, nu is replaced by nu − |mu|² with the mean gradient mu ← decay mu + (1 − decay) g, an
-estimate of the variance: Graves, 2013 (https://arxiv.org/abs/1308.0850). Momentum, where asked
-for, follows on u. Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning"
-(https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf).
+Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning"
+(https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf). Centered, it is
+`scale_by_stddev`.
 """
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import (
@@ -28,7 +26,7 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, full_real, unbiased
 from ..storage import Storage
-from .moment_slots import Moments, mean_square
+from .moment_slots import mean_square
 
 
 class SquareSlots(NamedTuple):
@@ -50,54 +48,16 @@ class Rms(Rule):
         del param  # RMSprop looks only at gradients
         slots = clock.renew(slots, nu=ema(slots.nu, abs_sq(grad), self.decay))
         nu = unbiased(slots.nu, self.decay, clock.t) if self.bias_correction else slots.nu
-        return _over(grad, nu, self.eps, self.eps_in_sqrt), slots
+        return divide_by_root(grad, nu, *eps_and_root(self.eps, self.eps_in_sqrt)), slots
 
     def divides_by(self) -> Divisor:
-        return Divisor(mean_square, self.decay, *_eps(self), corrected=self.bias_correction)
+        eps = eps_and_root(self.eps, self.eps_in_sqrt)
+        return Divisor(mean_square, self.decay, *eps, corrected=self.bias_correction)
 
 
-@rule(acts_on="element", slots=Moments, decay_of={"mu": "decay", "nu": "decay"})
-class CenteredRms(Rule):
-    decay: DecayRate = 0.9
-    eps: NonNegative = 1e-8
-    initial_scale: NonNegativeConstant = 0.0
-    eps_in_sqrt: bool = True
-    bias_correction: bool = False
-
-    def init(self, param: Inexact[Array, "*p"]) -> Moments:
-        return Moments(mu=jnp.zeros_like(param), nu=full_real(param, self.initial_scale))
-
-    def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
-        del param  # RMSprop looks only at gradients
-        slots = clock.renew(
-            slots,
-            mu=ema(slots.mu, grad, self.decay),
-            nu=ema(slots.nu, abs_sq(grad), self.decay),
-        )
-        mu, nu = slots
-        if self.bias_correction:
-            mu, nu = unbiased(mu, self.decay, clock.t), unbiased(nu, self.decay, clock.t)
-        # Rounding can make the difference of two nearly equal numbers negative.
-        variance = jnp.maximum(nu - abs_sq(mu), 0)
-        return _over(grad, variance, self.eps, self.eps_in_sqrt), slots
-
-    def divides_by(self) -> Divisor:
-        def variance(slots: Moments, weight: Array) -> Array:
-            mu, nu = slots.mu / weight, slots.nu / weight
-            return jnp.maximum(nu - abs_sq(mu), 0)
-
-        return Divisor(
-            mean_square, self.decay, *_eps(self), corrected=self.bias_correction, divided=variance
-        )
-
-
-def _eps(rule: Rms | CenteredRms) -> tuple[Hyperparameter, Hyperparameter]:
+def eps_and_root(eps: Hyperparameter, in_sqrt: bool) -> tuple[Hyperparameter, Hyperparameter]:
     """What is added to the root, and inside of it."""
-    return (0.0, rule.eps) if rule.eps_in_sqrt else (rule.eps, 0.0)
-
-
-def _over(grad, nu, eps, eps_in_sqrt: bool) -> Inexact[Array, "*p"]:
-    return divide_by_root(grad, nu, eps_root=eps) if eps_in_sqrt else divide_by_root(grad, nu, eps)
+    return (0.0, eps) if in_sqrt else (eps, 0.0)
 
 
 RMSPROP = Paper(
@@ -126,24 +86,4 @@ def scale_by_rms(
     scale_by_rms(decay=0.99)
     """
     rule_ = Rms(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
-    return lift(rule_, storage=storage)
-
-
-@transformation
-def scale_by_stddev(
-    decay: DecayRate = 0.9,
-    eps: NonNegative = 1e-8,
-    initial_scale: NonNegativeConstant = 0.0,
-    eps_in_sqrt: Flag = True,
-    bias_correction: Flag = False,
-    *,
-    storage: Storage = None,
-):
-    """Centered RMSprop's direction, without the learning rate. Arguments as in `rmsprop`.
-
-    >>> import funcopt
-    >>> funcopt.scale_by_stddev(0.99)
-    scale_by_stddev(decay=0.99)
-    """
-    rule_ = CenteredRms(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
     return lift(rule_, storage=storage)

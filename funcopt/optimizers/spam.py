@@ -16,10 +16,10 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ..clips.clip_spikes import SPAM, without_spikes
 from ..core.arguments import DecayRate, DType, NonNegative, Offset, Rate, Steps, Threshold
 from ..core.masked import masked
 from ..core.optimizer import optimizer
-from ..core.paper import ICLR, Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
@@ -48,9 +48,8 @@ class Spam(Rule):
         into = t % self.reset_interval
         mu, nu = (jnp.where(into == 0, 0, x) for x in slots)
         limit = self.threshold**0.5 * jnp.sqrt(nu)
-        size = jnp.abs(grad)
-        spike = (t >= self.grace) & (into >= self.grace) & (nu > 0) & (size > limit)
-        grad = jnp.where(spike, grad * (limit / jnp.where(spike, size, 1)), grad)
+        looks = (t >= self.grace) & (into >= self.grace) & (nu > 0)
+        grad, _, _ = without_spikes(grad, limit, looks)
         slots = clock.renew(
             slots, mu=ema(mu, grad, self.b1), nu=ema(nu, abs_sq(grad), self.b2)
         )  # fmt: skip
@@ -64,16 +63,6 @@ class Spam(Rule):
     def divides_by(self) -> Divisor:
         # The correction counts all updates, not those since a restart.
         return Divisor(mean_square, self.b2, self.eps, corrected=True, restarts=self.reset_interval)
-
-
-SPAM = Paper(
-    "Huang, Tianjin and Zhu, Ziquan and Jin, Gaojie and Liu, Lu and Wang, Zhangyang and Liu, "
-    "Shiwei",
-    "SPAM: Spike-Aware Adam with Momentum Reset for Stable LLM Training",
-    2025,
-    "https://arxiv.org/abs/2501.06842",
-    booktitle=ICLR,
-)
 
 
 @transformation(paper=SPAM)

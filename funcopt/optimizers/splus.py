@@ -11,7 +11,7 @@ hidden matrix steps by the sign of its mean gradient without a basis, and by 0.0
 2 / (m + n).
 """
 
-from ..averaging.average import Average, AverageSlots
+from ..averaging.running_average import Average, AverageSlots
 from ..core.arguments import DecayRate, Length, NonNegative, OptionalDecayRate, Rate, Steps
 from ..core.leaf import LayerAxis, Matrices
 from ..core.masked import masked
@@ -26,7 +26,7 @@ from .eigenbasis import Eigenbasis
 from .for_hidden import hidden_matrices, with_rest
 from .in_basis import InBasis
 from .matrix_scale import InverseSides
-from .sign_sgd import Signum
+from .signum import Signum
 
 SPLUS = Paper(
     "Frans, Kevin and Levine, Sergey and Abbeel, Pieter",

@@ -13,8 +13,6 @@ authors' code.
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
 from ..core.arguments import AxisName, DecayRate, NonNegative, Positive
 from ..core.paths import Mask
 from ..core.rule import Divisor
@@ -29,8 +27,8 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy
-from ..math.moments import abs_sq, ema
+from ..math.columns import Column, axpy, divided_by_roots, emas
+from ..math.moments import abs_sq
 from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
 from .estimate import GrowthRate, adam_correction, raised
@@ -78,17 +76,17 @@ class DAdaptAdamw(TreeRule):
         fresh = (1 - b2) / (1 + root_b2)  # 1 − √β₂, of which a difference leaves few digits
         corrected = adam_correction(b1, b2, step.clock.t, step.real) if self.bias_correction else 1
         lr = was.d * self.learning_rate * corrected
-        s = [a / (jnp.sqrt(b) + self.eps) for a, b in zip(slots.grad_sum, slots.nu, strict=True)]
+        s = divided_by_roots(slots.grad_sum, slots.nu, self.eps)
         n = root_b2 * was.numerator + fresh * lr * step.vdot(g, s)
         slots = step.renew(
             slots,
-            mu=[ema(a, lr * b, b1) for a, b in zip(slots.mu, g, strict=True)],
-            nu=[ema(a, abs_sq(b), b2) for a, b in zip(slots.nu, g, strict=True)],
+            mu=emas(slots.mu, [lr * each for each in g], b1),
+            nu=emas(slots.nu, [abs_sq(each) for each in g], b2),
             grad_sum=[root_b2 * a + fresh * lr * b for a, b in zip(slots.grad_sum, g, strict=True)],
         )
         d_hat = safe_divide(n, fresh * step.abs_sum(slots.grad_sum))
         d = raised(was.d, d_hat, self.growth_rate)
-        u = [a / (jnp.sqrt(b) + self.eps) for a, b in zip(slots.mu, slots.nu, strict=True)]
+        u = divided_by_roots(slots.mu, slots.nu, self.eps)
         u = axpy(lr, step.decay(self.weight_decay, self.mask), u)
         return [-each for each in u], slots, DAdaptAdamNumbers(lr, d, n)
 

@@ -5,7 +5,8 @@
 Ivgi, Hinder & Carmon, 2023 (https://arxiv.org/abs/2302.12022).
 """
 
-from ..averaging.average import Gamma, within_average
+from ..averaging.kinds import Gamma
+from ..averaging.running_average import within_average
 from ..core.arguments import AxisName, NonNegative, Rate
 from ..core.paper import ICML, Paper
 from ..core.paths import Mask

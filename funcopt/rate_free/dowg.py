@@ -8,39 +8,31 @@
 Khaled, Mishchenko & Jin, 2023 (https://arxiv.org/abs/2305.16284), algorithm 1.
 """
 
-import math
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ..averaging.average import Gamma, within_average
-from ..core import arguments
+from ..averaging.kinds import Gamma
+from ..averaging.running_average import within_average
 from ..core.arguments import (
     AxisName,
     NonNegative,
     OptionalNonNegative,
+    OptionalPositive,
     Positive,
     Rate,
-    Within,
 )
 from ..core.paper import NEURIPS, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
-from ..core.tree_rule import ExactColumn, Number, Reported, Start, Step, TreeRule, tree_rule
+from ..core.tree_rule import Number, Reported, Start, Step, TreeRule, tree_rule
 from ..math.columns import Column, axpy, held, minus, scaled
 from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_kinds import L2Decay
 from ..transforms.decay_rules import own_and_other
+from .dog_step import DogSlots
 from .estimate import OptionalFoundRateDecay
-
-OptionalPositive = Annotated[
-    arguments.Numeric | None, Within(0, math.inf, "()", schedule=False, optional=True)
-]
-
-
-class DowgSlots(NamedTuple):
-    init_params: ExactColumn
 
 
 class DowgNumbers(NamedTuple):
@@ -52,7 +44,7 @@ class DowgNumbers(NamedTuple):
     weighted_sq_norm_grads: Number
 
 
-@tree_rule(slots=DowgSlots, numbers=DowgNumbers)
+@tree_rule(slots=DogSlots, numbers=DowgNumbers)
 class Dowg(TreeRule):
     learning_rate: NonNegative
     init_estim_sq_dist: OptionalPositive
@@ -64,11 +56,10 @@ class Dowg(TreeRule):
     decays_by = "l2"
 
     def init(self, x: Column, start: Start):
-        first = self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist
-        r2 = start.number(first)
-        return DowgSlots(x), DowgNumbers(start.number(0), jnp.sqrt(r2), r2, start.number(0))
+        r2 = start.number(self.eps if self.init_estim_sq_dist is None else self.init_estim_sq_dist)
+        return DogSlots(x), DowgNumbers(start.number(0), jnp.sqrt(r2), r2, start.number(0))
 
-    def update(self, g: Column, slots: DowgSlots, was: DowgNumbers, x: Column, step: Step):
+    def update(self, g: Column, slots: DogSlots, was: DowgNumbers, x: Column, step: Step):
         g = axpy(1, g, step.decay(self.weight_decay, self.mask))
         r2 = jnp.maximum(was.estim_sq_dist, step.square_norm(minus(x, slots.init_params)))
         v = was.weighted_sq_norm_grads + r2 * step.square_norm(g)

@@ -12,8 +12,8 @@ from ..core.rule import Rule
 from ..core.tree_rule import Number, Reported, Step
 from ..math.columns import Column
 from ..math.safe import safe_divide
-from ..transforms.decay_kinds import ProximalDecay
 from ..transforms.decay_rules import DecayAmong
+from ..transforms.step_aware_decays import ProximalDecay
 
 MOMO = Paper(
     "Schaipp, Fabian and Ohana, Ruben and Eickenberg, Michael and Defazio, Aaron and Gower, "

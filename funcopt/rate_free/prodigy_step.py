@@ -30,8 +30,8 @@ from ..core.tree_rule import (
     TreeRule,
     tree_rule,
 )
-from ..math.columns import Column, axpy, minus, scaled
-from ..math.moments import abs_sq, ema
+from ..math.columns import Column, axpy, divided_by_roots, emas, minus, scaled
+from ..math.moments import abs_sq
 from ..math.safe import safe_divide
 from ..optimizers.moment_slots import mean_square
 from .estimate import GrowthRate, adam_correction, grown
@@ -85,8 +85,8 @@ class Prodigy(TreeRule):
         r = b3 * was.numerator + d / d0 * lr * step.vdot(g, minus(slots.init_params, x))
         slots = step.renew(
             slots,
-            mu=[ema(a, d * b, b1) for a, b in zip(slots.mu, g, strict=True)],
-            nu=[ema(a, abs_sq(d * b), b2) for a, b in zip(slots.nu, g, strict=True)],
+            mu=emas(slots.mu, [d * each for each in g], b1),
+            nu=emas(slots.nu, [abs_sq(d * each) for each in g], b2),
             grad_sum=[b3 * a + weight * b for a, b in zip(slots.grad_sum, g, strict=True)],
         )
         d_hat = self.estim_lr_coef * safe_divide(r, step.abs_sum(slots.grad_sum))
@@ -94,7 +94,7 @@ class Prodigy(TreeRule):
         # The authors let the first rise through whatever growth_rate says.
         start = jnp.where(d == d0, jnp.maximum(d, d_hat), d)
         d = jnp.minimum(d_max, grown(start, self.growth_rate))
-        u = [a / (jnp.sqrt(b) + d * self.eps) for a, b in zip(slots.mu, slots.nu, strict=True)]
+        u = divided_by_roots(slots.mu, slots.nu, d * self.eps)
         u = axpy(1, u, step.decay(self.weight_decay, self.mask))
         return scaled(-lr, u), slots, ProdigyNumbers(lr, d, d_max, r)
 

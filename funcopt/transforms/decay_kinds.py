@@ -5,18 +5,14 @@ moves by s and by
 
     L2Decay             nothing: λ x goes to the gradient, before all else
     DecoupledDecay      −η λ x
-    LateDecay           −η λ (x + s)
     IndependentDecay    −λ x                            whatever the rate is
     CorrectedDecay      −η² / η_max λ x                 AdamC: Defazio, 2025, arXiv:2506.02285
     SquaredDecay        −η² λ x
-    CautiousDecay       −η λ x where s x ≤ 0            Chen et al., 2025, arXiv:2510.12402
-    ProximalDecay       to (x + s) / (1 + η λ)          Adan's: Xie et al., 2022, arXiv:2208.06677
 
-They see the step that an optimizer makes, so that they mean the same beside every one of them.
-`rate_power` says how often the rate is a factor of what a decay takes.
+They mean the same beside every optimizer. Those that look at the step, too, are in
+`step_aware_decays`. `rate_power` says how often the rate is a factor of what a decay takes.
 """
 
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 from ..core.arguments import NonNegative, Positive
@@ -58,7 +54,7 @@ class L2Decay(Rule):
 
 @rule(acts_on="element", needs_params=True)
 class DecoupledDecay(Rule):
-    """s − η λ x; an optimizer applies it after its descent, to the step, as all below."""
+    """s − η λ x; an optimizer applies it after its descent, to the step, as all others."""
 
     weight_decay: NonNegative = 0.0
 
@@ -68,20 +64,6 @@ class DecoupledDecay(Rule):
 
     def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
         return less(grad, rate(clock) * self.weight_decay, param), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class LateDecay(Rule):
-    """The step to (1 − η λ) (x + s)."""
-
-    weight_decay: NonNegative = 0.0
-
-    decays_by = "decoupled, after"
-    place = "last"
-    rate_power = 1
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        return less(grad, rate(clock) * self.weight_decay, param + grad), slots
 
 
 @rule(acts_on="element", needs_params=True)
@@ -127,33 +109,3 @@ class SquaredDecay(Rule):
     def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
         lr = rate(clock)
         return less(grad, lr * (lr * self.weight_decay), param), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class CautiousDecay(Rule):
-    """s − η λ x where s x ≤ 0, else s."""
-
-    weight_decay: NonNegative = 0.0
-
-    decays_by = "cautious"
-    place = "last"
-    rate_power = 1
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        shrinks = jnp.real(grad * jnp.conj(param)) <= 0
-        return jnp.where(shrinks, less(grad, rate(clock) * self.weight_decay, param), grad), slots
-
-
-@rule(acts_on="element", needs_params=True)
-class ProximalDecay(Rule):
-    """The step to (x + s) / (1 + η λ)."""
-
-    weight_decay: NonNegative = 0.0
-
-    decays_by = "proximal"
-    place = "last"
-    rate_power = 1
-
-    def update(self, grad: Arrays, slots, param: Arrays, clock: Clock):
-        part = rate(clock) * self.weight_decay
-        return less(grad, part, param) / (1 + part).astype(grad.dtype), slots

@@ -11,16 +11,8 @@ from ..core.paths import Mask
 from ..core.rule import Rule
 from ..core.schedule import product
 from .add_decayed_weights import Decay
-from .decay_kinds import (
-    CautiousDecay,
-    CorrectedDecay,
-    DecoupledDecay,
-    IndependentDecay,
-    L2Decay,
-    LateDecay,
-    ProximalDecay,
-    SquaredDecay,
-)
+from .decay_kinds import CorrectedDecay, DecoupledDecay, IndependentDecay, L2Decay, SquaredDecay
+from .step_aware_decays import CautiousDecay, LateDecay, ProximalDecay
 
 DECAYS: dict[type, str] = {
     L2Decay: "l2",

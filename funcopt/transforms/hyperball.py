@@ -2,11 +2,10 @@
 
     R = ‖W₀‖,  s the optimizer's step
     W ← R unit(W + learning_rate R unit(s))             unit(x) = x / ‖x‖, of Frobenius
-    W ← W + learning_rate ‖W‖ unit(s)                   relative updates, without the sphere
 
 Wen et al., 2026 (https://arxiv.org/abs/2606.16899). It takes the place of weight decay, under which
 norms settle where decay and steps balance. A matrix that begins at zero has no sphere, and takes
-the optimizer's steps, as vectors do.
+the optimizer's steps, as vectors do. Without the sphere these are `relative_updates`.
 """
 
 from typing import NamedTuple
@@ -68,23 +67,6 @@ class Hyperball(Rule):
         return Hyperball(False, self.axis_name)
 
 
-@rule(acts_on="array", needs_params=True)
-class RelativeUpdate(Rule):
-    """η ‖W‖ unit(s); an optimizer applies it to its step."""
-
-    axis_name: AxisName = None
-
-    place = "last"
-
-    def update(self, grad: Inexact[Array, "*p"], slots, param: Inexact[Array, "*p"], clock: Clock):
-        if param.ndim < 2:
-            return grad, slots
-        assert clock.lr is not None
-        size, far = (norm_across(norm(x), self.axis_name) for x in (param, grad))
-        relative = times(clock.lr * size, unit(grad, far))
-        return jnp.where(size > 0, relative, grad), slots
-
-
 HYPERBALL = Paper(
     "Wen, Kaiyue and Dang, Xingyu and Lyu, Kaifeng and Ma, Tengyu and Liang, Percy",
     "Fantastic Pretraining Optimizers and Where to Find Them II: Hyperball Optimization",
@@ -131,25 +113,3 @@ def hyperball(
     """
     rule_ = masked(mask, Hyperball(axis_name=axis_name))
     return after_steps("hyperball", inner, rule_, layer_axis)
-
-
-@transformation(paper=HYPERBALL)
-def relative_updates(
-    inner: Base, mask: Mask = None, *, layer_axis: LayerAxis = None, axis_name: AxisName = None
-):
-    """Relative updates: each step of a matrix is as long as the matrix, times the learning rate.
-
-    As `hyperball` without the sphere: norms may grow. Arguments and errors are those of it. It is
-    `scale_by_trust_ratio` after momentum and decay, for any optimizer.
-
-    >>> import funcopt, jax.numpy as jnp
-    >>> tx, params = funcopt.relative_updates(funcopt.sgd(0.5)), {"kernel": 2 * jnp.eye(2)}
-    >>> grads = {"kernel": jnp.array([[0.0, 5.0], [-5.0, 0.0]])}
-    >>> tx.update(grads, tx.init(params), params)[0]["kernel"]
-    Array([[-0., -1.],
-           [ 1., -0.]], dtype=float32)
-
-    Source: https://arxiv.org/abs/2606.16899.
-    """
-    rule_ = masked(mask, RelativeUpdate(axis_name))
-    return after_steps("relative_updates", inner, rule_, layer_axis)

@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from ..core.arguments import Numeric, Within, is_tracer
+from ..core.arguments import Numeric, Within
 from ..core.paths import path_name, path_names, some
 from ..math.dtypes import common_dtype
+from .head_logits import along_heads, logits_of_heads
 
 Tree = TypeVar("Tree")
 ABOVE_ZERO = Within(0, np.inf, "()", schedule=False)
@@ -81,7 +82,7 @@ def qk_clip(
     alpha = SHARE("qk_clip: alpha", alpha)
     told = [(query_rotary, 1.0), (query, alpha), (key, 1 - alpha)]
     powers = [(pattern, power) for pattern, power in told if pattern is not None]
-    logits = _logits(max_logits)
+    logits = logits_of_heads(max_logits)
     names = path_names(params)
     for pattern in (*(pattern for pattern, _ in powers), *logits):
         if not any(_found(pattern, name) for name in names):
@@ -98,7 +99,7 @@ def qk_clip(
             return x
         over = jnp.isfinite(largest) & (largest > threshold)
         factors = jnp.where(over, threshold / jnp.where(over, largest, 1), 1) ** power
-        whole = _along(name, jnp.shape(x), factors, head_axis)
+        whole = along_heads(name, jnp.shape(x), factors, head_axis)
         wide = jnp.asarray(x).astype(common_dtype(jnp.float32, x))
         return (whole.astype(wide.dtype) * wide).astype(jnp.result_type(x))
 
@@ -110,43 +111,3 @@ def _found(pattern: str, name: str) -> bool:
         return re.search(pattern, name) is not None
     except (re.error, TypeError) as error:
         raise ValueError(f"qk_clip: {pattern!r} is not a regular expression: {error}.") from error
-
-
-def _logits(max_logits: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Float[Array, "..."]]:
-    """The logits by pattern, in float32 or wider."""
-    given = max_logits if isinstance(max_logits, Mapping) else {"": max_logits}
-    found = {}
-    for pattern, x in given.items():
-        where = "qk_clip: max_logits" + (f"[{pattern!r}]" if pattern else "")
-        if not is_tracer(x) and np.asarray(x).dtype.kind not in "fiuV":
-            raise TypeError(f"{where} must be an array of numbers, got {x!r}.")
-        if jnp.ndim(x) not in (1, 2) or not jnp.size(x):
-            raise ValueError(
-                f"{where} must be an array [heads] or [layers, heads], got one of shape "
-                f"{jnp.shape(x)}."
-            )
-        found[pattern] = jnp.asarray(x).astype(common_dtype(jnp.float32, x))
-    return found
-
-
-def _along(
-    name: str, shape: tuple[int, ...], factors: Float[Array, "..."], axis: int
-) -> Float[Array, "..."]:
-    """The factors of heads where they stand in a parameter, with axes of length 1 beside them."""
-    heads, layers = factors.shape[-1], factors.shape[:-1]
-    if not -len(shape) <= axis < len(shape):
-        raise ValueError(
-            f"qk_clip: {name!r} has the shape {shape}, which has no axis {axis}. Say by head_axis= "
-            "along which axis its heads are."
-        )
-    axis %= len(shape)
-    if shape[axis] % heads or shape[: len(layers)] != layers or axis < len(layers):
-        stacked = f" of {layers[0]} layers" if layers else ""
-        raise ValueError(
-            f"qk_clip: {name!r} has the shape {shape}, whose axis {axis} does not have {heads} "
-            f"heads{stacked}, as max_logits has. Say by head_axis= along which axis they are; keys "
-            "that several queries share take alpha=1.0 and key=None."
-        )
-    each = jnp.repeat(factors, shape[axis] // heads, axis=-1)
-    before = (1,) * (axis - len(layers))
-    return each.reshape((*layers, *before, shape[axis], *(1,) * (len(shape) - axis - 1)))
