@@ -17,8 +17,9 @@ from jaxtyping import Array, Float
 from optax import OptState
 
 from ..core.arguments import DType, NonNegative, OpenDecayRate, OptionalNonNegative
+from ..core.chain import chain
+from ..core.metrics import rates
 from ..core.paths import Mask
-from ..core.transformation import chain, rates
 from ..core.tree_lift import LiftedTree
 from ..core.tree_rule import (
     Common,

@@ -11,7 +11,7 @@ from jaxtyping import Array, Inexact
 
 from ..core.arguments import AxisName, Base
 from ..core.leaf import LayerAxis
-from ..core.lift import masked
+from ..core.masked import masked
 from ..core.optimizer import after_steps
 from ..core.paths import Mask
 from ..core.rule import Clock, Rule, rule
