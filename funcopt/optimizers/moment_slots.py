@@ -3,9 +3,9 @@
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
 
-from ..core.arguments import Hyperparameter
 from ..core.rule import Accumulator, Clock, Signed
 from ..math.moments import abs_sq, ema, unbiased, zeros_real
 
@@ -28,8 +28,8 @@ class WithMeanSquare(Protocol):
 def with_gradient(
     slots: Moments,
     grad: Inexact[Array, "*p"],
-    b1: Hyperparameter,
-    b2: Hyperparameter,
+    b1: ArrayLike,
+    b2: ArrayLike,
     bias_correction: bool,
     clock: Clock,
 ) -> tuple[Moments, Moments]:

@@ -9,21 +9,20 @@ Dozat, 2016, Algorithm 2 (https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ).
 import math
 
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ..math.moments import power
 
 
 def nadam_momentum(
-    b1: ArrayLike, momentum_decay: ArrayLike, t: Int[Array, ""], dtype
+    b1: Array | float, momentum_decay: Array | float, t: Int[Array, ""], dtype
 ) -> Float[Array, ""]:
     """m_t."""
     return b1 * (1 - 0.5 * power(0.96, t, dtype) ** momentum_decay)
 
 
 def momentum_product(
-    b1: ArrayLike, momentum_decay: ArrayLike, t: Int[Array, ""], dtype
+    b1: Array | float, momentum_decay: Array | float, t: Int[Array, ""], dtype
 ) -> Float[Array, ""]:
     """m₁ ⋯ mₜ in closed form, where PyTorch keeps a running product for each parameter.
 

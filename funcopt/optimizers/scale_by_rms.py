@@ -11,12 +11,12 @@ Tieleman & Hinton, 2012, lecture 6e of "Neural Networks for Machine Learning"
 
 from typing import NamedTuple
 
+from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
 
 from ..core.arguments import (
     DecayRate,
     Flag,
-    Hyperparameter,
     NonNegative,
     NonNegativeConstant,
 )
@@ -55,7 +55,7 @@ class Rms(Rule):
         return Divisor(mean_square, self.decay, *eps, corrected=self.bias_correction)
 
 
-def eps_and_root(eps: Hyperparameter, in_sqrt: bool) -> tuple[Hyperparameter, Hyperparameter]:
+def eps_and_root(eps: ArrayLike, in_sqrt: bool) -> tuple[ArrayLike, ArrayLike]:
     """What is added to the root, and inside of it."""
     return (0.0, eps) if in_sqrt else (eps, 0.0)
 
