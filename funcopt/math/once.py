@@ -16,6 +16,6 @@ def flag_once(flag: Bool[Array, ""]) -> Bool[Array, ""]:
     return jax.lax.sqrt(flag.astype(jnp.float32)) > 0
 
 
-def number_once(x: Float[Array, ""]) -> Float[Array, ""]:
-    """The number, every bit of it: over a 1 that XLA does not know to be one."""
+def number_once(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """The number, or an array, every bit of it: over a 1 that XLA does not know to be one."""
     return x / jax.lax.stop_gradient(jnp.where(x == x, 1, 2).astype(x.dtype))

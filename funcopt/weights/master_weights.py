@@ -19,6 +19,7 @@ from ..core.paper import Paper
 from ..core.record import record
 from ..core.transformation import transformation
 from ..math.halves import joined, nearest, same_bits, split
+from ..math.once import number_once
 from .landing import Way, Weights
 
 KINDS = ("int16", "int8", "float32")
@@ -67,7 +68,9 @@ class MasterWeights(Way):
     def moved(
         self, update: Array, x: Array, param: Array, kept: Array, noise: Array | None
     ) -> tuple[Array, Any]:
-        x = x + update
+        # From the weight alone both parts are made where they lie; from all that it is made of XLA
+        # would copy both.
+        x = number_once(x + update)
         if jnp.issubdtype(kept.dtype, jnp.integer):
             return split(x, kept.dtype, noise)
         return nearest(x, param.dtype), x
