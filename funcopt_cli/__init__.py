@@ -11,6 +11,7 @@ from typing import NoReturn
 from . import interrupts
 
 USAGE = 2
+UNREAD = 141  # as of a program that SIGPIPE ends
 
 
 def main() -> NoReturn:
@@ -18,13 +19,19 @@ def main() -> NoReturn:
     interrupts.end_at_once()
     # Matrices of the lab are small: LAPACK's threads wait for each other longer than they work.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    command = understood(sys.argv[1:])
-    interrupts.raise_always()
     try:
+        command = understood(sys.argv[1:])
+        interrupts.raise_always()
         status = command()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(interrupts.MESSAGE, file=sys.stderr)
         status = interrupts.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read has seen enough, as `head` has. Nobody is left for what Python would still
+        # flush at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = UNREAD
     if status == interrupts.INTERRUPTED:
         interrupts.leave(status)
     sys.exit(status)

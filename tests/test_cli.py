@@ -194,6 +194,30 @@ def test_the_version(capsys):
     assert capsys.readouterr().out.startswith("funcopt ")
 
 
+def test_a_reader_may_leave(tmp_path):
+    """As `head` does: no traceback, and what is printed from inside of a training ends nothing."""
+    trains = (
+        "from funcopt.lab.terminal.commands import console\n"
+        "for _ in range(3): console().print('what it trains')\n"
+        "open('report', 'w').close()"
+    )
+    shows = "import funcopt_cli, sys; sys.argv[1:] = ['--version']; funcopt_cli.main()"
+    for program, status in ((trains, 0), (shows, 141)):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            check=False,
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (status, b"")
+    assert (tmp_path / "report").exists()
+
+
 def test_demo_works_from_anywhere(tmp_path):
     before = sorted(ROOT.glob("funcopt/lab/**/*"))
     demo = command("demo", "--quick", "--steps", "5", "--seeds", "1", cwd=tmp_path)

@@ -324,7 +324,16 @@ def console(*, stderr: bool = False) -> Console:
     with contextlib.suppress(AttributeError):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     wide = None if stream.isatty() or "COLUMNS" in os.environ else 130
-    return Console(file=stream, width=wide)
+    return Persistent(file=stream, width=wide)
+
+
+class Persistent(Console):
+    """A console whose reader may leave, as `head` does: what is done goes on to its files."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        # Nobody is left for what Python would still flush at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
 
 
 def print_json(value: Any) -> None:
