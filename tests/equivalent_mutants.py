@@ -27,10 +27,10 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/lars.py", "lars"): (
         ("Both(trust_ratio_mask, mask)  →", "what is in two masks is in them in any order"),
     ),
-    ("funcopt/optimizers/scale_by_factored_rms.py", "mean_along"): (
+    ("funcopt/optimizers/factored_slots.py", "mean_along"): (
         ("axis == 0", "a name of axes means something in shard_map only"),
     ),
-    ("funcopt/optimizers/scale_by_factored_rms.py", "zero_means"): (
+    ("funcopt/optimizers/factored_slots.py", "zero_means"): (
         ("axes[0] == 0", "a name of axes means something in shard_map only"),
     ),
     ("funcopt/optimizers/scion.py", "scion"): (

@@ -15,13 +15,13 @@ import pytest
 
 import funcopt
 from funcopt.core.optimizer import lift
+from funcopt.optimizers.factored_slots import FactoredSlots, mean_squares
 from funcopt.optimizers.longer_side import NormalizeLongerSide
 from funcopt.optimizers.matrix_norms import EqualOutputs, PolarNorm
 from funcopt.optimizers.matrix_scale import matrix_scale
 from funcopt.optimizers.moment_slots import Moments, mean_of_block
 from funcopt.optimizers.novograd_direction import mean_element
 from funcopt.optimizers.relative_step import relative_step
-from funcopt.optimizers.scale_by_factored_rms import FactoredSlots, mean_squares
 from funcopt.rate_free.loss_model import LossModel
 from funcopt.transforms.decay_rules import at_rate, own_and_other
 from funcopt.transforms.sam_gradient import ascent

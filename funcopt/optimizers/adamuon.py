@@ -9,11 +9,6 @@ Si, Zhang & Shen, 2025 (https://arxiv.org/abs/2507.11005), as in the authors' pr
 beta. Without the sign, as several libraries have it, small entries of M count less.
 """
 
-import math
-from typing import NamedTuple
-
-from jaxtyping import Array, Inexact
-
 from ..core.arguments import (
     DecayRate,
     DType,
@@ -28,16 +23,14 @@ from ..core.leaf import LayerAxis, Matrices
 from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Accumulator, Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
-from ..math.norm import norm
-from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
 from .for_hidden import for_hidden
 from .mean_gradient import MeanGradient
-from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
+from .normalize_elements import NormalizeElements
+from .ns_coefficients import KELLER, NamedCoefficients
+from .orthogonalize import orthogonalize
 from .sign_sgd import Sign
 
 ADAMUON = Paper(
@@ -46,32 +39,6 @@ ADAMUON = Paper(
     2025,
     "https://arxiv.org/abs/2507.11005",
 )
-
-
-class PolarSlots(NamedTuple):
-    """The mean square of each element of the orthogonal factors."""
-
-    polar_nu: Accumulator
-
-
-@rule(acts_on="matrix", slots=PolarSlots)
-class NormalizeElements(Rule):
-    """Divide each element by its root-mean-square step, and give the matrix an RMS of 0.2."""
-
-    b2: DecayRate = 0.95
-    eps: NonNegative = 1e-8
-
-    def init(self, param: Inexact[Array, "inputs outputs"]) -> PolarSlots:
-        return PolarSlots(zeros_real(param))
-
-    def update(
-        self, grad: Inexact[Array, "inputs outputs"], slots: PolarSlots, param, clock: Clock
-    ):
-        del param  # a direction is normalized, whatever it is added to
-        slots = clock.renew(slots, polar_nu=ema(slots.polar_nu, abs_sq(grad), self.b2))
-        direction = divide_by_root(grad, slots.polar_nu, self.eps)
-        length = 0.2 * math.sqrt(grad.size)
-        return times(safe_divide(length, norm(direction) + self.eps), direction), slots
 
 
 @transformation(paper=ADAMUON)
@@ -130,12 +97,8 @@ def adamuon(
         orthogonalize(ns_coeffs, ns_steps, ns_eps, ns_dtype),
         NormalizeElements(beta if b2 is None else b2, eps),
         learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        mask=mask,
-        otherwise=otherwise,
-        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, 1.0 if otherwise_rate is None else otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

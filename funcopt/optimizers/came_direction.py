@@ -20,13 +20,7 @@ from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..math.moments import abs_sq, divide_or_keep, ema, times, zeros_real
 from ..math.norm import clip_ratio, norm, squarable
 from ..math.varying import norm_across, parts
-from .scale_by_factored_rms import (
-    FactoredSlots,
-    factored_root,
-    mean_along,
-    mean_squares,
-    zero_means,
-)
+from .factored_slots import FactoredSlots, factored_root, mean_along, mean_squares, zero_means
 from .stable_adamw_direction import RmsReport
 
 

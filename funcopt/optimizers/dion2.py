@@ -10,13 +10,6 @@ device. A slice is all of one output where there are at most as many outputs as 
 one input. With fraction = 1 this is Muon of a sum of gradients.
 """
 
-import math
-from typing import Annotated
-
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Inexact
-
 from ..core.arguments import (
     DecayRate,
     DType,
@@ -30,14 +23,14 @@ from ..core.leaf import LayerAxis, Matrices
 from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Clock, Rule, rule
 from ..core.transformation import transformation
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
 from .for_hidden import for_hidden
 from .matrix_scale import MatrixScale, Scaling
-from .orthogonalize import NamedCoefficients, Orthogonalize, orthogonalize
-from .sgd import TraceSlots
+from .ns_coefficients import NamedCoefficients
+from .orthogonalize import orthogonalize
+from .orthogonalize_slices import OrthogonalizeSlices
 
 DION2 = Paper(
     "Ahn, Kwangjun and Amsel, Noah and Langford, John",
@@ -45,39 +38,6 @@ DION2 = Paper(
     2025,
     "https://arxiv.org/abs/2512.16928",
 )
-
-
-def _orthogonalize(where: str, x: object) -> Orthogonalize:
-    if not isinstance(x, Orthogonalize):
-        raise TypeError(f"{where} must be a rules.Orthogonalize(), got {x!r}.")
-    return x
-
-
-@rule(acts_on="matrix", slots=TraceSlots)
-class OrthogonalizeSlices(Rule):
-    """The sum of gradients, of whose largest slices `polar` takes the orthogonal factor."""
-
-    polar: Annotated[Orthogonalize, _orthogonalize] = Orthogonalize()
-    fraction: Fraction = 0.25
-    ef_decay: DecayRate = 0.95
-
-    def init(self, param: Inexact[Array, "inputs outputs"]) -> TraceSlots:
-        return TraceSlots(trace=jnp.zeros_like(param))
-
-    def update(
-        self, grad: Inexact[Array, "inputs outputs"], slots: TraceSlots, param, clock: Clock
-    ):
-        del param  # a direction asks only for gradients
-        trace = slots.trace + grad
-        inputs, outputs = grad.shape
-        rows = trace.T if outputs <= inputs else trace
-        count = min(len(rows), max(1, math.ceil(self.fraction * len(rows))))
-        used = jax.lax.top_k(jnp.sum(jnp.abs(rows), 1), count)[1]
-        factor, _ = self.polar.update(rows[used], (), None, clock)
-        direction = jnp.zeros_like(rows).at[used].set(factor)
-        kept = rows * jnp.ones((len(rows), 1), rows.dtype).at[used].set(self.ef_decay)
-        direction, kept = (x.T if outputs <= inputs else x for x in (direction, kept))
-        return direction, clock.renew(slots, trace=kept)
 
 
 @transformation(paper=DION2)
@@ -136,12 +96,8 @@ def dion2(
         ),
         MatrixScale(scaling),
         learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        mask=mask,
-        otherwise=otherwise,
-        otherwise_rate=otherwise_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

@@ -16,29 +16,31 @@ from .scale_by_adam import Adam
 NO_HIDDEN = r"(?i)(^|[/._])(\w*embed\w*|wte|wpe|(\w+_)?head|logits|classifier)(_\d+)?(/|$)"
 hidden_matrices = Unlike(NO_HIDDEN)
 """The mask of parameters whose name is not one of an embedding or an output head."""
+Where = tuple[Mask, Matrices, LayerAxis]
+"""`hidden`, `matrices` and `layer_axis`: which parameters hold matrices, and along which axes."""
+MUON_ADAM = Adam(0.9, 0.95, 1e-10)
 
 
 def with_rest(
     *rules: Rule | MaskedRule,
     rest: Sequence[Rule | MaskedRule],
-    otherwise: Otherwise,
-    otherwise_rate: NonNegative,
     learning_rate: Rate,
-    hidden: Mask,
-    matrices: Matrices,
-    layer_axis: LayerAxis,
+    otherwise: tuple[Otherwise, NonNegative],
+    where: Where,
     storage: Storage,
 ):
     """An optimizer of rules for matrices, and of `otherwise`, or else `rest`, for what is none.
 
-    The learning rate of these is that of the matrices times `otherwise_rate`.
+    The learning rate of these is that of the matrices times the number beside `otherwise`.
     """
-    others = rest if otherwise is None else otherwise
+    given, rate = otherwise
+    others = rest if given is None else given
     assert isinstance(others, tuple)
+    hidden, matrices, layer_axis = where
     return optimizer(
         *rules,
         learning_rate=learning_rate,
-        otherwise=(*(at_rate(each, otherwise_rate) for each in others), Scale(otherwise_rate)),
+        otherwise=(*(at_rate(each, rate) for each in others), Scale(rate)),
         layer_axis=layer_axis,
         matrices=matrices,
         hidden=hidden,
@@ -48,30 +50,28 @@ def with_rest(
 
 def for_hidden(
     *rules: Rule,
+    rest: Rule = MUON_ADAM,
     learning_rate: Rate,
-    weight_decay: WeightDecay,
-    mask: Mask,
-    otherwise: Otherwise,
-    otherwise_rate: OptionalNonNegative,
-    hidden: Mask,
-    matrices: Matrices,
-    layer_axis: LayerAxis,
+    decay: tuple[WeightDecay, Mask],
+    otherwise: tuple[Otherwise, OptionalNonNegative],
+    where: Where,
     storage: Storage,
 ):
-    """An optimizer of rules for hidden matrices, and of AdamW for all else; arguments as `muon`'s.
+    """An optimizer of rules for hidden matrices, and of `rest` with the same decay for all else.
 
-    `otherwise_rate=None` is Muon's 0.015.
+    Arguments are those of `muon`, in groups: `decay` is weight_decay and mask, `otherwise` has
+    `otherwise_rate` beside it, whose None is Muon's 0.015.
     """
-    decay = masked(mask, decaying(weight_decay))
+    weight_decay, mask = decay
+    decays = masked(mask, decaying(weight_decay))
+    given, rate = otherwise
+    hidden, matrices, layer_axis = where
     return with_rest(
         *rules,
-        decay,
-        rest=(Adam(0.9, 0.95, 1e-10), decay),
-        otherwise=otherwise,
-        otherwise_rate=0.015 if otherwise_rate is None else otherwise_rate,
+        decays,
+        rest=(rest, decays),
         learning_rate=learning_rate,
-        hidden=hidden_matrices if hidden is None else hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        otherwise=(given, 0.015 if rate is None else rate),
+        where=(hidden_matrices if hidden is None else hidden, matrices, layer_axis),
         storage=storage,
     )

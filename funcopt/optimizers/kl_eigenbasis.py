@@ -30,8 +30,10 @@ from .turning import by_eigenvectors, by_power, turning
 
 S = TypeVar("S", bound=tuple)
 Matrix = Inexact[Array, "inputs outputs"]
-Square = Inexact[Array, "n n"]
-Values = Float[Array, " n"]
+Square = Inexact[Array, "n n"] | None
+Other = Inexact[Array, "m m"] | None
+Values = Float[Array, " n"] | None
+Weights = Float[Array, "1 m"] | None
 
 
 class KLEigenbasisSlots(NamedTuple):
@@ -83,24 +85,15 @@ class KLEigenbasis(Basis):
         left = self.covariance(left, grad, right_basis, columns, clock)
         right = self.covariance(right, grad.conj().T, left_basis, rows, clock)
         a, b = self.values(a, size, columns, clock), self.values(b, size.T, rows, clock)
-        bases, inner, update = turning(
-            clock.choose(first_and_each(clock.t, self.frequency), 0),
-            (by_eigenvectors, partial(by_power, sort=False)),
-            (left, right),
-            (left_basis, right_basis),
-            inner,
-            update,
-        )
+        which = clock.choose(first_and_each(clock.t, self.frequency), 0)
+        renewals = by_eigenvectors, partial(by_power, sort=False)
+        squares, bases = (left, right), (left_basis, right_basis)
+        bases, inner, update = turning(which, renewals, squares, bases, inner, update)
         return KLEigenbasisSlots(left, right, *bases, a, b), inner, update
 
     def covariance(
-        self,
-        mean: Square | None,
-        grad: Inexact[Array, "n m"],
-        other: Inexact[Array, "m m"] | None,
-        weights: Float[Array, "1 m"] | None,
-        clock: Clock,
-    ) -> Square | None:
+        self, mean: Square, grad: Matrix, other: Other, weights: Weights, clock: Clock
+    ) -> Square:
         if mean is None:
             return None
         weighed = rotated(grad, None, other)
@@ -109,12 +102,8 @@ class KLEigenbasis(Basis):
         return clock.choose(ema(mean, outer(weighed) / grad.shape[1], self.beta), mean)
 
     def values(
-        self,
-        mean: Values | None,
-        size: Float[Array, "n m"],
-        weights: Float[Array, "1 m"] | None,
-        clock: Clock,
-    ) -> Values | None:
+        self, mean: Values, size: Float[Array, "n m"], weights: Weights, clock: Clock
+    ) -> Values:
         """The mean of eigenvalues, bounded from below; the first step leaves it."""
         if mean is None:
             return None
@@ -124,6 +113,6 @@ class KLEigenbasis(Basis):
         return clock.choose(jnp.where(clock.t == 1, mean, new), mean)
 
 
-def _weights(values: Values | None, clock: Clock) -> Float[Array, "1 n"] | None:
+def _weights(values: Values, clock: Clock) -> Weights:
     """The inverses of eigenvalues, and 1 at the first step, when there are none."""
     return None if values is None else jnp.where(clock.t == 1, 1, 1 / values)[None]

@@ -73,7 +73,7 @@ def kl_shampoo(
         otherwise_rate: the learning rate of these is that of the matrices times this, at least 0;
             None for 1.
         hidden: a mask of the parameters that may be matrices; None for all.
-        matrices, layer_axis: as in `soap`.
+        matrices, layer_axis: as in `muon`.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -97,11 +97,8 @@ def kl_shampoo(
         InBasis(LateMean(b1), basis),
         decay,
         rest=(LateAdam(b1, b2, eps), decay),
-        otherwise=otherwise,
-        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
         learning_rate=learning_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        otherwise=(otherwise, 1.0 if otherwise_rate is None else otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

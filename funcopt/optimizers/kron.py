@@ -19,14 +19,13 @@ from ..core.arguments import (
     Threshold,
 )
 from ..core.leaf import LayerAxis, Matrices
-from ..core.masked import masked
 from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.decay_rules import WeightDecay, decaying
-from .for_hidden import hidden_matrices, with_rest
+from ..transforms.decay_rules import WeightDecay
+from .for_hidden import for_hidden
 from .scale_by_adam import Adam
 from .whitening import Whiten
 
@@ -72,9 +71,6 @@ def kron(
         learning_rate: about the root mean square of a step, at least 0, or a schedule; those that
             suit AdamW do, or smaller ones.
         b1: decay of the mean gradient, in [0, 1); over the first steps it is that of their mean.
-        weight_decay: of all parameters, at least 0, or one of `funcopt.decays`; it goes through
-            their learning rates.
-        mask: which parameters decay, see `add_decayed_weights`.
         preconditioner_lr: how far a step of fitting goes, at least 0; 0.1 is the author's.
         bound_decay: decay of the bound that this is divided by, in [0, 1); 0.999 for gradients that
             are mostly 0.
@@ -90,13 +86,8 @@ def kron(
         clip_rms: the largest root mean square of a step, above which it is shortened, at least 0.
         clip_max: the largest magnitude of an element of it, at least 0.
         key: the seed, an integer from 0 to 2³¹ − 1.
-        otherwise: the rules for what is no hidden matrix, one or several; None for `Adam(b1)` and
-            the same decay.
-        otherwise_rate: the learning rate of these is that of the matrices times this, at least 0;
-            None for 1.
-        hidden: a mask of the parameters that may be matrices; None for those whose names are not
-            those of embeddings and heads.
-        matrices, layer_axis: as in `muon`.
+        weight_decay, mask, hidden, matrices, layer_axis: as in `muon`.
+        otherwise, otherwise_rate: as in `muon`; None for `Adam(b1)` and the same decay, and for 1.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -116,16 +107,12 @@ def kron(
     """
     size = (max_size, max_skew, precondition_frequency)
     fit = (preconditioner_lr, bound_decay, damping, init_scale)
-    decay = masked(mask, decaying(weight_decay))
-    return with_rest(
+    return for_hidden(
         Whiten(b1, *fit, *size, whiten_grad, clip_rms, clip_max, key),
-        decay,
-        rest=(Adam(b1), decay),
-        otherwise=otherwise,
-        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
+        rest=Adam(b1),
         learning_rate=learning_rate,
-        hidden=hidden_matrices if hidden is None else hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, 1.0 if otherwise_rate is None else otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

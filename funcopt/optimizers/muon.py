@@ -7,9 +7,7 @@
 
 Jordan et al., 2024 (https://kellerjordan.github.io/posts/muon/). There a matrix is [outputs,
 inputs], as in PyTorch, and the factor is of rows over columns; here it is [inputs, outputs], as in
-JAX's libraries. Embeddings, output heads and what is no matrix go through AdamW. With the factor
-0.2 √max(inputs, outputs) steps are about as long as AdamW's: Liu et al., 2025
-(https://arxiv.org/abs/2502.16982).
+JAX's libraries. Embeddings, output heads and what is no matrix go through AdamW.
 """
 
 from ..core.arguments import DecayRate, DType, Flag, NonNegative, OptionalNonNegative, Rate, Steps
@@ -23,7 +21,8 @@ from ..transforms.decay_rules import WeightDecay
 from .for_hidden import for_hidden
 from .matrix_scale import Adjust, MatrixScale, Scaling, as_adjusted
 from .mean_gradient import MeanGradient
-from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
+from .ns_coefficients import KELLER, NamedCoefficients
+from .orthogonalize import orthogonalize
 
 MUON = Paper(
     "Jordan, Keller and Jin, Yuchen and Boza, Vlado and You, Jiacheng and Cesista, Franz and "
@@ -70,22 +69,19 @@ def muon(
         ns_steps: how often, at least once.
         beta: decay of the mean gradient, in [0, 1).
         eps: added to the norm that the mean gradient is divided by, at least 0.
-        weight_decay: of all parameters, at least 0, or one of `funcopt.decays`; it goes through
-            their learning rates.
+        weight_decay: of all, through their learning rates; at least 0, or one of `funcopt.decays`.
         mask: which parameters decay, see `add_decayed_weights`.
         nesterov: look ahead by one step of momentum.
         scaling: what the orthogonal factor is multiplied by: √max(1, outputs / inputs) for
             "keller", 0.2 √max(inputs, outputs) for "moonlight", √(outputs / inputs) for "unit_rms",
             whose rates suit every width, √max(inputs, outputs) for "spectral".
-        adjust: the same by its name in PyTorch: "original" is "keller", "match_rms_adamw" is
-            "moonlight".
+        adjust: the same as PyTorch has it: "original" is "keller", "match_rms_adamw" "moonlight".
         ns_dtype: the dtype of the matrices that each step multiplies; their sums are float32.
             None: bfloat16 on accelerators, float32 on a CPU, and float64 for parameters in float64.
         otherwise: the rules for what is no hidden matrix, one or several; None for
             `Adam(0.9, 0.95, eps=1e-10)` and the same decay.
-        otherwise_rate: the learning rate of these is that of the matrices times this, at least 0.
-            None: 0.015 for "keller" and "unit_rms", as in the authors' defaults of 0.02 and 3e-4,
-            else 1.
+        otherwise_rate: their learning rate is that of the matrices times this, at least 0. None:
+            0.015 for "keller" and "unit_rms", as in the authors' defaults of 0.02 and 3e-4, else 1.
         hidden: a mask of the parameters that may be matrices; True for all. None: those whose path
             has no part that contains `embed` or is one of `wte`, `wpe`, `head`, `..._head`,
             `logits` or `classifier`, in capitals or not, with a number (`head_0`) or without. A
@@ -117,12 +113,8 @@ def muon(
         orthogonalize(ns_coeffs, ns_steps, eps, ns_dtype),
         MatrixScale(scaling),
         learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        mask=mask,
-        otherwise=otherwise,
-        otherwise_rate=otherwise_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

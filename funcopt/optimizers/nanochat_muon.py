@@ -30,7 +30,8 @@ from .longer_side import CautiousMatrixDecay, NormalizeLongerSide
 from .matrix_norms import EqualOutputs, PolarNorm
 from .matrix_scale import MatrixScale, Scaling
 from .mean_gradient import MeanGradient
-from .orthogonalize import NamedCoefficients, orthogonalize
+from .ns_coefficients import NamedCoefficients
+from .orthogonalize import orthogonalize
 from .scale_by_adam import Adam
 
 NANOCHAT = Paper(

@@ -10,11 +10,6 @@ norm of Muon's; Algorithm 1 of the paper instead gives them the root mean square
 output is a row there, and a column of [inputs, outputs] here.
 """
 
-from typing import NamedTuple
-
-import jax.numpy as jnp
-from jaxtyping import Array, Inexact
-
 from ..core.arguments import (
     DecayRate,
     DType,
@@ -28,17 +23,15 @@ from ..core.leaf import LayerAxis, Matrices
 from ..core.optimizer import Otherwise
 from ..core.paper import Paper
 from ..core.paths import Mask
-from ..core.rule import Accumulator, Clock, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
-from ..math.norm import norm
-from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
 from .for_hidden import for_hidden
 from .matrix_scale import MatrixScale, Scaling
 from .mean_gradient import MeanGradient
-from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
+from .normalize_outputs import NormalizeOutputs
+from .ns_coefficients import KELLER, NamedCoefficients
+from .orthogonalize import orthogonalize
 
 NORMUON = Paper(
     "Li, Zichong and Liu, Liming and Liang, Chen and Chen, Weizhu and Zhao, Tuo",
@@ -46,33 +39,6 @@ NORMUON = Paper(
     2025,
     "https://arxiv.org/abs/2510.05491",
 )
-
-
-class OutputSlots(NamedTuple):
-    """The mean square of each output's steps, with an axis of length 1 for its inputs."""
-
-    output_nu: Accumulator
-
-
-@rule(acts_on="matrix", slots=OutputSlots)
-class NormalizeOutputs(Rule):
-    """Divide each output by its root-mean-square step, and keep the norm of the matrix."""
-
-    b2: DecayRate = 0.95
-    eps: NonNegative = 1e-10
-
-    def init(self, param: Inexact[Array, "inputs outputs"]) -> OutputSlots:
-        return OutputSlots(jnp.sum(zeros_real(param), 0, keepdims=True))
-
-    def update(
-        self, grad: Inexact[Array, "inputs outputs"], slots: OutputSlots, param, clock: Clock
-    ):
-        del param  # a direction is normalized, whatever it is added to
-        squares = jnp.sum(abs_sq(grad), 0, keepdims=True) / max(grad.shape[0], 1)
-        slots = clock.renew(slots, output_nu=ema(slots.output_nu, squares, self.b2))
-        mean_squares = jnp.broadcast_to(slots.output_nu, grad.shape)
-        direction = divide_by_root(grad, mean_squares, self.eps)
-        return times(safe_divide(norm(grad), norm(direction) + self.eps), direction), slots
 
 
 @transformation(paper=NORMUON)
@@ -130,12 +96,8 @@ def normuon(
         NormalizeOutputs(b2, eps),
         MatrixScale(scaling),
         learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        mask=mask,
-        otherwise=otherwise,
-        otherwise_rate=otherwise_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

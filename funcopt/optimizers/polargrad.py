@@ -27,7 +27,8 @@ from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay
 from .for_hidden import for_hidden
 from .mean_gradient import MeanGradient
-from .orthogonalize import NamedCoefficients, orthogonalize
+from .ns_coefficients import NamedCoefficients
+from .orthogonalize import orthogonalize
 
 POLARGRAD = Paper(
     "Lau, Tim Tsz-Kit and Long, Qi and Su, Weijie",
@@ -88,12 +89,8 @@ def polargrad(
         MeanGradient(beta, nesterov),
         orthogonalize(ns_coeffs, ns_steps, ns_eps, ns_dtype, nuclear_norm=True),
         learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        mask=mask,
-        otherwise=otherwise,
-        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, 1.0 if otherwise_rate is None else otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

@@ -10,11 +10,6 @@ and of the point of the ball that is best for the linear part of the loss, as Fr
 with 0 it is unconstrained Scion. The authors' `momentum` is 1 − b1.
 """
 
-from typing import NamedTuple
-
-import jax.numpy as jnp
-from jaxtyping import Array, Inexact
-
 from ..core.arguments import (
     DecayRate,
     DType,
@@ -28,18 +23,16 @@ from ..core.masked import masked
 from ..core.optimizer import Otherwise, optimizer
 from ..core.paper import ICML, Paper
 from ..core.paths import Mask
-from ..core.rule import Clock, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import ema, times
-from ..math.norm import norm
-from ..math.safe import safe_divide
 from ..storage import Storage
 from ..transforms.decay_rules import WeightDecay, decaying
 from ..transforms.scale import Scale
 from .for_hidden import hidden_matrices
 from .matrix_scale import MatrixScale
 from .mean_gradient import MeanGradient
-from .orthogonalize import KELLER, NamedCoefficients, orthogonalize
+from .ns_coefficients import KELLER, NamedCoefficients
+from .orthogonalize import orthogonalize
+from .unit_rms import UnitRms
 
 SCION = Paper(
     "Pethick, Thomas and Xie, Wanyun and Antonakopoulos, Kimon and Zhu, Zhenyu and "
@@ -49,27 +42,6 @@ SCION = Paper(
     "https://arxiv.org/abs/2502.07529",
     booktitle=ICML,
 )
-
-
-class MeanSlots(NamedTuple):
-    mu: Signed
-
-
-@rule(acts_on="array", slots=MeanSlots)
-class UnitRms(Rule):
-    """The mean gradient over its root mean square."""
-
-    b1: DecayRate = 0.9
-    eps: NonNegative = 1e-8
-
-    def init(self, param: Inexact[Array, "*p"]) -> MeanSlots:
-        return MeanSlots(jnp.zeros_like(param))
-
-    def update(self, grad: Inexact[Array, "*p"], slots: MeanSlots, param, clock: Clock):
-        del param  # a direction asks only for gradients
-        slots = clock.renew(slots, mu=ema(slots.mu, grad, self.b1))
-        rms = norm(slots.mu) / max(grad.size, 1) ** 0.5
-        return times(safe_divide(1, rms + self.eps), slots.mu), slots
 
 
 @transformation(paper=SCION)

@@ -22,25 +22,16 @@ from ..core.arguments import (
     Steps,
 )
 from ..core.leaf import LayerAxis, Matrices
-from ..core.masked import masked
 from ..core.optimizer import Otherwise
-from ..core.paper import ICML, Paper
 from ..core.paths import Mask
 from ..core.transformation import transformation
 from ..storage import Storage
-from ..transforms.decay_rules import WeightDecay, decaying
-from .between_inverse_roots import BetweenInverseRoots, Graft
-from .for_hidden import hidden_matrices, with_rest
+from ..transforms.decay_rules import WeightDecay
+from .between_inverse_roots import SHAMPOO, BetweenInverseRoots
+from .for_hidden import for_hidden
+from .graft_step import Graft
 from .scale_by_adam import Adam
 from .sgd import Momentum
-
-SHAMPOO = Paper(
-    "Gupta, Vineet and Koren, Tomer and Singer, Yoram",
-    "Shampoo: Preconditioned Stochastic Tensor Optimization",
-    2018,
-    "https://arxiv.org/abs/1802.09568",
-    booktitle=ICML,
-)
 
 
 @transformation(paper=SHAMPOO)
@@ -71,18 +62,14 @@ def shampoo(
 ):
     """Shampoo: mean gradients between inverse roots of mean squares, AdamW for other parameters.
 
-    Of a matrix [m, n] in one block it remembers 2 (m n + m² + n²) numbers, where Adam remembers
-    2 m n. `funcopt.metrics` reports `failed_roots`, how many inverse roots could not be computed
-    when they were last due: the ones before them are in use.
+    Of a matrix [m, n] in one block it remembers 2 (m n + m² + n²) numbers, Adam 2 m n. An inverse
+    root that could not be computed is the one before it: `funcopt.metrics` reports `failed_roots`.
 
     Args:
         learning_rate: at least 0, or a schedule; one that suits the method of `graft`.
         b1: decay of the mean gradient, in [0, 1).
         b2: decay of the mean squares of both sides, in [0, 1); None for their sum, as in the paper.
         eps: added to the eigenvalues of mean squares, at least 0.
-        weight_decay: of all parameters, at least 0, or one of `funcopt.decays`; it goes through
-            their learning rates.
-        mask: which parameters decay, see `add_decayed_weights`.
         relative_eps: whether `eps` is a part of the largest eigenvalue, so that the unit of
             gradients does not matter. Where that is 0, the root is the identity.
         exponent: mean squares of both sides take part with this power, negative; at least 0. The
@@ -97,15 +84,9 @@ def shampoo(
             or its own for "none".
         graft_b2: decay of the mean squared gradient of "adam" and "rmsprop", in [0, 1).
         graft_eps: added to its root, at least 0.
-        momentum: decay of a sum of these steps, in [0, 1), or None.
-        nesterov: look ahead by one step of that.
-        otherwise: the rules for what is no hidden matrix, one or several; None for
-            `Adam(b1, graft_b2, graft_eps)` and the same decay.
-        otherwise_rate: the learning rate of these is that of the matrices times this, at least 0;
-            None for 1.
-        hidden: a mask of the parameters that may be matrices; None for those whose names are not
-            those of embeddings and heads.
-        matrices, layer_axis: as in `muon`.
+        momentum, nesterov: decay of a sum of these steps, in [0, 1), or None; look ahead by one.
+        weight_decay, mask, hidden, matrices, layer_axis: as in `muon`.
+        otherwise, otherwise_rate: as in `muon`; None for `Adam(b1, graft_b2, graft_eps)` and 1.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -122,23 +103,18 @@ def shampoo(
     >>> funcopt.metrics(state)["failed_roots"]
     Array(0., dtype=float32)
 
-    Source: https://arxiv.org/abs/1802.09568, https://arxiv.org/abs/2309.06497, and the program of
-    the latter.
+    Source: https://arxiv.org/abs/1802.09568; https://arxiv.org/abs/2309.06497, and its program.
     """
-    start = precondition_frequency
-    start = start if start_preconditioning_step is None else start_preconditioning_step
+    start = start_preconditioning_step
+    start = precondition_frequency if start is None else start
     root = (eps, relative_eps, exponent, block_size, precondition_frequency, start)
-    decay = masked(mask, decaying(weight_decay))
-    return with_rest(
+    return for_hidden(
         BetweenInverseRoots(b1, b2, *root, graft, graft_b2, graft_eps),
         *(() if momentum is None else (Momentum(momentum, nesterov),)),
-        decay,
-        rest=(Adam(b1, graft_b2, graft_eps), decay),
-        otherwise=otherwise,
-        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
+        rest=Adam(b1, graft_b2, graft_eps),
         learning_rate=learning_rate,
-        hidden=hidden_matrices if hidden is None else hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        decay=(weight_decay, mask),
+        otherwise=(otherwise, 1.0 if otherwise_rate is None else otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

@@ -68,8 +68,7 @@ def soap(
 ):
     """SOAP: Adam in a basis that turns with the gradients of each matrix.
 
-    Of a matrix [m, n] it remembers 2 (m n + m² + n²) numbers, where Adam remembers 2 m n; with `kl`
-    m + n more.
+    Of a matrix [m, n] it remembers 2 (m n + m² + n²) numbers, Adam 2 m n; with `kl` m + n more.
 
     On a CPU that other programs use too, the threads of LAPACK wait for each other: there, set
     OPENBLAS_NUM_THREADS=1 before JAX is imported.
@@ -80,9 +79,7 @@ def soap(
         b1: decay of the mean gradient, in [0, 1).
         b2: decay of the mean squared gradient, in [0, 1).
         eps: added to the root, at least 0.
-        weight_decay: of all parameters, after each step, at least 0, or one of `funcopt.decays`; it
-            goes through their learning rates.
-        mask: which parameters decay, see `add_decayed_weights`.
+        weight_decay, mask: as in `muon`; decay comes after the step.
         shampoo_beta: decay of the mean squares of both sides, in [0, 1); None for `b2`.
         precondition_frequency: how many steps a basis is kept, at least 1.
         max_precond_dim: a side that is longer than this keeps its own basis, at least 1; with 1,
@@ -90,14 +87,8 @@ def soap(
         bias_correction: divide the moments by their total weight.
         kl: take the bases of KL-SOAP, where each side is weighed by the inverse of the other. Its
             authors' numbers are `soap(1e-4, 0.9, 0.98, kl=True, bias_correction=False)`.
-        otherwise: the rules for what is no matrix, one or several; None for the same Adam and
-            decay.
-        otherwise_rate: the learning rate of these is that of the matrices times this, at least 0;
-            None for 1.
-        hidden: a mask of the parameters that may be matrices; None for all.
-        matrices: which axes make a matrix of a leaf with more than two, as in `muon`.
-        layer_axis: where layers are stacked in one leaf, as in `lift`; each is a matrix with bases
-            of its own.
+        otherwise, otherwise_rate: as in `muon`; None for the same Adam and decay, and for 1.
+        hidden, matrices, layer_axis: as in `muon`, but `hidden=None` is all. Layers have own bases.
         storage: how slots are kept between steps, see `funcopt.storage`.
 
     Raises:
@@ -113,8 +104,7 @@ def soap(
     Array([[ 0.999, -0.1  ],
            [-0.1  ,  0.999]], dtype=float32)
 
-    Source: https://arxiv.org/abs/2409.11321, https://arxiv.org/abs/2509.03378, and their authors'
-    programs.
+    Source: https://arxiv.org/abs/2409.11321, https://arxiv.org/abs/2509.03378, and their programs.
     """
     adam = LateAdam(b1, b2, eps, bias_correction)
     decay = masked(mask, decaying(weight_decay, DecayAfterStep))
@@ -123,11 +113,8 @@ def soap(
         InBasis(adam, basis(beta, precondition_frequency, max_precond_dim)),
         decay,
         rest=(adam, decay),
-        otherwise=otherwise,
-        otherwise_rate=1.0 if otherwise_rate is None else otherwise_rate,
         learning_rate=learning_rate,
-        hidden=hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        otherwise=(otherwise, 1.0 if otherwise_rate is None else otherwise_rate),
+        where=(hidden, matrices, layer_axis),
         storage=storage,
     )

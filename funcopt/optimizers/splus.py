@@ -99,12 +99,9 @@ def splus(
         decay,
         InverseSides(max_dim, otherwise_rate),
         rest=(sign, decay),
-        otherwise=otherwise,
-        otherwise_rate=otherwise_rate,
         learning_rate=learning_rate,
-        hidden=hidden_matrices if hidden is None else hidden,
-        matrices=matrices,
-        layer_axis=layer_axis,
+        otherwise=(otherwise, otherwise_rate),
+        where=(hidden_matrices if hidden is None else hidden, matrices, layer_axis),
         storage=part_without(storage, AverageSlots),
     )
     if ema_rate is None:
