@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 PLACED = "an L2 decay comes before all other rules, wherever it stands"
+BY_HAND = "a name of axes means something in shard_map only"
 NORM = "of a difference only the norm is taken"
 REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/averaging/primal.py", "averaged"): (
@@ -28,10 +29,13 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
         ("Both(trust_ratio_mask, mask)  →", "what is in two masks is in them in any order"),
     ),
     ("funcopt/optimizers/factored_slots.py", "mean_along"): (
-        ("axis == 0", "a name of axes means something in shard_map only"),
+        ("axis == 0", BY_HAND),
+        ("mean_across(mean, axis_name) if axis == 0", BY_HAND),
     ),
     ("funcopt/optimizers/factored_slots.py", "zero_means"): (
-        ("axes[0] == 0", "a name of axes means something in shard_map only"),
+        ("axes[0] == 0", BY_HAND),
+        ("axis_name if axes[0] == 0", BY_HAND),
+        ("jnp.mean(v, axis, keepdims=True)  →  jnp.sum", "of zeros both are zero"),
     ),
     ("funcopt/optimizers/scion.py", "scion"): (
         ("optimizer(MeanGradient(b1), orthogonalize(", "both rules multiply by a number"),

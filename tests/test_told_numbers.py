@@ -413,10 +413,13 @@ def test_norms_of_outputs_and_of_a_matrix_have_a_least():
     np.testing.assert_allclose(updates, grads * 2**0.5 / 10.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "given"), [("adafactor", {"momentum": 0.5}), ("came", {})])
-def test_a_skipped_step_leaves_a_mean_of_steps(name, given):
-    params = np.float32([3.0, -4.0])
+@pytest.mark.parametrize(
+    ("name", "given", "shape"),
+    [("adafactor", {"momentum": 0.5}, (2,)), ("came", {}, (2,)), ("shampoo", {}, (2, 3))],
+)
+def test_a_skipped_step_leaves_means_as_they_are(name, given, shape):
+    params = np.full(shape, 3.0, np.float32)
     tx = funcopt.guard(getattr(funcopt, name)(0.1, **given))
     _, state = tx.update(params, tx.init(params), params)
-    _, after = tx.update(np.float32([np.nan, 1.0]), state, params)
+    _, after = tx.update(np.full(shape, np.nan, np.float32), state, params)
     jax.tree.map(np.testing.assert_array_equal, after.inner, state.inner)
