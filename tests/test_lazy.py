@@ -111,8 +111,8 @@ def test_names_are_loaded_when_they_are_used():
             start.wait()
             for module in (funcopt, funcopt.rules, funcopt.schedules, funcopt.wrappers):
                 names = imports(module.__name__).items()
-                for name, (place, there) in sorted(names, reverse=backwards):
-                    x = getattr(importlib.import_module(place), there)
+                for name, place in sorted(names, reverse=backwards):
+                    x = getattr(importlib.import_module(place), name)
                     if getattr(module, name, None) is not x:
                         hidden.append(f"{{module.__name__}}.{{name}}")
 
@@ -138,9 +138,9 @@ def test_names_are_loaded_when_they_are_used():
 def test_no_submodule_has_the_name_of_what_a_module_exports(module):
     """It would be what an import sets in the module, whether the name was used before or not."""
     inside = {each.name for each in pkgutil.iter_modules(getattr(module, "__path__", []))}
-    exported = {name for name, (place, _) in imports(module.__name__).items()}
-    modules = {name for name in exported if imports(module.__name__)[name][0] == module.__name__}
-    assert inside & exported == modules
+    exported = imports(module.__name__)
+    modules = {name for name, place in exported.items() if place == module.__name__}
+    assert inside & exported.keys() == modules
 
 
 @lazy_modules

@@ -12,8 +12,11 @@ whatever a repr may name. That, names of other packages, and modules that are no
 the library lazy_loader does not do.
 """
 
-import ast
+import gc
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, resolve_name
@@ -21,6 +24,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
+EXPORT = re.compile(r"^ +from (\.[\w.]*) import (?:\(\s*)?(\w+) as \2\b", re.MULTILINE)
 LOCK = RLock()  # threads that load parts of one another would find each other's half done
 
 
@@ -33,8 +37,8 @@ class Lazy(ModuleType):
     def __getattr__(self, name: str) -> Any:
         places = imports(self.__name__)
         if name in places:
-            with LOCK:
-                x = loaded(self.__name__, *places[name])
+            with loading():
+                x = loaded(name, places[name], self.__name__)
                 setattr(self, name, x)
             return x
         public = name.isidentifier() and not name.startswith("_")
@@ -67,9 +71,10 @@ class Lazy(ModuleType):
 def lazy(name: str) -> bool:
     """Make the module of that name, which is being run, a lazy one; whether it is."""
     module = sys.modules[name]
-    imports.cache_clear()
-    for each in imports(name):
-        own(module).pop(each, None)  # of a module that is reloaded
+    if isinstance(module, Lazy):  # it is reloaded
+        imports.cache_clear()
+        for each in imports(name):
+            own(module).pop(each, None)
     module.__class__ = Lazy
     for each, x in list(own(module).items()):
         setattr(module, each, x)
@@ -82,26 +87,32 @@ def own(module: ModuleType) -> dict[str, Any]:
 
 
 @cache
-def imports(name: str) -> dict[str, tuple[str, str]]:
-    """The names that a module imports in an `if`: from which module, and as what it has them."""
+def imports(name: str) -> dict[str, str]:
+    """The names that a module exports, and of which module each is."""
     spec = sys.modules[name].__spec__
     assert spec is not None
-    source = getattr(spec.loader, "get_source", lambda _: None)(name)
-    return {
-        alias.asname or alias.name: (
-            resolve_name("." * each.level + (each.module or ""), spec.parent),
-            alias.name,
-        )
-        for block in ast.parse(source or "").body
-        if isinstance(block, ast.If)
-        for each in block.body
-        if isinstance(each, ast.ImportFrom)
-        for alias in each.names
-    }
+    source = getattr(spec.loader, "get_source", lambda _: None)(name) or ""
+    found = EXPORT.findall(source)
+    return {exported: resolve_name(module, spec.parent) for module, exported in found}
 
 
-def loaded(importer: str, module: str, name: str) -> Any:
-    """What `from module import name` gives, functions and classes with signatures that are read."""
+@contextmanager
+def loading() -> Iterator[None]:
+    """One thread at a time, without a search for garbage, of which modules make none: half of the
+    time would go into it.
+    """
+    with LOCK:
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if collecting:
+                gc.enable()
+
+
+def loaded(name: str, module: str, importer: str) -> Any:
+    """What `from module import name` gives, functions and classes with signatures to be read."""
     if module == importer:
         return import_module(f"{module}.{name}")
     x = getattr(import_module(module), name)
