@@ -51,6 +51,12 @@ MADE = {
         funcopt.clip_by_global_norm(0.1), funcopt.offload(optax.sgd(0.1))
     ),
     "what loses it": funcopt.chain(funcopt.clip_by_global_norm(0.1), unaware()),
+    "clips in optax's": funcopt.chain(
+        optax.chain(funcopt.clip_by_global_norm(0.1), optax.scale(0.5)),
+        optax.masked(funcopt.clip_by_global_norm(0.02), {"w": True, "small": False, "half": True}),
+        optax.apply_if_finite(funcopt.clip_by_global_norm(0.01), 3),
+        funcopt.sgd(0.1),
+    ),
 }
 
 

@@ -188,11 +188,12 @@ class _Gated:
         params: Params | None = None,
         *,
         gate: Array | None = None,
-        facts: Any = None,
         goes_on: bool = False,
         **extra_args: Any,
     ) -> tuple[Updates, OptState]:
-        del facts  # what is not funcopt's does not know them
+        # What is not funcopt's does not know them, and would hand them on to ours inside of it.
+        for name in INTERNAL:
+            extra_args.pop(name, None)
         body = optax.with_extra_args_support(self.body)
         new_updates, new = body.update(updates, state, params, **extra_args)
         if jax.tree.structure(new) == jax.tree.structure(state):
