@@ -1,5 +1,7 @@
 """States that go on in another storage, or in another library."""
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,9 +122,104 @@ def test_optax_s_state_goes_on_in_eight_bits():
     np.testing.assert_allclose(wide(there.nu)["w"], state[0].nu["w"], rtol=0.045)
 
 
+class Pair(NamedTuple):
+    """Parameters that are a named tuple, as states are."""
+
+    w: Any
+    b: Any
+
+
+LABELS = {"w": "matrix", "b": "rest"}
+BY_NAMES = {
+    "a number": (optax.adam(1e-2), funcopt.adam(1e-2), 2.0),
+    "a named tuple": (optax.adam(1e-2), funcopt.guard(funcopt.adam(1e-2)), Pair(**PARAMS)),
+    "groups of other labels": (
+        optax.multi_transform({"matrix": optax.adam(1e-2), "rest": optax.adam(1e-2)}, LABELS),
+        funcopt.partition({"b": funcopt.adam(1e-2), "w": funcopt.adam(1e-2)}),
+        PARAMS,
+    ),
+    "injected": (
+        optax.inject_hyperparams(optax.adam)(learning_rate=1e-2),
+        funcopt.adam(1e-2),
+        PARAMS,
+    ),
+    "from the host": (funcopt.offload(funcopt.adam(1e-2)), optax.adam(1e-2), PARAMS),
+    "monitored": (funcopt.monitor(funcopt.adam(1e-2)), funcopt.adam(1e-2), PARAMS),
+}
+
+
+@pytest.mark.default_promotion
+@pytest.mark.parametrize("name", list(BY_NAMES))
+def test_slots_go_by_their_names_and_paths(name):
+    theirs, ours, params = BY_NAMES[name]
+    params = jax.tree.map(jnp.asarray, params)
+    _, state = theirs.update(jax.tree.map(jnp.sin, params), theirs.init(params), params)
+    new = funcopt.convert_state(state, ours, params)
+    like = ours.init(params)
+    assert jax.tree.structure(new) == jax.tree.structure(like)
+    for x, y in zip(*map(jax.tree.leaves, (new, like)), strict=True):
+        assert jax.typeof(x) == jax.typeof(y)
+
+    def moments(state):
+        found = optax.tree.get_all_with_path(state, "mu")
+        return {str(path[-1:]): x for path, x in jax.tree.leaves_with_path([x for _, x in found])}
+
+    assert all(int(x) == 1 for _, x in optax.tree.get_all_with_path(new, "count"))
+    assert moments(new).keys() == moments(state).keys()
+    for path, x in moments(state).items():
+        np.testing.assert_array_equal(moments(new)[path], x)
+
+
+def test_numbers_that_were_learnt_go_along():
+    """And the rest of the bits of weights, and optax's numbers of the same names."""
+    params = {"w": jnp.linspace(1, 2, 12).reshape(3, 4)}
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+    for theirs, ours, name, here in (
+        (funcopt.prodigy(), funcopt.skip_nonfinite(funcopt.prodigy()), "d", params),
+        (optax.contrib.schedule_free_sgd(1e-2), funcopt.schedule_free_sgd(1e-2), "weight_sum",
+         params),
+        (funcopt.master_weights(funcopt.sgd(1e-3)),
+         funcopt.guard(funcopt.master_weights(funcopt.sgd(1e-3))), "master", half),
+        (optax.optimistic_gradient_descent(1e-2), funcopt.optimistic_gradient_descent(1e-2),
+         "previous_gradient", params),
+    ):  # fmt: skip
+        state = theirs.init(here)
+        for _ in range(2):
+            _, state = jax.jit(theirs.update)(here, state, here)
+        new = funcopt.convert_state(state, ours, here)
+        was, got = (optax.tree.get(x, name) for x in (state, new))
+        jax.tree.map(np.testing.assert_array_equal, got, was)
+        assert any(np.any(np.asarray(x) != 0) for x in jax.tree.leaves(got)), name
+        assert int(optax.tree.get_all_with_path(new, "count")[0][1]) >= 1, name
+
+
+def test_weights_begin_with_the_parameters():
+    inner, params = funcopt.adam(1e-3), jax.tree.map(lambda x: x.astype(jnp.bfloat16), PARAMS)
+    for kind in ("int16", "float32"):
+        tx = funcopt.master_weights(inner, kind)
+        new = funcopt.convert_state(inner.init(params), tx, params)
+        jax.tree.map(np.testing.assert_array_equal, new, tx.init(params))
+
+
+HALF = jax.tree.map(lambda x: x.astype(jnp.bfloat16), PARAMS)
+
+
 @pytest.mark.parametrize(
     ("state", "tx", "params", "said"),
     [
+        (optax.rmsprop(0.1, momentum=0.9).init(PARAMS), funcopt.rmsprop(0.1, momentum=0.9), PARAMS,
+         "`trace` of optax's rmsprop is of steps, with the learning rate"),
+        (funcopt.rmsprop(0.1, momentum=0.9).init(PARAMS), optax.rmsprop(0.1, momentum=0.9), PARAMS,
+         "`trace` of optax's rmsprop is of steps, with the learning rate"),
+        (funcopt.adamax(0.1).init(PARAMS), funcopt.adam(0.1), PARAMS,
+         "the state has AdamaxSlots, and the transformation keeps Moments"),
+        (funcopt.adamax(0.1).init(PARAMS), funcopt.guard(funcopt.adam(0.1)), PARAMS,
+         "the state has AdamaxSlots, and the transformation keeps Moments"),
+        (optax.contrib.dowg(1.0).init(PARAMS), funcopt.dowg(), PARAMS, "has learnt 'distance'"),
+        (funcopt.master_weights(funcopt.sgd(0.1), "float32").init(HALF),
+         funcopt.master_weights(funcopt.sgd(0.1)), HALF,
+         "master/b is kept in float32, and the transformation keeps it in int16"),
+        (PARAMS, funcopt.sgd(0.1), PARAMS, "the state has the slots none"),
         (funcopt.sgd(0.1, momentum=0.9).init(PARAMS), funcopt.adam(0.1), PARAMS,
          "the state has the slots trace, and the transformation keeps mu, nu"),
         (funcopt.amsgrad(0.1).init(PARAMS), funcopt.adam(0.1), PARAMS, "keeps mu, nu"),

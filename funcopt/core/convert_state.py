@@ -1,22 +1,29 @@
 """The state of one transformation from that of another: other storages, and optax's states."""
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Int
 from optax import Params
 
 from ..storage import coded_at_once
 from ..storage.kept import Coded, decoded
+from .answers import Holds
 from .arguments import is_tracer
 from .leaves import Absent, is_kept
+from .lift import LiftedState
 from .paths import path_name, some
+from .state_fields import Field, Records, alike, by_name, by_path
+from .tree_lift import TreeState
 
-State = TypeVar("State")
-COUNTS = ("count",)
+COUNTS = {"count": 0, "t": 0, "count_m2": 0, "step_count": 1}
+"""What states call the number of steps, and what that begins with."""
+FIRST = "is_initial_step"
+"""What optax's states call it where they tell no more than whether there was none."""
 
 
 def convert_state(state: Any, tx: optax.GradientTransformation, params: Params) -> Any:
@@ -33,12 +40,13 @@ def convert_state(state: Any, tx: optax.GradientTransformation, params: Params) 
 
     Returns:
         A state like `tx.init(params)`. Slots that both keep in the same way are the same bits,
-        others are rounded to the nearest code once. Where the two are nested differently, slots and
-        the count of steps go by their names, and all else is as `tx.init` makes it.
+        others are rounded to the nearest code once. Where the two are nested differently, slots,
+        numbers and the count of steps go by their names, and what only `tx` has, such as a guard's
+        baseline, is as `tx.init` makes it. Arrays lie in the memory where `tx.init` puts them.
 
     Raises:
         ValueError: a slot is missing in `state` or would be lost, the same name is there several
-            times, shapes or parameters differ.
+            times or means something else, shapes or parameters differ.
 
     >>> import funcopt, jax.numpy as jnp, optax
     >>> params = {"w": jnp.ones((64, 64))}
@@ -51,112 +59,158 @@ def convert_state(state: Any, tx: optax.GradientTransformation, params: Params) 
     >>> round(float(back[0].mu["w"][0, 0]), 4)
     0.1
     """
-    target = tx.init(params)
+    if isinstance(state, optax.GradientTransformation):
+        raise TypeError(
+            "convert_state: the order of arguments is `convert_state(state, tx, params)`, got the "
+            f"transformation {state!r} as the state."
+        )
+    target, records = tx.init(params), Records.beside(params)
     ours, structure = jax.tree_util.tree_flatten_with_path(target, is_leaf=is_kept)
     theirs = jax.tree_util.tree_leaves_with_path(state, is_leaf=is_kept)
-    if [path for path, _ in ours] == [path for path, _ in theirs]:
-        pairs = zip(ours, theirs, strict=True)
-        return structure.unflatten([_as(path_name(p), new, x) for (p, new), (_, x) in pairs])
-    return _by_names(target, state)
+    if [path for path, _ in ours] != [path for path, _ in theirs]:
+        return _by_names(target, state, records)
+    kinds = [list(map(type, records.all(x))) for x in (target, state)]
+    if len(kinds[0]) == len(kinds[1]):
+        for wanted, got in zip(*kinds, strict=True):
+            _check_kinds(wanted, got)
+    pairs = zip(ours, theirs, strict=True)
+    return structure.unflatten([_as(path_name(p), new, x) for (p, new), (_, x) in pairs])
 
 
-def _by_names(target: Any, state: Any) -> Any:
-    found: dict[str, list[Any]] = {}
-    for name, tree in _fields(state):
-        found.setdefault(name, []).append(tree)
-    wanted: dict[str, int] = {}
-    for name, tree in _fields(target):
-        if _is_slot(tree):
-            wanted[name] = wanted.get(name, 0) + 1
-    kept = {name: trees for name, trees in found.items() if any(map(_is_slot, trees))}
-    missing = [name for name in wanted if name not in kept]
-    lost = [name for name in kept if name not in wanted]
-    if missing or lost:
+def _by_names(target: Any, state: Any, records: Records) -> Any:
+    want, have = records.fields(target), records.fields(state)
+    wanted = by_name(x for x in want if records.is_slot(x.tree))
+
+    def is_kept_slot(x: Field) -> bool:
+        return records.is_slot(x.tree) or (x.name in wanted and records.may_be_slot(x.tree))
+
+    kept = by_name(filter(is_kept_slot, have))
+    # Weights that nobody has kept more precisely than the parameters are these.
+    for holds in (x for x in records.all(target) if isinstance(x, Holds)):
+        for name in {x.name for x in records.fields(getattr(holds, "slots", ()))} - kept.keys():
+            wanted.pop(name, None)
+    if wanted.keys() != kept.keys() or (want and not any(True for _ in records.all(state))):
         raise ValueError(
             f"convert_state: the state has the slots {some(sorted(kept))}, and the transformation "
             f"keeps {some(sorted(wanted))}. Give the state of the same algorithm, or begin anew "
             "with `tx.init(params)`."
         )
-    for name, count in wanted.items():
-        if len(kept[name]) != count:
-            raise ValueError(
-                f"convert_state: there are {len(kept[name])} slots {name!r} in the state and "
-                f"{count} in the transformation, so that it is not known which is which. Convert "
-                "the states of its parts one by one."
-            )
-    counts = [x for name in COUNTS for x in found.get(name, ())]
-    known = [int(x) for x in counts if not is_tracer(x)]
-    if len(set(known)) > 1:
+    _check_momentum(target, state, records)
+    new = dict(each for name in wanted for each in _slots(wanted[name], kept[name]))
+    counting = (*COUNTS, FIRST)
+    ours = [x for x in want if x.place not in new and not records.is_slot(x.tree)]
+    theirs = [x for x in have if not is_kept_slot(x)]
+    found = alike(*([x for x in xs if x.name not in counting] for xs in (ours, theirs)))
+    _check_learnt(target, [x for x in ours if x.place not in found], theirs, records)
+    new |= {x.place: _number(x.tree, found[x.place]) for x in ours if x.place in found}
+    count = _count(by_name(theirs))
+    for x in ours:
+        if x.name in counting and count is not None:
+            said = count == 0 if x.name == FIRST else count + COUNTS[x.name]
+            new[x.place] = jnp.asarray(said, jnp.result_type(x.tree))
+    return records.replaced(target, iter([new.get(x.place, x.tree) for x in want]))
+
+
+def _slots(ours: list[Field], theirs: list[Field]) -> list[tuple[int, Any]]:
+    """The place of each field of a name, with the slots that go there: by their paths, or in order
+    where a path is there several times.
+    """
+    for each in theirs:
+        _check_kinds(ours[0].record, each.record)
+    name, parts = ours[0].name, [by_path(each.tree) for each in theirs]
+    whole = {path: x for part in parts for path, x in part.items()}
+    paths = [list(by_path(each.tree)) for each in ours]
+    if len(whole) == sum(map(len, parts)) and sorted(itertools.chain(*paths)) == sorted(whole):
+        parts = [{path: whole[path] for path in own} for own in paths]
+    if len(ours) != len(parts):
         raise ValueError(
-            f"convert_state: the state has counted {some(sorted(map(str, set(known))))} steps in "
+            f"convert_state: there are {len(theirs)} slots {name!r} in the state and {len(ours)} "
+            "in the transformation, so that it is not known which is which. Convert the states of "
+            "its parts one by one."
+        )
+    pairs = zip(ours, parts, strict=True)
+    return [(each.place, _tree_as(name, each.tree, part)) for each, part in pairs]
+
+
+def _check_kinds(wanted: type, got: type) -> None:
+    """Refuse slots that another algorithm of funcopt calls by the same names."""
+    own = all(kind.__module__.startswith("funcopt.") for kind in (wanted, got))
+    if own and (wanted.__module__, wanted.__name__) != (got.__module__, got.__name__):
+        raise ValueError(
+            f"convert_state: the state has {got.__name__}, and the transformation keeps "
+            f"{wanted.__name__}. Give the state of the same algorithm, or begin anew with "
+            "`tx.init(params)`."
+        )
+
+
+def _check_momentum(target: Any, state: Any, records: Records) -> None:
+    """Refuse a momentum that has a learning rate in it where the other one has none."""
+    whole = [bool({"nu", "trace"} <= _slot_names(x, records)) for x in (target, state)]
+    after = [_traces_steps(x, records) for x in (target, state)]
+    if (whole[0] and after[1]) or (whole[1] and after[0]):
+        raise ValueError(
+            "convert_state: the `trace` of optax's rmsprop is of steps, with the learning rate in "
+            "them, and that of funcopt's of directions before it. Neither goes on from the other: "
+            "begin anew with `tx.init(params)`."
+        )
+
+
+def _slot_names(state: Any, records: Records) -> set[str]:
+    """The slots of a chain of rules, if there is one with a momentum behind something else."""
+    chains = (x for x in records.all(state) if isinstance(x, LiftedState))
+    names = ({name for slots in x.slots for name in slots._fields} for x in chains)
+    return next((each for each in names if "trace" in each), set())
+
+
+def _traces_steps(state: Any, records: Records) -> bool:
+    """Whether there is one of optax's momentums behind one of its means of squares."""
+    kinds = [x._fields for x in records.all(state) if not isinstance(x, LiftedState)]
+    return ("trace",) in kinds and any("nu" in kind for kind in kinds[: kinds.index(("trace",))])
+
+
+def _check_learnt(target: Any, left: list[Field], have: list[Field], records: Records) -> None:
+    """Refuse what would go on from slots, and without a number that was learnt beside them."""
+    trees = [x for x in records.all(target) if isinstance(x, TreeState) and x.slots._fields]
+    kinds = {type(x.numbers) for x in trees}
+    told = {x.name for x in have}
+    for x in left:
+        if x.record in kinds and (x.name != "lr" or "lr" in told):
+            raise ValueError(
+                f"convert_state: the transformation has learnt {x.name!r} beside its slots, of "
+                "which there is none in the state, or several. Convert the states of its parts one "
+                "by one, or begin anew with `tx.init(params)`."
+            )
+
+
+def _number(target: Any, x: Any) -> Any:
+    """A number of the whole state, or numbers, where they are alike; else as it was begun."""
+    shapes = [jax.tree.map(np.shape, tree) for tree in (target, x)]
+    if shapes[0] != shapes[1]:
+        return target
+    return jax.tree.map(lambda old, new: _in_memory(jnp.asarray(new, old.dtype), old), target, x)
+
+
+def _count(found: dict[str, list[Field]]) -> int | Int[Array, ""] | None:
+    """How many steps a state has counted; None where it counts none."""
+    counts = [x.tree - first for name, first in COUNTS.items() for x in found.get(name, ())]
+    known = {int(x) for x in counts if not is_tracer(x)}
+    if len(known) > 1:
+        raise ValueError(
+            f"convert_state: the state has counted {some(sorted(map(str, known)))} steps in "
             "several places, and there is one count. Convert the states of its parts one by one."
         )
-    order = {name: iter(trees) for name, trees in kept.items()}
-
-    def renewed(name: str, tree: Any) -> Any:
-        if _is_slot(tree):
-            return _tree_as(name, tree, next(order[name]))
-        return jnp.asarray(counts[0], tree.dtype) if name in COUNTS and counts else tree
-
-    return _with(target, renewed)
-
-
-def _is_record(x: Any) -> bool:
-    return isinstance(x, tuple) and hasattr(x, "_fields") and not is_kept(x)
-
-
-def _has_records(x: Any) -> bool:
-    below = jax.tree.leaves(x, is_leaf=lambda y: _is_record(y) or is_kept(y))
-    return any(_is_record(y) and not isinstance(y, optax.MaskedNode) for y in below)
-
-
-def _fields(node: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of all records in a state that have no record inside, by their names."""
-    if _is_record(node):
-        for name, x in zip(node._fields, node, strict=True):
-            if _has_records(x):
-                yield from _fields(x)
-            else:
-                yield name, x
-    else:
-        for x in jax.tree.leaves(node, is_leaf=lambda y: y is not node):
-            if x is not node and not is_kept(x):
-                yield from _fields(x)
-
-
-def _with(node: Any, change: Any) -> Any:
-    """The state with what `change` makes of such fields."""
-    if _is_record(node):
-        new = (
-            _with(x, change) if _has_records(x) else change(name, x)
-            for name, x in zip(node._fields, node, strict=True)
-        )
-        return type(node)(*new)
-    if is_kept(node):
-        return node
-    return jax.tree.map(
-        lambda x: x if x is node else _with(x, change), node, is_leaf=lambda y: y is not node
-    )
-
-
-def _is_slot(tree: Any) -> bool:
-    """Whether it is a tree of floats, one for each parameter, and no number of the whole state."""
-    leaves = jax.tree.leaves(tree, is_leaf=is_kept)
-    alone = len(leaves) == 1 and leaves[0] is tree and not isinstance(tree, Coded)
-    number = alone and np.ndim(leaves[0]) == 0
-    return bool(leaves) and not number and all(map(_is_float, leaves))
+    if counts or FIRST not in found:
+        return counts[0] if counts else None
+    return jnp.where(found[FIRST][0].tree, 0, 1)
 
 
 def _is_float(x: Any) -> bool:
     return is_kept(x) or jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
 
-def _tree_as(name: str, target: Any, tree: Any) -> Any:
-    """A slot as another tree like it is kept; leaves go by their paths."""
+def _tree_as(name: str, target: Any, theirs: dict[str, Any]) -> Any:
+    """Slots as another tree like them is kept."""
     ours, structure = jax.tree_util.tree_flatten_with_path(target, is_leaf=is_kept)
-    theirs = {
-        path_name(p): x for p, x in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_kept)
-    }
     names = [path_name(path) for path, _ in ours]
     if set(names) != set(theirs):
         raise ValueError(
@@ -182,14 +236,41 @@ def _as(where: str, target: Any, x: Any) -> Any:
             f"convert_state: {where} has shape {shapes[0]}, and the transformation keeps "
             f"{shapes[1]}: the state was made for a parameter of another shape."
         )
+    return _in_memory(_kept_as(where, target, _here(x)), target)
+
+
+def _kept_as(where: str, target: Any, x: Any) -> Any:
     if isinstance(target, Coded):
         if isinstance(x, Coded) and x.codec == target.codec:
             return x
-        return coded_at_once(
-            target.codec, jnp.asarray(decoded(_array(x), jnp.float32), jnp.float32)
+        return coded_at_once(target.codec, jnp.asarray(decoded(x, jnp.float32), jnp.float32))
+    if _is_float(target) and _is_float(x):
+        return decoded(x, target.dtype).astype(target.dtype)
+    if _is_float(target) or _is_float(x) or (x.dtype != target.dtype and x.dtype.itemsize < 4):
+        raise ValueError(
+            f"convert_state: {where} is kept in {x.dtype.name}, and the transformation keeps it in "
+            f"{target.dtype.name}, which is of another meaning. Go on with the kind of master "
+            "weights that the state was made for, or begin anew with `tx.init(params)`."
         )
-    return decoded(_array(x), target.dtype).astype(target.dtype) if _is_float(x) else x
+    return x
 
 
-def _array(x: Any) -> Any:
-    return x if isinstance(x, Coded) else jnp.asarray(x)
+def _here(x: Any) -> Any:
+    """Arrays in the memory of the device, where they can be computed with."""
+    device = jax.memory.Space.Device
+
+    def here(y: Any) -> Array:
+        y = jnp.asarray(y)
+        return y if jax.typeof(y).memory_space == device else jax.device_put(y, device)
+
+    return jax.tree.map(here, x)
+
+
+def _in_memory(x: Any, like: Any) -> Any:
+    """Arrays in the memory in which others lie."""
+
+    def moved(y: Array, old: Array) -> Array:
+        space = jax.typeof(old).memory_space
+        return y if jax.typeof(y).memory_space == space else jax.device_put(y, space)
+
+    return jax.tree.map(moved, x, like)
