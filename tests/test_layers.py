@@ -360,8 +360,10 @@ def test_no_folder_for_everything_else():
 
 
 def test_an_algorithm_is_a_page():
-    lines = {module.path: len(module.text.splitlines()) for module in RULES}
-    assert {path: count for path, count in lines.items() if count > 200} == {}
+    folders = ("optimizers", "rate_free", "transforms", "clips", "averaging")
+    looked_at = [m for m in HOUSE if m.is_in(*folders) or m in RULES]
+    lines = {module.path: len(module.text.splitlines()) for module in looked_at}
+    assert {path: count for path, count in lines.items() if count > 120} == {}
 
 
 def test_no_inheritance_beyond_one_base():

@@ -57,6 +57,28 @@ def test_what_adafactor_reports_of_a_step():
     assert float(funcopt.metrics(state)["clipped"]) == 0.0
 
 
+def test_what_stable_adamw_reports_of_a_step():
+    """r is about the size of a gradient, relative to what its mean square has seen."""
+    params = np.float32([3.0, 4.0])
+    tx = funcopt.stable_adamw(0.1)
+    state = tx.init(params)
+    for size, clipped in ((1.0, None), (0.5, 0.0), (100.0, 1.0)):
+        _, state = tx.update(np.float32([size, -size]), state, params)
+        r, ratio = float(state.update_rms), float(state.clip_ratio)
+        assert ratio == pytest.approx(1 / max(1.0, r), rel=1e-6)
+        assert clipped is None or float(state.clipped) == clipped
+
+
+def test_a_deviation_that_rounding_makes_imaginary_is_none():
+    """Of gradients that stay as they are: their variance is 0, or a little beside it."""
+    grads = np.geomspace(0.1, 3.0, 50, dtype=np.float32)
+    tx = funcopt.scale_by_stddev(0.9, eps=0.0, bias_correction=True)
+    state = tx.init(grads)
+    for _ in range(5):
+        updates, state = tx.update(grads, state)
+        assert np.all(np.isfinite(updates))
+
+
 def test_a_step_of_adafactor_is_no_less_than_its_least_scale():
     params = np.zeros(2, np.float32)
     tx = funcopt.adafactor(0.1, min_scale=0.5)

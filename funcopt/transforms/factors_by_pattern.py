@@ -18,6 +18,8 @@ def factors_by_pattern(factors: Mapping[str, float]) -> dict[str, float]:
 
     >>> factors_by_pattern({"h/0/w": 0.5, "h/1/w": 0.5, "in/w": 1.0, "out/w": 0.5})
     {'^(?:h/\\d+/w|out/w)$': 0.5}
+    >>> factors_by_pattern({"in/w": 1.0})
+    {'': 1.0}
     """
     families: dict[str, set[float]] = {}
     for path, factor in factors.items():
