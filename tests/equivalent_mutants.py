@@ -40,6 +40,9 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/scion.py", "scion"): (
         ("optimizer(MeanGradient(b1), orthogonalize(", "both rules multiply by a number"),
     ),
+    ("funcopt/optimizers/whitening.py", "Whiten.update"): (
+        ("slots.left_bound  →", "only its dtype is asked for, real or complex of a real number"),
+    ),
     ("funcopt/rate_free/estimate.py", "grown"): (("1e+18", "no growth is as large"),),
 }
 """By file and function: how the mutant's description begins, and why it is no mistake."""
