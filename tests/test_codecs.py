@@ -117,6 +117,10 @@ def test_codes_do_not_depend_on_the_unit(name):
             continue
         np.testing.assert_array_equal(one.codes, other.codes)
         np.testing.assert_array_equal(one.scales * unit, other.scales)
+    block, many = x[0] / jnp.abs(x[0]).max(), 2.0**127  # whose reciprocal is not normal
+    small = np.asarray(there_and_back(codec, block), np.float64)
+    wide = jax.jit(lambda x: there_and_back(codec, x))(block * jnp.float32(many))
+    np.testing.assert_allclose(np.asarray(wide, np.float64) / many, small, rtol=1e-6)
 
 
 @each_codec

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -251,6 +252,41 @@ def test_a_closed_gate_leaves_every_bit(make):
     closed = jax.jit(lambda g, s, p: tx.update(g, s, p, gate=jnp.array(False)))
     _, after = closed(arrays(2), state, PARAMS)
     jax.tree.map(np.testing.assert_array_equal, state, after)
+
+
+@pytest.mark.parametrize("storage", [FULL, ByKind("dynamic4", "log4", 0, 0, None)], ids=["8", "4"])
+def test_a_part_of_the_codes_is_a_part_of_the_slot(storage):
+    """As `shard_map` gives it to a device, of a state that was made outside."""
+    tx, shapes = funcopt.adam(0.1, b2=0.5, storage=storage), {"even": (8, 96), "odd": (8, 150)}
+    params = arrays(0, shapes)
+    whole = tx.init(params)
+
+    def rows(tree, there=slice(2, 4)):
+        return jax.tree.map(lambda x: x[there] if x.ndim else x, tree)
+
+    part, step = rows(whole), jitted(tx)
+    for seed in range(2):
+        grads = arrays(seed, shapes)
+        ours, part = step(rows(grads), part, rows(params))
+        params, whole = step(grads, whole, params)
+        assert jax.tree.structure(part) == jax.tree.structure(whole)
+        jax.tree.map(np.testing.assert_array_equal, wide(part.slots), rows(wide(whole.slots)))
+        jax.tree.map(np.testing.assert_array_equal, ours, rows(params))
+    half = jax.tree.map(lambda x: x[:, : x.shape[1] // 2], whole.mu["odd"])
+    with pytest.raises(ValueError, match=r"has 7[45] of the 150 elements .* cuts one of its blo"):
+        decoded(half, jnp.float32)
+
+
+def test_flax_saves_and_restores_codes():
+    tx, other = (funcopt.sgd(0.1, momentum=0.9, storage=x) for x in ("dynamic8", "int8"))
+    params = {"w": PARAMS["h/up/kernel"]}
+    _, state = tx.update(params, tx.init(params), params)
+    restored = flax.serialization.from_bytes(tx.init(params), flax.serialization.to_bytes(state))
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    jax.tree.map(np.testing.assert_array_equal, restored, state)
+    for wrong in (other, funcopt.with_storage(funcopt.sgd(0.1, momentum=0.9), "4bit")):
+        with pytest.raises(ValueError, match="was made with another storage="):
+            flax.serialization.from_bytes(wrong.init(params), flax.serialization.to_bytes(state))
 
 
 def test_a_tree_rule_reads_what_it_will_read_again():

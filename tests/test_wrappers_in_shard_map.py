@@ -34,7 +34,11 @@ WRAPPED = {
     "schedule_free": lambda axis: funcopt.schedule_free_adamw(0.1),
     "gpa": lambda axis: funcopt.gpa(funcopt.adam(0.1)),
     "partition": lambda axis: funcopt.partition({"w": funcopt.adam(0.1), "": None}),
+    "master_weights": lambda axis: funcopt.master_weights(funcopt.adam(0.1)),
+    "kahan": lambda axis: funcopt.kahan(funcopt.adam(0.1)),
+    "stochastic_rounding": lambda axis: funcopt.stochastic_rounding(funcopt.adam(0.1)),
 }
+HALF = ("master_weights", "kahan", "stochastic_rounding")
 BY_DEVICE, COPY = PartitionSpec("d"), PartitionSpec()
 
 
@@ -45,7 +49,7 @@ def steps(tx: Any, params: Any, values: Any, mean: bool) -> tuple[Any, Any]:
         params, state = carry
         value = value.sum()
         grad = jax.lax.pmean(value, "d") if mean else value
-        grads = jax.tree.map(lambda x: 0 * x + grad, params)
+        grads = jax.tree.map(lambda x: 0 * x + grad.astype(x.dtype), params)
         return funcopt.step(tx, grads, state, params, value=value), None
 
     return jax.lax.scan(step, (params, tx.init(params)), values)[0]
@@ -84,7 +88,8 @@ def test_types_stay_in_a_loop(name, run, axis, held, given):
         lambda p, v: run(WRAPPED[name](axis), p, v), mesh=mesh,
         in_specs=(held, PartitionSpec(None, "d")), out_specs=given,
     )  # fmt: skip
-    params = {"w": jnp.ones((4, 2)), "b": jnp.ones(2)}
+    dtype = jnp.bfloat16 if name in HALF else jnp.float32
+    params = {"w": jnp.ones((4, 2), dtype), "b": jnp.ones(2)}
     jax.eval_shape(mapped, params, jnp.ones((3, 1)))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool
 from ..math.dtypes import at_least
 from ..math.rounding import even_noise
 from ..storage import BFloat16, declared
-from ..storage.kept import Codec, Coded, coded, kept_again
+from ..storage.kept import Codec, Coded, coded_again, kept_again
 from .leaves import Absent
 from .rule import Clock, mean_decay
 
@@ -35,7 +35,7 @@ def kept(rule: Any, name: str, new: Array | None, old: Any, least: Any, clock: C
     path = jnp.uint32(0) if clock.path is None else jnp.asarray(clock.path, jnp.uint32)
     first = 0 if clock.first is None else clock.first
     noise = even_noise(x.shape, clock.t, path ^ _code(name), like=x, first=first)
-    drawn = coded(codec, x, noise) if isinstance(old, Coded) else codec.encode(x, noise)
+    drawn = coded_again(old, x, noise) if isinstance(old, Coded) else codec.encode(x, noise)
     if flag is True:
         return drawn
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), drawn, kept_again(x, old, least))

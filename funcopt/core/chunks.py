@@ -107,7 +107,7 @@ def _rows(tree: Any, at: Any, many: int) -> Any:
 
     def rows(x: Any) -> Any:
         if isinstance(x, Coded):
-            return replace(x, codes=jax.tree.map(rows, x.codes), shape=(many, *x.shape[1:]))
+            return replace(x, codes=jax.tree.map(rows, x.codes), whole=(many, *x.whole[1:]))
         if not hasattr(x, "dtype"):
             return x
         return jax.lax.dynamic_slice_in_dim(x, at, many, 0)

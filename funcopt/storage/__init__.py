@@ -21,7 +21,9 @@ lie on the devices of a mesh as their parameter does. A slow mean, such as one o
 0.999, would stop at several times its true value if it were rounded to the nearest code, because an
 increment is smaller than half the distance of codes. It is rounded by chance instead, so that its
 mean is right. The chance is a function of the step, the path, the slot and the index of an element:
-no key is kept, a run goes on from a checkpoint as it would have, and on every mesh.
+no key is kept, a run goes on from a checkpoint as it would have, and on every mesh. In
+`jax.shard_map` the index is that in a device's part, and in `jax.vmap` that in one of the members:
+parts, and members, draw alike.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

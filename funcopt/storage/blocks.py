@@ -92,6 +92,13 @@ def power_above(largest: Float32[Array, "*n"]) -> BFloat16[Array, "*n"]:
     return jnp.where(bits < jnp.uint32(0x7F800000), above, largest.astype(jnp.bfloat16))
 
 
-def relative(x: Float32[Array, "*n"], scale: Float32[Array, "*n"]) -> Float32[Array, "*n"]:
-    """x / scale, where that is 0: 0."""
-    return lax.div(x, jnp.where(scale == 0, jnp.ones_like(scale), scale))
+def relative(
+    x: Float32[Array, "*p"], scale: Float32[Array, "*b"], block: int
+) -> Float32[Array, "*p"]:
+    """x / scale of its block, where that is 0: 0."""
+    # XLA multiplies by the reciprocal, which of a scale above 2¹²⁶ is not normal and becomes 0.
+    part = jnp.where(lax.abs(scale) > 1, jnp.float32(0.25), jnp.float32(1))
+    shared = spread(
+        lax.mul(jnp.where(scale == 0, jnp.ones_like(scale), scale), part), x.shape, block
+    )
+    return lax.div(lax.mul(x, spread(part, x.shape, block)), shared)

@@ -97,7 +97,7 @@ class Blockwise(Codec):
         largest, sign = self._largest(row, block)
         scale = self.scale(largest)
         wide = lax.mul(scale.astype(jnp.float32), sign)
-        u = relative(row, spread(wide, row.shape, block))
+        u = relative(row, wide, block)
         if (
             "nonnegative" in self.holds
         ):  # what is positive stays so, however small beside the largest
@@ -122,6 +122,23 @@ class Blockwise(Codec):
         scales = codes.scales if shape else codes.scales.reshape(1)
         scale = spread(scales.astype(jnp.float32), rows, self.size(rows))
         return self.value(small, scale).reshape(shape).astype(dtype)
+
+    def part(self, codes: Blocks, whole: tuple[int, ...]) -> tuple[int, ...]:
+        if not whole:
+            return whole
+        *lead, last = codes.codes.shape
+        length = whole[-1]
+        if self.bits == 4:
+            last = length if last == -(-length // 2) else 2 * last
+        block = self.size(whole)
+        if last != length and (length % block or last != block * codes.scales.shape[-1]):
+            raise ValueError(
+                f"{type(self).__name__}: a device has {last} of the {length} elements of a row, "
+                f"which cuts one of its blocks of {block}. Give `jax.shard_map` the places that "
+                "funcopt.state_shardings tells, and split the parameter along another axis or into "
+                "fewer parts."
+            )
+        return (*lead, last)
 
     def _largest(self, row: Array, block: int) -> tuple[Array, Array]:
         """The largest magnitude of each block, and the sign of its scale."""

@@ -1,6 +1,8 @@
 """What is kept of a slot between steps: an array, or the codes that a codec makes of one."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -46,27 +48,75 @@ class Codec:
         """The array of which these are the codes."""
         raise NotImplementedError
 
+    def part(self, codes: Any, whole: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what these are the codes of: in `jax.shard_map` of a part of the array."""
+        del codes
+        return whole
+
 
 @jax.tree_util.register_pytree_with_keys_class
 @dataclass(frozen=True)
 class Coded:
-    """A slot as its codec keeps it."""
+    """A slot as its codec keeps it, first made of an array of the shape `whole`."""
 
     codes: Any
     codec: Codec
-    shape: tuple[int, ...]
+    whole: tuple[int, ...]
+
+    def __post_init__(self):
+        flax = sys.modules.get("flax.serialization")
+        if flax is not None:  # never imported from here
+            _registered(flax)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array that is here, which in `jax.shard_map` is a device's part."""
+        return self.codec.part(self.codes, self.whole)
 
     def tree_flatten_with_keys(self) -> tuple[Any, Any]:
-        return ((jax.tree_util.GetAttrKey("codes"), self.codes),), (self.codec, self.shape)
+        # A checkpoint has the name in its paths, and none is restored as what it is not.
+        key = jax.tree_util.GetAttrKey(self.codec.name)
+        return ((key, self.codes),), (self.codec, self.whole)
 
     @classmethod
     def tree_unflatten(cls, structure: Any, children: Any) -> "Coded":
         return cls(*children, *structure)
 
 
+@cache
+def _registered(flax: Any) -> None:
+    """Let Flax serialize codes: of classes that are no named tuples it has to be told how."""
+
+    def to_dict(kept: Coded) -> dict[str, Any]:
+        return {kept.codec.name: flax.to_state_dict(kept.codes)}
+
+    def from_dict(target: Coded, found: Any) -> Coded:
+        name = target.codec.name
+        new = flax.from_state_dict(target.codes, found[name]) if _has(found, name) else None
+        if jax.tree.map(jnp.shape, new) != jax.tree.map(jnp.shape, target.codes):
+            kept = next(iter(found)) if isinstance(found, dict) else getattr(found, "dtype", "that")
+            raise ValueError(
+                f"A slot is kept by {target.codec!r}, and the checkpoint has {kept}: it was made "
+                "with another storage=. Restore it with a state of that one as its target, of "
+                "which funcopt.convert_state makes one of this."
+            )
+        return replace(target, codes=new)
+
+    flax.register_serialization_state(Coded, to_dict, from_dict, override=True)
+
+
+def _has(found: Any, name: str) -> bool:
+    return isinstance(found, dict) and name in found
+
+
 def coded(codec: Codec, x: Array, noise: Array | None = None) -> Coded:
     codes = codec.encode(x) if noise is None else codec.encode(x, noise)
     return Coded(codes, codec, x.shape)
+
+
+def coded_again(old: Coded, x: Array, noise: Array | None = None) -> Coded:
+    """The codes of an array in place of those of another one like it."""
+    return replace(coded(old.codec, x, noise), whole=old.whole)
 
 
 def decoded(kept: Array | Coded, dtype: Any) -> Array:
@@ -84,5 +134,5 @@ def kept_again(
 ) -> Array | Coded:
     """A slot as `old` was kept; an array at least in the type `least`."""
     if isinstance(old, Coded):
-        return coded(old.codec, x, noise)
+        return coded_again(old, x, noise)
     return cast(x, at_least(old.dtype, least))

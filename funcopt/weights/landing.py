@@ -119,6 +119,10 @@ class Weights(Wrapper[WeightsState]):
         slots = self.how.slots(*(start.as_tree(kept) for _ in self.how.slots._fields))
         return WeightsState(start.inner, jnp.zeros([], jnp.int32), slots)
 
+    def varying(self, state: WeightsState, axes: frozenset[str]) -> WeightsState:
+        del axes  # nothing is decided, and what is kept varies as its parameter does
+        return state
+
     def step(
         self, updates: Updates, state: WeightsState, inside: Inside
     ) -> tuple[Updates, WeightsState]:
