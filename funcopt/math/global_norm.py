@@ -102,7 +102,10 @@ def _total(sums: Sequence[Float[Array, "..."]]) -> Float[Array, ""]:
 def norm_of(squares: Sequence[Squares]) -> Float[Array, ""]:
     """The norm of leaves whose sums of squares are known."""
     whole = total(squares)
-    return _either(_is_exact(whole), whole, squares)[1] if squares else whole
+    if not squares:
+        return whole
+    # Both are functions of the module, so that JAX finds their traces for the next clip.
+    return jax.lax.cond(_is_exact(whole), _plain, _scaled, whole, _known(squares))
 
 
 def norms_of(
@@ -115,25 +118,60 @@ def norms_of(
     whole = total(squares)
     if not squares:
         return jnp.zeros(0, whole.dtype), whole
-    all_exact = reduce(jnp.logical_and, [jnp.all(_is_exact(x.sums)) for x in squares])
-    norms, norm = _either(_is_exact(whole) & (all_exact | ~each), whole, squares)
+    line = _in_line([x.sums for x in squares])
+    exact = _is_exact(whole) & (jnp.all(_is_exact(line)) | ~each)
+    known = _known(squares)
+    norms, norm = jax.lax.cond(exact, _plain_each, _scaled_each, whole, line, known)
     order = [place for each in squares for place in each.places]
     return (norms if order == sorted(order) else norms[np.argsort(order)]), norm
 
 
-def _either(exact: Array, whole: Array, squares: Sequence[Squares]) -> tuple[Array, Array]:
-    # Both are functions of the module, so that JAX finds their traces for the next clip.
-    known = [(each.sums, each.leaves) for each in squares]
-    return jax.lax.cond(exact, _plain, _scaled, whole, known)
+Known = list[tuple[Any, list[Any]]]
 
 
-def _plain(whole: Array, squares: list[tuple[Array, list[Array]]]) -> tuple[Array, Array]:
-    return safe_sqrt(_in_line([sums for sums, _ in squares])), safe_sqrt(whole)
+def _known(squares: Sequence[Squares]) -> Known:
+    return [(each.sums, each.leaves) for each in squares]
 
 
-def _scaled(whole: Array, squares: list[tuple[Array, list[Array]]]) -> tuple[Array, Array]:
-    norms = _in_line([_scaled_norms(*each) for each in squares])
+def _plain(whole: Array, squares: Known) -> Array:
+    del squares  # their sum is exact
+    return safe_sqrt(whole)
+
+
+def _scaled(whole: Array, squares: Known) -> Array:
+    del whole  # it is not exact
+    return _together(_scaled_norms(_in_line([sums for sums, _ in squares]), squares))
+
+
+def _plain_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array]:
+    del squares  # their sums are exact
+    return safe_sqrt(line), safe_sqrt(whole)
+
+
+def _scaled_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array]:
+    norms = _scaled_norms(line, squares)
     return norms, jnp.where(_is_exact(whole), safe_sqrt(whole), _together(norms))
+
+
+def _scaled_norms(line: Array, squares: Known) -> Float[Array, " leaves"]:
+    """The norms of what has these sums of squares, also in one `line`: of elements divided by a
+    number near them.
+    """
+    found = _in_line([_scaled_squares(*each) for each in squares])
+    norms = _units(line) * safe_sqrt(found)
+    alone = [_is_alone(*each) for each in squares]
+    if not any(alone):
+        return norms
+    where = np.repeat(alone, [sums.size for sums, _ in squares])
+    return jnp.where(where, found, norms)
+
+
+def _is_alone(sums: Array, xs: list[Array]) -> bool:
+    """Whether each sum is of one element, of which XLA would take the square before the quotient.
+
+    Its norm is its magnitude.
+    """
+    return jnp.size(xs[0]) == 1 and (sums.ndim > 0 or len(xs) == 1)
 
 
 def _in_line(numbers: Sequence[Float[Array, "..."]]) -> Float[Array, " numbers"]:
@@ -153,31 +191,33 @@ def _is_exact(squares: Float[Array, "*n"]) -> Bool[Array, "*n"]:
     return (squares >= _least(squares)) & (squares <= jnp.finfo(squares.dtype).max)
 
 
+def _units(squares: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """Powers of two by which what has these sums of squares is divided, so that they are exact."""
+    large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
+    units = jnp.where(squares < _least(squares), 1 / large, large)
+    return jnp.where(_is_exact(squares), 1, units).astype(squares.dtype)
+
+
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames=("real", "each"))
 def _square_sum(
-    xs: list[Array], units: Float[Array, "*leaves"] | None, real: Any, each: bool
+    xs: list[Array], factors: Float[Array, "*leaves"] | None, real: Any, each: bool
 ) -> Float[Array, "*leaves"]:
-    """The sum of squares of arrays of one type, or of each, divided by their unit."""
+    """The sum of squares of arrays of one type, or of each, multiplied by their factor."""
     x = jnp.stack(xs) if len(xs) > 1 else xs[0]
     x = x.astype(common_dtype(real, x))
     axes = tuple(range(each and len(xs) > 1, x.ndim))
-    if units is not None:
-        x = x / jnp.expand_dims(units, axes).astype(real)
+    if factors is not None:
+        x = x * jnp.expand_dims(factors, axes).astype(real)
     return jnp.sum(abs_sq(x), axis=axes)
 
 
 @jax.jit
-def _scaled_norms(squares: Float[Array, "*leaves"], xs: list[Array]) -> Float[Array, "*leaves"]:
-    """The norms of what has these sums of squares, of elements divided by a number near them."""
-    # Of one element XLA would take the square before the quotient.
-    each = squares.ndim > 0
-    if jnp.size(xs[0]) == 1 and (each or len(xs) == 1):
+def _scaled_squares(squares: Float[Array, "*leaves"], xs: list[Array]) -> Float[Array, "*leaves"]:
+    """The sums of squares of elements divided by their unit, and the magnitude of one alone."""
+    if _is_alone(squares, xs):
         return jnp.abs(jnp.stack(xs)).astype(squares.dtype).reshape(squares.shape)
-    large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
-    units = jnp.where(squares < _least(squares), 1 / large, large)
-    units = jnp.where(_is_exact(squares), 1, units).astype(squares.dtype)
-    return units * safe_sqrt(_square_sum(xs, units, squares.dtype, each))
+    return _square_sum(xs, 1 / _units(squares), squares.dtype, squares.ndim > 0)
 
 
 def together(norms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:

@@ -7,6 +7,7 @@ most of what there is to compile.
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +32,7 @@ from ..math.varying import varying_axes
 from ..safety.guard import Guard
 from .layers import Rows
 from .placement import is_explicit
-from .sample import gathered_rows, layers_first, thinned
+from .sample import gathered_rows, strides
 
 
 class Gathered(NamedTuple):
@@ -81,37 +82,51 @@ def gathered_elements(
             groups.setdefault((lengths[i], how, kinds), []).append(i)
     places = {rows.names[group[0]]: _alike_first(group, rows) for group in groups.values()}
 
-    def gathered(xs: list[Array]) -> dict[str, Array]:
-        def some(alike: list[int]) -> Array:
-            i, axis = alike[0], rows.axes[alike[0]]
-            x, axis = (xs[i], axis) if len(alike) == 1 else (jnp.stack([xs[j] for j in alike]), 0)
-            return gathered_rows(x, axis=axis, limit=limit, length=lengths[i])
-
-        def all_of(here: list[int]) -> Array:
-            parts = [list(run) for _, run in itertools.groupby(here, partial(_kind, rows))]
-            return jnp.concatenate(list(map(some, parts)))
-
-        return {name: all_of(here) for name, here in places.items()}
-
-    fill = iter(slots)
+    columns = [grads, [jnp.asarray(x) for x in rows.leaves], *(x for each in slots for x in each)]
+    beside = list(zip(*columns, strict=True))
+    found = {
+        name: _gathered(rows, beside, here, limit, lengths[here[0]])
+        for name, here in places.items()
+    }
+    fill = ({name: each[i] for name, each in found.items()} for i in itertools.count())
+    gathered_grads, gathered_params = next(fill), next(fill)
 
     def of_state(x: Any) -> Any:
         if not isinstance(x, LiftedState):
             return x
-        columns = iter([gathered(column) for column in next(fill)])
-        return x._replace(slots=tuple(type(s)(*(next(columns) for _ in s)) for s in x.slots))
+        return x._replace(slots=tuple(type(s)(*(next(fill) for _ in s)) for s in x.slots))
 
     seen = {
         name: [_seen(rows, i, limit) for i in here for _ in range(rows.layers[i])]
         for name, here in places.items()
     }
-    return Gathered(
-        gathered(grads),
-        gathered([jnp.asarray(x) for x in rows.leaves]),
-        jax.tree.map(of_state, state, is_leaf=lambda x: isinstance(x, LiftedState)),
-        places,
-        seen,
-    )
+    state = jax.tree.map(of_state, state, is_leaf=lambda x: isinstance(x, LiftedState))
+    return Gathered(gathered_grads, gathered_params, state, places, seen)
+
+
+def _gathered(
+    rows: Rows, beside: list[tuple[Array, ...]], here: list[int], limit: int, length: int
+) -> list[Array]:
+    """The elements that are looked at of each array that is `beside` leaves that are treated alike.
+
+    Those of one type are gathered as one, of which there is less to compile.
+    """
+    types = [(x.dtype, varying_axes(x)) for x in beside[here[0]]]
+    alike: dict[Any, list[int]] = {}
+    for column, kind in enumerate(types):
+        alike.setdefault(kind, []).append(column)
+    found: dict[int, Array] = {}
+    for columns in alike.values():
+        parts = []
+        for run in (list(run) for _, run in itertools.groupby(here, partial(_kind, rows))):
+            xs = [[beside[i][column] for i in run] for column in columns]
+            axis = rows.axes[run[0]]
+            if len(run) > 1:
+                xs, axis = [[jnp.stack(x)] for x in xs], 0
+            parts.append(gathered_rows([x for x, in xs], axis=axis, limit=limit, length=length))
+        whole = jnp.concatenate(parts, axis=1)
+        found |= {column: whole[i] for i, column in enumerate(columns)}
+    return [found[column] for column in range(len(types))]
 
 
 def _kind(rows: Rows, i: int) -> Any:
@@ -197,8 +212,7 @@ def _slots(
 
 def _seen(rows: Rows, i: int, limit: int) -> int:
     """How many elements of each layer of a leaf are looked at."""
-    looked = jax.eval_shape(
-        lambda x: thinned(layers_first(x, rows.axes[i]), limit),
-        jax.ShapeDtypeStruct(jnp.shape(rows.leaves[i]), jnp.float32),
-    )
-    return looked.size // max(looked.shape[0], 1)
+    shape, axis = jnp.shape(rows.leaves[i]), rows.axes[i]
+    rest = shape if axis is None else (*shape[:axis], *shape[axis + 1 :])
+    kept = (math.ceil(n / step) for n, step in zip(rest, strides(rest, limit), strict=True))
+    return math.prod(kept)

@@ -48,18 +48,24 @@ def layers_first(x: Array, axis: int | None) -> Array:
 
 
 def thinned(x: Array, limit: int) -> Array:
-    """At most `limit` elements of each layer, evenly spaced along all axes but the first.
+    """At most `limit` elements of each layer, evenly spaced along all axes but the first."""
+    return jax.lax.slice(x, [0] * x.ndim, x.shape, [1, *strides(x.shape[1:], limit)])
+
+
+@cache
+def strides(shape: tuple[int, ...], limit: int) -> tuple[int, ...]:
+    """The strides along each axis of which at most `limit` elements are left.
 
     The axis with most of them loses about every second one until there are few enough. Of the last
     axis a 16th counts: so many neighbours share a line of memory, and cost what one of them costs.
     """
-    halvings, kept = [0] * x.ndim, list(x.shape)
-    while math.prod(kept[1:]) > limit:
-        several = [i for i in range(1, x.ndim) if kept[i] > 1]
-        most = max(several, key=lambda i: kept[i] / (LINE if i == x.ndim - 1 else 1))
+    halvings, kept = [0] * len(shape), list(shape)
+    while math.prod(kept) > limit:
+        several = [i for i, n in enumerate(kept) if n > 1]
+        most = max(several, key=lambda i: kept[i] / (LINE if i == len(shape) - 1 else 1))
         halvings[most] += 1
-        kept[most] = math.ceil(x.shape[most] / stride(halvings[most]))
-    return jax.lax.slice(x, [0] * x.ndim, x.shape, [stride(n) for n in halvings])
+        kept[most] = math.ceil(shape[most] / stride(halvings[most]))
+    return tuple(map(stride, halvings))
 
 
 @cache
@@ -95,12 +101,12 @@ class Sample(NamedTuple):
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames=("axis", "limit", "length"))
 def gathered_rows(
-    x: Array, *, axis: int | None, limit: int, length: int
-) -> Shaped[Array, "layers length"]:
-    """At most `limit` elements of each layer of a leaf, in rows of `length`."""
-    x = thinned(layers_first(x, axis), limit)
-    x = x.reshape(len(x), -1)
-    return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))
+    xs: list[Array], *, axis: int | None, limit: int, length: int
+) -> Shaped[Array, "arrays layers length"]:
+    """At most `limit` elements of each layer of some arrays that are alike, in rows of `length`."""
+    thin = [thinned(layers_first(x, axis), limit) for x in xs]
+    x = jnp.stack([x.reshape(len(x), -1) for x in thin])
+    return jnp.pad(x, ((0, 0), (0, 0), (0, length - x.shape[2])))
 
 
 def cut(looked_at: Sample, seen: Float[Array, " rows"]) -> Sample:
