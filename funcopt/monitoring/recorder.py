@@ -98,7 +98,7 @@ def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
 def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) -> Run:
     """With the `record`-th record, if it is one that is kept."""
     history = run.step.shape[0]
-    full = (run.rows >= history) & (record % run.stride == 0)
+    full = (run.rows >= history) & (jax.lax.rem(record, run.stride) == 0)
 
     def halved(x: Array) -> Array:
         # What is behind the rows that stay is overwritten later.
@@ -108,7 +108,7 @@ def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) 
     kept = [jnp.where(full, halved(x), x) for x in columns]
     rows = jnp.where(full, (history + 1) // 2, run.rows)
     stride = jnp.where(full, 2 * run.stride, run.stride)
-    taken = record % stride == 0
+    taken = jax.lax.rem(record, stride) == 0
     grad, update, param = (latest[:, i] for i in range(NORMS))
     ratio = jnp.where(param > 0, update / jnp.where(param > 0, param, 1), 0)
     most = largest(latest.dtype)

@@ -52,11 +52,11 @@ class MonitorTables(NamedTuple):
         # `is_there`.
         return Kept(
             integers=_in_line(
-                *self.surges.steps, *alone, self.broken, self.shrinks, run.step, events.what,
+                self.surges.steps, *alone, self.broken, self.shrinks, run.step, events.what,
                 self.axes,
             ),
             floats=_in_line(
-                *self.surges.numbers, self.last, *self.noise, events.value, run.scalars, self.mean,
+                self.surges.numbers, self.last, *self.noise, events.value, run.scalars, self.mean,
                 self.latest,
             ),
             halves=jnp.concatenate([self.above.T, run.norms.reshape(2 * history, rows)]),
@@ -115,14 +115,29 @@ class Kept(NamedTuple):
         counts = Surges.STEPS + 6
         integers = _written(
             self.integers,
-            (0, jnp.stack(surges.steps)),
+            (0, surges.steps),
             (Surges.STEPS + 3, events.seen[None]),
             (counts, broken),
             (counts + 2 * rows + history, events.what.reshape(-1)),
         )
         values = Surges.NUMBERS + LAST_STEPS * len(SCALARS) + len(Noise._fields)
-        numbers = (0, jnp.stack(surges.numbers)), (values, events.value)
+        numbers = (0, surges.numbers), (values, events.value)
         return self._replace(integers=integers, floats=_written(self.floats, *numbers))
+
+    def with_measurement(self, memory: MonitorTables) -> "Kept":
+        """With what a measurement changes, of a memory whose log is as it was."""
+        run, rows = memory.run, memory.broken.shape[0]
+        history = run.step.shape[0]
+        counts = jnp.stack([memory.means, memory.events.seen, run.rows, run.stride])
+        integers = _written(
+            self.integers,
+            (Surges.STEPS + 1, jnp.concatenate([memory.every[None], counts])),
+            (Surges.STEPS + 6 + rows, jnp.concatenate([memory.shrinks, run.step])),
+        )
+        tables = _in_line(run.scalars, memory.mean, memory.latest)
+        halves = jnp.concatenate([memory.above.T, run.norms.reshape(2 * history, rows)])
+        floats = _written(self.floats, (self.floats.size - tables.size, tables))
+        return Kept(integers, floats, halves)
 
     @property
     def is_there(self) -> Bool[Array, ""]:

@@ -43,6 +43,8 @@ from ..math.dtypes import common_dtype
 from .columns import COLUMNS, EDGES, NEGLIGIBLE, absent, largest
 from .sample import Sample, SecondMoment, layers_first
 
+TOGETHER = 3
+
 
 def _wide(x: Array) -> Array:
     """The magnitude of complex numbers, float32 of narrower ones."""
@@ -106,12 +108,12 @@ def measure(
     units = _power_of_two(last[:, 1:3].T)
 
     spike = unknown = jnp.full_like(seen, absent(dtype))
-    counts: dict[Any, Array] = {
+    flags = {
         "zero": raw == 0,
         "negligible": (raw > 0) & (raw < NEGLIGIBLE * rms),
         "nonfinite": ~jnp.isfinite(raw),
     }
-    sums = {
+    terms = {
         "update": _squares(u, units[0]),
         "param": _squares(p, units[1]),
         "all_grad": raw,
@@ -120,20 +122,25 @@ def measure(
         "lost": lost.astype(dtype),
     }
     x = raw * unscale
+    score = None
     if moment is not None:
-        flags, terms, score = _beside_moment(moment, raw, x)
-        spike = _across(jax.lax.pmax, jnp.max(score, axis=1), axes)
-        counts |= flags
-        sums |= terms
+        of_moment, more, score = _beside_moment(moment, raw, x)
+        flags |= of_moment
+        terms |= more
 
     halves = np.array(EDGES, dtype).reshape(2, 1, -1, 1)
-    above = jnp.concatenate(_summed([x[:, None] >= edges for edges in halves]), axis=1)
+    above, _ = _over_elements([(x[:, None] >= edges).astype(jnp.uint32) for edges in halves])
+    pairs, highest = _over_elements(_in_pairs(list(flags.values())), score)
+    several = jnp.stack(pairs)
+    both = jnp.stack([several & 0xFFFF, several >> 16], axis=1).reshape(-1, len(raw))
+    if score is not None:
+        spike = _across(jax.lax.pmax, highest, axes)
     above, counted, found, seen = _across(
         jax.lax.psum,
         (
-            above.astype(dtype),
-            dict(zip(counts, _counted(list(counts.values()), dtype), strict=True)),
-            {name: _sum(x) for name, x in sums.items()},
+            jnp.concatenate(above, axis=1).astype(dtype),
+            dict(zip(flags, both.astype(dtype), strict=False)),
+            dict(zip(terms, _sums(list(terms.values())), strict=True)),
             seen,
         ),
         axes,
@@ -217,37 +224,45 @@ def _beside_moment(
     return flags, {"lag": lag, "rms": g2 / least}, score
 
 
-def _sum(x: Array) -> Float[Array, " rows"]:
-    """The sum of each row, as a product: a reduction is one more thing that every call pays for."""
-    return jnp.matmul(x, jnp.ones(x.shape[1], x.dtype), precision=jax.lax.Precision.HIGHEST)
-
-
-def _counted(flags: list[Array], dtype: Any) -> Float[Array, "flags rows"]:
-    """How many of each of the flags are set in each row of fewer than 2¹⁶ elements.
-
-    Two of them are counted in one number.
-    """
+def _in_pairs(flags: list[Array]) -> list[Array]:
+    """Flags of two kinds in one number, of which fewer than 2¹⁶ are counted."""
     low, high = flags[::2], [*flags[1::2], jnp.zeros_like(flags[0])]
-    pairs = [
+    return [
         a.astype(jnp.uint32) | b.astype(jnp.uint32) << 16 for a, b in zip(low, high, strict=False)
     ]
-    totals = _summed(pairs)
-    both = jnp.stack([totals & 0xFFFF, totals >> 16], axis=1).reshape(-1, totals.shape[1])
-    return both[: len(flags)].astype(dtype)
 
 
-def _summed(columns: list[Array]) -> Array:
-    """The sums of some integers along the last axis, in one loop over the elements.
+def _over_elements(counts: list[Array], score: Array | None = None) -> tuple[list[Array], Any]:
+    """The sums of counts along their last axis, and the largest score, which is not negative.
 
-    Few of them: each call of the compiled step pays for every array that goes in.
+    In one loop over the elements, and of few of them: each call of the compiled step pays for every
+    array that goes in.
     """
-    columns = [x.astype(jnp.uint32) for x in columns]
+    ways = [jax.lax.add] * len(counts) + ([] if score is None else [jax.lax.max])
+    columns = counts if score is None else [*counts, score]
 
-    def combine(a, b):
-        return tuple(x + y for x, y in zip(a, b, strict=True))
+    def combine(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(way(x, y) for way, x, y in zip(ways, a, b, strict=True))
 
-    zeros = [jnp.uint32(0)] * len(columns)
-    return jnp.stack(jax.lax.reduce(columns, zeros, combine, (columns[0].ndim - 1,)))
+    zeros = [np.zeros((), x.dtype) for x in columns]
+    found = jax.lax.reduce(columns, zeros, combine, (columns[0].ndim - 1,))
+    return list(found[: len(counts)]), None if score is None else found[-1]
+
+
+def _sums(terms: list[Array]) -> Float[Array, "terms rows"]:
+    """The sums of each row, as products: a reduction is one more thing that every call pays for.
+
+    `TOGETHER` of them wait for the sums of those before, so that no more are in memory at once.
+    """
+    ones = jnp.ones(terms[0].shape[-1], terms[0].dtype)
+    found: list[Array] = []
+    for first in range(0, len(terms), TOGETHER):
+        x = jnp.stack(terms[first : first + TOGETHER])
+        if found:
+            is_there = ~(found[-1][0, 0] < -jnp.inf)  # always, which XLA does not know
+            x = jnp.where(is_there, x, 0)
+        found.append(jnp.matmul(x, ones, precision=jax.lax.Precision.HIGHEST))
+    return jnp.concatenate(found)
 
 
 def _or_least(norms: Array, least: Array) -> Array:

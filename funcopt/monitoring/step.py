@@ -114,8 +114,8 @@ def with_measurement(
     latest = tidy(latest)
     good = step.calm & ~_skipped(done.reported)
     mean = add_mean(memory.mean, latest, memory.means, MEAN_DECAY)
-    number = count // plan.window
-    return memory._replace(
+    number = jax.lax.div(count, jnp.int32(plan.window))
+    changed = memory._replace(
         every=jnp.int32(plan.window),
         latest=latest,
         mean=jnp.where(good, mean, memory.mean),
@@ -123,7 +123,8 @@ def with_measurement(
         above=above.astype(memory.above.dtype),
         shrinks=_shrinks(rows, done.moments),
         run=add_record(memory.run, number, count, latest, _row(came, step, done.reported)),
-    ).kept()
+    )
+    return kept.with_measurement(changed)
 
 
 def _shrinks(rows: Rows, moments: list[SecondMoment | None]) -> Array:

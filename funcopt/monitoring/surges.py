@@ -52,12 +52,12 @@ class Surges(NamedTuple):
         )
 
     @property
-    def numbers(self) -> tuple[Array, ...]:
-        return self[: Surges.NUMBERS]
+    def numbers(self) -> Float[Array, " numbers"]:
+        return jnp.stack(self[: Surges.NUMBERS])
 
     @property
-    def steps(self) -> tuple[Array, ...]:
-        return self[Surges.NUMBERS :]
+    def steps(self) -> Int[Array, " steps"]:
+        return jnp.stack(self[Surges.NUMBERS :])
 
 
 def no_surges(dtype: Any) -> Surges:
@@ -107,13 +107,15 @@ def add_surge(
     rose = after & known & (level - old.before > rise)
     opens = surge & ((old.opened < 0) | (step - old.opened >= AFTERWARDS))
     larger = surge & (ratio > old.ratio)
-    return Surges(
-        ratio=jnp.where(larger, ratio, old.ratio),
-        before=jnp.where(opens, level, old.before),
-        low=jnp.where(rose, old.before, old.low),
-        high=jnp.where(rose, level, old.high),
-        seen=counted(old.seen, surge),
-        worst=jnp.where(larger, step, old.worst),
-        opened=jnp.where(opens, step, old.opened),
-        rose=jnp.where(rose, old.opened, old.rose),
+    # In two lines, of which there is less to compile than of eight numbers.
+    numbers = jnp.where(
+        jnp.stack([larger, opens, rose, rose]),
+        jnp.stack([ratio, level, old.before, level]),
+        old.numbers,
     )
+    steps = jnp.where(
+        jnp.stack([surge, larger, opens, rose]),
+        jnp.stack([counted(old.seen, surge), step, step, old.opened]),
+        old.steps,
+    )
+    return Surges.of(numbers, steps)
