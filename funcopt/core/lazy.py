@@ -57,8 +57,9 @@ class Lazy(ModuleType):
 
     @property
     def __dict__(self) -> dict[str, Any]:
-        for name in imports(self.__name__):
-            getattr(self, name)
+        with loading():
+            for name in imports(self.__name__):
+                getattr(self, name)
         return own(self)
 
     def __dir__(self) -> list[str]:
