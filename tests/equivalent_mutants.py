@@ -43,6 +43,9 @@ REASONS: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
     ("funcopt/optimizers/whitening.py", "Whiten.update"): (
         ("slots.left_bound  →", "only its dtype is asked for, real or complex of a real number"),
     ),
+    ("funcopt/optimizers/whitening.py", "Whiten.fitted"): (
+        ("jnp.abs(right)  →", "the largest element of a positive matrix is on its diagonal"),
+    ),
     ("funcopt/rate_free/estimate.py", "grown"): (("1e+18", "no growth is as large"),),
 }
 """By file and function: how the mutant's description begins, and why it is no mistake."""

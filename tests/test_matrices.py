@@ -773,13 +773,14 @@ def test_which_names_are_of_hidden_matrices(path, hidden):
     assert hidden_matrices(path, None) is hidden
 
 
-def test_embeddings_and_vectors_go_through_adamw():
+@pytest.mark.parametrize("factory", [funcopt.muon, funcopt.scion], ids=lambda f: f.__name__)
+def test_embeddings_and_vectors_go_through_the_rules_for_the_rest(factory):
     params = {"embed": normal(5, 4), "kernel": normal(5, 4), "bias": normal(4)}
-    state = funcopt.muon(0.1).init(params)
+    state = factory(0.1).init(params)
     assert isinstance(state.trace["kernel"], jax.Array)
     assert isinstance(state.mu["embed"], jax.Array)
     assert jax.tree.leaves([state.trace["embed"], state.trace["bias"], state.mu["kernel"]]) == []
-    every = funcopt.muon(0.1, hidden=True).init(params)
+    every = factory(0.1, hidden=True).init(params)
     assert isinstance(every.trace["embed"], jax.Array)
 
 

@@ -22,6 +22,7 @@ from funcopt.optimizers.matrix_scale import matrix_scale
 from funcopt.optimizers.moment_slots import Moments, mean_of_block
 from funcopt.optimizers.novograd_direction import mean_element
 from funcopt.optimizers.relative_step import relative_step
+from funcopt.optimizers.whitening_factor import first_scale
 from funcopt.rate_free.loss_model import LossModel
 from funcopt.transforms.decay_rules import at_rate, own_and_other
 from funcopt.transforms.sam_gradient import ascent
@@ -423,6 +424,13 @@ def test_the_longer_side_and_its_least_norm():
     tx, grads = lift(rule), np.float32([[0.03, 0.0], [0.0, 0.04]])
     updates, _ = tx.update(grads, tx.init(grads), grads)
     np.testing.assert_allclose(updates, 0.05 * grads, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("grads", "damping"), [([[3.0, 0.0, -4.0]], 2.0), ([[0.0]], 1e-12)])
+def test_the_first_factors_of_kron_are_by_the_gradient_and_the_damping(grads, damping):
+    expected = (np.mean(np.float64(grads) ** 4) + damping**4) ** -0.125
+    scale = first_scale(jnp.float32(grads), damping)
+    np.testing.assert_allclose(scale, expected, rtol=1e-5)
 
 
 def test_norms_of_outputs_and_of_a_matrix_have_a_least():
