@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.dtypes import at_least, common_dtype, is_half
+from ..math.moments import unbiased_weight
 from ..math.norm import is_sharded
 from ..math.once import number_once
 from ..math.varying import named, varying_along, varying_axes
@@ -177,11 +178,13 @@ class Lifted:
         lefts = {(), *(view.left for view in views)}
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
+        decays = _corrected(rules)
+        weights = _weights(decays, t) if decays else None
         done = []
         scales = [None] * len(leaves) if factors is None else factors
         for leaf, view, diagonal, factor in zip(leaves, views, diagonals, scales, strict=True):
             own, numbers = plans[view.left]
-            at = Clock(t, lr, gate, view.path, diagonal)
+            at = Clock(t, lr, gate, view.path, diagonal, weights=weights)
             slots = plan.rows(leaf.slots)
             here = leaf.grad, factor, slots, leaf.param, at
             rows = self._rows(chunk, leaf) if diagonal is None else 0
@@ -458,6 +461,18 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
         return jnp.asarray(x) if not callable(x) and is_whole(x) else number
 
     return jax.tree_util.tree_map_with_path(at, rules, is_leaf=callable)
+
+
+def _corrected(rules: tuple[Rule, ...]) -> tuple[float, ...]:
+    """The decays that are known in Python by which rules correct running means."""
+    found = [getattr(each, name) for each in rules for name in each.corrects]
+    return tuple(dict.fromkeys(x for x in found if isinstance(x, int | float)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _weights(decays: tuple[float, ...], t: Array) -> dict[float, Array]:
+    """What all leaves multiply running means of these decays by."""
+    return {decay: unbiased_weight(decay, t, jnp.dtype(jnp.float32)) for decay in decays}
 
 
 def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:

@@ -141,7 +141,7 @@ def _chained(
     lr = None if clock.lr is None else cast(clock.lr, real)
     diagonal = clock.hessian_diagonal
     diagonal = None if diagonal is None else cast(diagonal, real)
-    clock = Clock(clock.t, lr, clock.gate, clock.path, diagonal, clock.first)
+    clock = replace(clock, lr=lr, hessian_diagonal=diagonal)
 
     update = cast(grad, dtype) if factor is None else cast(factor, real) * cast(grad, dtype)
     p = None if param is None else cast(param, dtype)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.moments import times, unbiased
 from .arguments import Numeric, check_fields
 from .record import printed, record
 from .report import NoReport, check_report
@@ -86,7 +87,8 @@ class Clock:
     has none. `gate` says whether this step counts; None means that it always does. `path` is a
     number for the path of the leaf, and `hessian_diagonal` what `update` was given beside it, None
     where nothing was: for rules that need them. `first` is the index in the leaf of the first
-    element that the rule sees, None for 0.
+    element that the rule sees, None for 0. `weights` has 1 / (1 − decayᵗ) in float32 for decays
+    that a rule says it `corrects` by.
     """
 
     t: Int[Array, ""]
@@ -95,6 +97,7 @@ class Clock:
     path: Array | None = None
     hessian_diagonal: Array | None = None
     first: Array | None = None
+    weights: Mapping[float, Float[Array, ""]] | None = None
 
     def renew(self, slots: S, **new: Array) -> S:
         """The slots with `new` contents, or as they were when the gate is closed.
@@ -109,6 +112,18 @@ class Clock:
     def choose(self, new: Array, old: Array | float) -> Array:
         """`new` when this step counts, `old` when it does not."""
         return new if self.gate is None else jnp.where(self.gate, new, old)
+
+    def unbiased(self, mean: Any, decay: Any) -> Any:
+        """mean / (1 − decayᵗ): a running mean without the zeros it began with.
+
+        The weight is computed once for all leaves where the decay is a number that the rule
+        `corrects` by.
+        """
+        known = isinstance(decay, int | float) and self.weights is not None
+        weight = self.weights.get(decay) if known and self.weights is not None else None
+        if weight is None or weight.dtype != jnp.finfo(mean.dtype).dtype:
+            return unbiased(mean, decay, self.t)
+        return times(weight, mean)
 
     def choose_step(self, step: Array) -> Array:
         """`step` when this step counts, else minus zero: adding it changes no bit of a parameter,
@@ -139,6 +154,8 @@ class Rule:
     """
     descends: ClassVar[bool] = False
     """Whether it makes a step of a direction."""
+    corrects: ClassVar[tuple[str, ...]] = ()
+    """The fields with decays of running means that `update` corrects by `clock.unbiased`."""
     decay_of: ClassVar[Mapping[str, str]] = DECAY_OF
     """The field with the decay of a slot that is a running mean, where it has both."""
 

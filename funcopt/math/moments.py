@@ -100,8 +100,12 @@ def unbiased(
     mean: Inexact[Array, "*p"], decay: ArrayLike, t: Int[Array, ""]
 ) -> Inexact[Array, "*p"]:
     """mean / (1 - decay**t): a moving average after `t` values, without the zeros it began with."""
-    minus_correction = _minus_bias_correction(decay, t, jnp.finfo(mean.dtype).dtype)
-    return times(lax.neg(lax.div(cast(1, minus_correction.dtype), minus_correction)), mean)
+    return times(unbiased_weight(decay, t, jnp.finfo(mean.dtype).dtype), mean)
+
+
+def unbiased_weight(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+    """1 / (1 - decay**t), by which `unbiased` multiplies."""
+    return lax.div(cast(-1, dtype), _minus_bias_correction(decay, t, dtype))
 
 
 def _minus_bias_correction(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:

@@ -24,6 +24,8 @@ class AdamAtan2(Rule):
     b2: DecayRate = 0.999
     bias_correction: bool = True
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 

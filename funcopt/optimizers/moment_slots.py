@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Inexact
 
 from ..core.rule import Accumulator, Clock, Signed
-from ..math.moments import abs_sq, ema, unbiased, zeros_real
+from ..math.moments import abs_sq, ema, zeros_real
 
 
 class Moments(NamedTuple):
@@ -41,7 +41,7 @@ def with_gradient(
     slots = clock.renew(slots, mu=ema(slots.mu, grad, b1), nu=ema(slots.nu, abs_sq(grad), b2))
     if not bias_correction:
         return slots, slots
-    return slots, Moments(unbiased(slots.mu, b1, clock.t), unbiased(slots.nu, b2, clock.t))
+    return slots, Moments(clock.unbiased(slots.mu, b1), clock.unbiased(slots.nu, b2))
 
 
 def mean_square(slots: WithMeanSquare) -> Array:

@@ -31,6 +31,8 @@ class Adam(Rule):
     eps_root: NonNegative = 0.0
     bias_correction: bool = True
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 

@@ -29,6 +29,8 @@ class CenteredRms(Rule):
     eps_in_sqrt: bool = True
     bias_correction: bool = False
 
+    corrects = ("decay",)
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return Moments(mu=jnp.zeros_like(param), nu=full_real(param, self.initial_scale))
 

@@ -41,6 +41,8 @@ class StableAdamW(Rule):
 
     decays_by = "decoupled"
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 
