@@ -93,7 +93,7 @@ def _registered(flax: Any) -> None:
     def from_dict(target: Coded, found: Any) -> Coded:
         name = target.codec.name
         new = flax.from_state_dict(target.codes, found[name]) if _has(found, name) else None
-        if jax.tree.map(jnp.shape, new) != jax.tree.map(jnp.shape, target.codes):
+        if new is None or _shapes(new) != _shapes(target.codes):
             kept = next(iter(found)) if isinstance(found, dict) else getattr(found, "dtype", "that")
             raise ValueError(
                 f"A slot is kept by {target.codec!r}, and the checkpoint has {kept}: it was made "
@@ -103,6 +103,10 @@ def _registered(flax: Any) -> None:
         return replace(target, codes=new)
 
     flax.register_serialization_state(Coded, to_dict, from_dict, override=True)
+
+
+def _shapes(codes: Any) -> list[tuple[int, ...]]:
+    return [jnp.shape(x) for x in (codes if isinstance(codes, tuple) else (codes,))]
 
 
 def _has(found: Any, name: str) -> bool:
