@@ -154,3 +154,11 @@ def test_it_is_told_as_what_it_holds():
     rows = [funcopt.describe(each, PARAMS).rows for each in (plain, tx)]
     assert rows[0] == rows[1]
     assert repr(tx) == "offload(inner=adam(learning_rate=0.001))"
+
+
+def test_averages_in_the_memory_of_the_host_are_evaluated():
+    tx = funcopt.average(funcopt.sgd(0.1), decay=0.5)
+    (params, state), (_, alone) = (trained(x, GRADS, GRADS) for x in (funcopt.offload(tx), tx))
+    assert on_host(state)
+    evaluated = funcopt.eval_params(funcopt.offload(tx), state, params)
+    chex.assert_trees_all_equal(evaluated, funcopt.eval_params(tx, alone, params))

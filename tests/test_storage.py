@@ -277,6 +277,16 @@ def test_a_part_of_the_codes_is_a_part_of_the_slot(storage):
         decoded(half, jnp.float32)
 
 
+def test_float16_holds_what_is_finite():
+    tx, params = funcopt.adam(1e-3, storage={"mu": "float16"}), {"w": jnp.ones(4)}
+    state = tx.init(params)
+    for grad in (1e9, 1e9, 1.0):
+        grads = {"w": jnp.array([grad, -grad, 1.0, 0.0])}
+        params, state = jitted(tx)(grads, state, params)
+    assert bool(jnp.isfinite(params["w"]).all())
+    assert state.mu["w"].dtype == jnp.float16
+
+
 def test_flax_saves_and_restores_codes():
     tx, other = (funcopt.sgd(0.1, momentum=0.9, storage=x) for x in ("dynamic8", "int8"))
     params = {"w": PARAMS["h/up/kernel"]}

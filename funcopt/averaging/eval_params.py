@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import jax
 import optax
 
+from ..core.places import on_device
 from ..core.tree_lift import TreeState
 
 Tree = TypeVar("Tree")
@@ -42,7 +43,8 @@ def eval_params(tx: optax.GradientTransformation, state: Any, params: Tree) -> T
             f"{type(tx).__name__}, a {type(state).__name__} and a {type(params).__name__}."
         )
     for node in _averages(state):
-        params = node.slots.eval_params(params, node.numbers)
+        slots, numbers = on_device((node.slots, node.numbers))
+        params = slots.eval_params(params, numbers)
     return params
 
 

@@ -17,6 +17,7 @@ from .arguments import is_tracer
 from .leaves import Absent, is_kept
 from .lift import LiftedState
 from .paths import path_name, some
+from .places import on_device
 from .state_fields import Field, Records, alike, by_name, by_path
 from .tree_lift import TreeState
 
@@ -236,7 +237,7 @@ def _as(where: str, target: Any, x: Any) -> Any:
             f"convert_state: {where} has shape {shapes[0]}, and the transformation keeps "
             f"{shapes[1]}: the state was made for a parameter of another shape."
         )
-    return _in_memory(_kept_as(where, target, _here(x)), target)
+    return _in_memory(_kept_as(where, target, on_device(x)), target)
 
 
 def _kept_as(where: str, target: Any, x: Any) -> Any:
@@ -253,17 +254,6 @@ def _kept_as(where: str, target: Any, x: Any) -> Any:
             "weights that the state was made for, or begin anew with `tx.init(params)`."
         )
     return x
-
-
-def _here(x: Any) -> Any:
-    """Arrays in the memory of the device, where they can be computed with."""
-    device = jax.memory.Space.Device
-
-    def here(y: Any) -> Array:
-        y = jnp.asarray(y)
-        return y if jax.typeof(y).memory_space == device else jax.device_put(y, device)
-
-    return jax.tree.map(here, x)
 
 
 def _in_memory(x: Any, like: Any) -> Any:

@@ -1,13 +1,16 @@
 """Where a new state lies: on the mesh of the parameters, so that a step is compiled once."""
 
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jaxtyping import Array
 from optax import OptState, Params
 
 from .arguments import is_tracer
+
+Tree = TypeVar("Tree")
 
 
 def beside_parameters(params: Params, state: OptState) -> OptState:
@@ -42,3 +45,14 @@ def mesh_of(params: Params) -> Mesh | None:
 
 def is_concrete(x: object) -> TypeGuard[Array]:
     return isinstance(x, jax.Array) and not is_tracer(x)
+
+
+def on_device(tree: Tree) -> Tree:
+    """The arrays of a tree in the memory of the device, where they can be computed with."""
+    device = jax.memory.Space.Device
+
+    def here(x: object) -> Array:
+        array = jnp.asarray(x)
+        return array if jax.typeof(array).memory_space == device else jax.device_put(array, device)
+
+    return jax.tree.map(here, tree)

@@ -139,4 +139,11 @@ def kept_again(
     """A slot as `old` was kept; an array at least in the type `least`."""
     if isinstance(old, Coded):
         return coded_again(old, x, noise)
-    return cast(x, at_least(old.dtype, least))
+    dtype = at_least(old.dtype, least)
+    return cast(_held(x), dtype) if dtype == jnp.float16 else cast(x, dtype)
+
+
+def _held(x: Array) -> Array:
+    """What is finite within the range of float16."""
+    most = float(jnp.finfo(jnp.float16).max)
+    return jnp.where(jnp.isfinite(x), jnp.clip(x, -most, most), x)
