@@ -119,7 +119,8 @@ def norms_of(
     if not squares:
         return jnp.zeros(0, whole.dtype), whole
     line = _in_line([x.sums for x in squares])
-    exact = _is_exact(whole) & (jnp.all(_is_exact(line)) | ~each)
+    inexact = jnp.sum(jnp.where(_is_exact(line), 0, 1).astype(line.dtype))
+    exact = _is_exact(whole) & ((inexact == 0) | ~each)
     known = _known(squares)
     norms, norm = jax.lax.cond(exact, _plain_each, _scaled_each, whole, line, known)
     order = [place for each in squares for place in each.places]

@@ -209,7 +209,7 @@ class Monitor(Wrapper[MonitorState]):
         temporaries are small.
         """
         micro = micro_batches(self.inner)
-        due = state.count % self.window < micro
+        due = jax.lax.rem(state.count, jnp.int32(self.window)) < micro
         if micro == 1:
             return due & (state.count >= 0)
         return due & makes_a_step(self.inner, state.inner, flush)

@@ -108,36 +108,24 @@ class Kept(NamedTuple):
             noise=Noise(variance, signal),
         )
 
-    def with_log(self, broken: Array, events: Events, surges: Surges) -> "Kept":
-        """With another log, whatever else is in it: only the log is written."""
-        rows = broken.shape[0]
-        history = (self.halves.shape[0] - len(EDGES)) // 2
-        counts = Surges.STEPS + 6
-        integers = _written(
-            self.integers,
-            (0, surges.steps),
-            (Surges.STEPS + 3, events.seen[None]),
-            (counts, broken),
-            (counts + 2 * rows + history, events.what.reshape(-1)),
-        )
-        values = Surges.NUMBERS + LAST_STEPS * len(SCALARS) + len(Noise._fields)
-        numbers = (0, surges.numbers), (values, events.value)
-        return self._replace(integers=integers, floats=_written(self.floats, *numbers))
-
     def with_measurement(self, memory: MonitorTables) -> "Kept":
-        """With what a measurement changes, of a memory whose log is as it was."""
+        """With what a measurement changes, of a memory whose log is as it was.
+
+        Counts are written into the line: XLA makes a program of its own of every part of integers
+        that are put together.
+        """
         run, rows = memory.run, memory.broken.shape[0]
-        history = run.step.shape[0]
-        counts = jnp.stack([memory.means, memory.events.seen, run.rows, run.stride])
+        counts = [memory.every, memory.means, memory.events.seen, run.rows, run.stride]
         integers = _written(
             self.integers,
-            (Surges.STEPS + 1, jnp.concatenate([memory.every[None], counts])),
+            (Surges.STEPS + 1, jnp.stack(counts)),
             (Surges.STEPS + 6 + rows, jnp.concatenate([memory.shrinks, run.step])),
         )
-        tables = _in_line(run.scalars, memory.mean, memory.latest)
-        halves = jnp.concatenate([memory.above.T, run.norms.reshape(2 * history, rows)])
-        floats = _written(self.floats, (self.floats.size - tables.size, tables))
-        return Kept(integers, floats, halves)
+        return memory.kept()._replace(integers=integers)
+
+    def with_log(self, memory: MonitorTables) -> "Kept":
+        """With another log, of a memory whose measurements are as they were."""
+        return memory.kept()._replace(halves=self.halves)
 
     @property
     def is_there(self) -> Bool[Array, ""]:
@@ -183,7 +171,7 @@ class MonitorState(NamedTuple):
 
 def _place(step: Int[Array, ""]) -> tuple[Array]:
     """Where the flight recorder has a step."""
-    return (Surges.NUMBERS + step % LAST_STEPS * len(SCALARS),)
+    return (Surges.NUMBERS + jax.lax.rem(step, jnp.int32(LAST_STEPS)) * len(SCALARS),)
 
 
 def _written(line: Array, *parts: tuple[int, Array]) -> Array:

@@ -192,11 +192,12 @@ def _logged(
     broken, event = diagnosed(rows, here, memory.mean, step.ill)
     event = jax.tree.map(partial(jnp.where, step.calm), refusal(came.norm), event)
     events = add_event(memory.events, count, event)
-    return kept.with_log(
-        counted(memory.broken, broken),
-        jax.tree.map(partial(jnp.where, ill), events, memory.events),
-        add_surge(memory.surges, count, ratio, memory.last),
+    changed = memory._replace(
+        broken=counted(memory.broken, broken),
+        events=jax.tree.map(partial(jnp.where, ill), events, memory.events),
+        surges=add_surge(memory.surges, count, ratio, memory.last),
     )
+    return kept.with_log(changed)
 
 
 @partial(jax.jit, static_argnames="plan")

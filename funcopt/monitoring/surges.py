@@ -15,6 +15,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Bool, Float, Int
 
 from ..math.counts import counted
+from ..math.once import number_once
 from ..safety.baseline import Baseline
 from .columns import absent, largest
 from .recorder import LAST_STEPS, SCALARS
@@ -91,6 +92,7 @@ def add_surge(
 ) -> Surges:
     """With one more step, of which there is news; `last` are the steps before."""
     none, most = absent(last.dtype), largest(last.dtype)
+    old = Surges.of(number_once(old.numbers), old.steps)
     back = step - 1 - jnp.arange(LEVEL_STEPS, dtype=step.dtype)
     losses = last[back % LAST_STEPS, SCALARS.index("value")]
     told = (losses > none) & (losses < most) & (back >= 0)
