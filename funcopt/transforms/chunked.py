@@ -45,8 +45,9 @@ def chunked(inner: Base, elements: Steps = 2**20):
 
     Args:
         inner: the optimizer, funcopt's. Its state is this one's: a run may go on with or without.
-        elements: of a leaf that are computed together, at least 1, in whole rows of its first axis;
-            a leaf of no more is done at once. 2²⁰ need 4 MB for each array that is between.
+        elements: of a leaf that are computed together, at least 1, in whole rows of its first axis:
+            of stacked layers no less than one layer. A vector, and a leaf of no more, are done at
+            once. 2²⁰ need 4 MB for each array that is between.
 
     It concerns rules that act on elements, such as Adam, Lion and momentum, in any nesting; what
     looks at more (clips, matrix rules) is done as it is without. Donate gradients, state and
