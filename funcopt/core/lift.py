@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
 from ..math.dtypes import at_least, common_dtype, is_half
-from ..math.moments import unbiased_weight
+from ..math.moments import minus_weight
 from ..math.norm import is_sharded
 from ..math.once import number_once
 from ..math.varying import named, varying_along, varying_axes
@@ -471,8 +471,8 @@ def _corrected(rules: tuple[Rule, ...]) -> tuple[float, ...]:
 
 @partial(jax.jit, static_argnums=0)
 def _weights(decays: tuple[float, ...], t: Array) -> dict[float, Array]:
-    """What all leaves multiply running means of these decays by."""
-    return {decay: unbiased_weight(decay, t, jnp.dtype(jnp.float32)) for decay in decays}
+    """What all leaves multiply running means of these decays by, but for the sign."""
+    return {decay: minus_weight(decay, t, jnp.dtype(jnp.float32)) for decay in decays}
 
 
 def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:

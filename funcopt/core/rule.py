@@ -87,7 +87,7 @@ class Clock:
     has none. `gate` says whether this step counts; None means that it always does. `path` is a
     number for the path of the leaf, and `hessian_diagonal` what `update` was given beside it, None
     where nothing was: for rules that need them. `first` is the index in the leaf of the first
-    element that the rule sees, None for 0. `weights` has 1 / (1 − decayᵗ) in float32 for decays
+    element that the rule sees, None for 0. `weights` has −1 / (1 − decayᵗ) in float32 for decays
     that a rule says it `corrects` by.
     """
 
@@ -123,7 +123,7 @@ class Clock:
         weight = self.weights.get(decay) if known and self.weights is not None else None
         if weight is None or weight.dtype != jnp.finfo(mean.dtype).dtype:
             return unbiased(mean, decay, self.t)
-        return times(weight, mean)
+        return times(jax.lax.neg(weight), mean)
 
     def choose_step(self, step: Array) -> Array:
         """`step` when this step counts, else minus zero: adding it changes no bit of a parameter,

@@ -100,12 +100,15 @@ def unbiased(
     mean: Inexact[Array, "*p"], decay: ArrayLike, t: Int[Array, ""]
 ) -> Inexact[Array, "*p"]:
     """mean / (1 - decay**t): a moving average after `t` values, without the zeros it began with."""
-    return times(unbiased_weight(decay, t, jnp.finfo(mean.dtype).dtype), mean)
+    return times(lax.neg(minus_weight(decay, t, jnp.finfo(mean.dtype).dtype)), mean)
 
 
-def unbiased_weight(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
-    """1 / (1 - decay**t), by which `unbiased` multiplies."""
-    return lax.div(cast(-1, dtype), _minus_bias_correction(decay, t, dtype))
+def minus_weight(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
+    """-1 / (1 - decay**t), by which `unbiased` multiplies, but for the sign.
+
+    That is for every loop to turn: XLA then makes one program of the loops of leaves of a shape.
+    """
+    return lax.div(cast(1, dtype), _minus_bias_correction(decay, t, dtype))
 
 
 def _minus_bias_correction(decay: ArrayLike, t: Int[Array, ""], dtype) -> Float[Array, ""]:
