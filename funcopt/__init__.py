@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, NoReturn
 
-from .core.lazy import lazy
+from .core.lazy import lazy as _lazy
 
-if TYPE_CHECKING or not lazy(__name__):
+if TYPE_CHECKING or not _lazy(__name__):
     from . import arguments as arguments
     from . import decays as decays
     from . import rules as rules

@@ -6,9 +6,9 @@
 import sys
 from typing import TYPE_CHECKING
 
-from .core.lazy import lazy
+from .core.lazy import lazy as _lazy
 
-if TYPE_CHECKING or not lazy(__name__):
+if TYPE_CHECKING or not _lazy(__name__):
     from .clips.adaptive_grad_clip import AdaptiveGradClip as AdaptiveGradClip
     from .clips.clip import Clip as Clip
     from .clips.clip_by_block_rms import ClipByBlockRms as ClipByBlockRms

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from .core.lazy import lazy
+from .core.lazy import lazy as _lazy
 
-if TYPE_CHECKING or not lazy(__name__):
+if TYPE_CHECKING or not _lazy(__name__):
     from .core.answers import Accumulates as Accumulates
     from .core.answers import Holds as Holds
     from .core.answers import Scales as Scales

@@ -1,6 +1,6 @@
 """Names of a module that are loaded when they are first used.
 
-    if TYPE_CHECKING or not lazy(__name__):
+    if TYPE_CHECKING or not _lazy(__name__):
         from .optimizers.adam import adam as adam
 
 Type checkers read the imports as they stand. When the program runs, `lazy` reads them in the source

@@ -6,9 +6,9 @@ integer is that integer, and what lies between two steps (a tenth of 1,005) is k
 
 from typing import TYPE_CHECKING
 
-from ..core.lazy import lazy
+from ..core.lazy import lazy as _lazy
 
-if TYPE_CHECKING or not lazy(__name__):
+if TYPE_CHECKING or not _lazy(__name__):
     from ..core.schedule import Schedule as Schedule
     from ..core.schedule import clipped as clipped
     from ..core.schedule import product as product
