@@ -188,7 +188,10 @@ ALL_OF_THEM = ("adafactor", "adamw", "lars", "madgrad", "muon", "prodigy")  # ea
 WITH_DECAYS = [name for name in DECAYING if name not in ("add_decayed_weights", "mechanize")]
 
 
-@pytest.mark.parametrize("name", WITH_DECAYS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=() if x in ALL_OF_THEM else pytest.mark.every_row) for x in WITH_DECAYS],
+)
 def test_a_decay_means_the_same_beside_every_optimizer(name):
     refused, _ = REFUSED.get(name, (set(), ""))
     [plain], η = first_steps(name, weight_decay=0.0)

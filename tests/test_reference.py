@@ -149,7 +149,7 @@ def differ(wrong: Path, right: Path, allowed: Mapping[str, float]) -> bool:
 
 # A real number times a complex array is a conversion that rules leave to JAX.
 @pytest.mark.default_promotion
-@each(ROWS, where=lambda row: row.complex)
+@each_rule(ROWS, where=lambda row: row.complex)
 def test_complex_trajectory(row):
     along_complex(row, "complex128")
 

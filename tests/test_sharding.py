@@ -143,7 +143,11 @@ STACKED = {
 }
 
 
-def stacked_on_an_explicit_mesh():
+WAYS_TO_SHARE = ("muon", "shampoo", "soap", "adafactor", "clip_by_block_rms")
+"""Of each way in which layers share a leaf one; the others are made of these."""
+
+
+def stacked_on_an_explicit_mesh(*names):
     """Layers of one leaf, which lie on several devices or are themselves in parts on all."""
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
     random = np.random.default_rng(2)
@@ -152,13 +156,14 @@ def stacked_on_an_explicit_mesh():
     def end(tx, put):
         params = put(start)
         state = jax.jit(tx.init)(params)
+        step = jax.jit(partial(funcopt.step, tx))
         for g in grads:
-            params, state = jax.jit(lambda *given: funcopt.step(tx, *given))(put(g), state, params)
+            params, state = step(put(g), state, params)
         return np.asarray(params)
 
     with jax.set_mesh(mesh):
-        for name, make in STACKED.items():
-            tx, specs = make(), [P("data"), P(None, "data"), P(None, None, "data")]
+        for name in names:
+            tx, specs = STACKED[name](), [P("data"), P(None, "data"), P(None, None, "data")]
             whole = end(tx, lambda x: jax.device_put(x, NamedSharding(mesh, P())))
             for spec in specs:
                 found = end(tx, lambda x, s=spec: jax.device_put(x, NamedSharding(mesh, s)))
@@ -243,12 +248,24 @@ def slots_in_few_bits():
                     assert x.sharding.is_equivalent_to(there, x.ndim), (spec, x.sharding, there)
 
 
-def test_layers_of_one_leaf_on_an_explicit_mesh():
-    alone_with_eight_devices("stacked_on_an_explicit_mesh")
+@pytest.mark.parametrize(
+    "names",
+    [
+        WAYS_TO_SHARE,
+        pytest.param(
+            tuple(name for name in STACKED if name not in WAYS_TO_SHARE),
+            marks=pytest.mark.every_row,
+        ),
+    ],
+    ids=["each way", "the others"],
+)
+def test_layers_of_one_leaf_on_an_explicit_mesh(names):
+    alone_with_eight_devices(f"stacked_on_an_explicit_mesh(*{names})")
 
 
 def test_on_eight_devices_a_state_lies_where_its_parameters_do():
-    alone_with_eight_devices("on_eight_devices", "weights_in_half_precision", "slots_in_few_bits")
+    checks = "on_eight_devices()", "weights_in_half_precision()", "slots_in_few_bits()"
+    alone_with_eight_devices(*checks)
 
 
 def alone_with_eight_devices(*checks):
@@ -257,7 +274,7 @@ def alone_with_eight_devices(*checks):
         "import jax\n"
         "jax.config.update('jax_num_cpu_devices', 8)\n"
         "from tests import test_sharding\n"
-        + "".join(f"test_sharding.{check}()\n" for check in checks)
+        + "".join(f"test_sharding.{check}\n" for check in checks)
         + "print('all sharded')\n"
     )
     done = subprocess.run(
