@@ -113,6 +113,8 @@ def gradients_beside(
     rows = zip(*columns, strict=True) if columns else [()] * len(grads)
     leaves = [Beside(g, p, row) for g, p, row in zip(grads, beside, rows, strict=True)]
     for i, leaf in enumerate(leaves):
+        if _is_plain(leaf):
+            continue
         problem = _problem(leaf, _of_parameter(leaf, i, shape_of))
         if problem:
             raise problem[0](f"The gradient of {path_names(updates)[i]!r} {problem[1]}")
@@ -207,6 +209,18 @@ def _of_parameter(leaf: Beside, i: int, shape_of: Any) -> list[Any]:
     shape = jnp.shape(leaf.grad)
     own = jnp.shape(kept[0]) == shape or shape_of(0, i, jnp.asarray(leaf.grad)) == shape
     return kept if own else []
+
+
+def _is_plain(leaf: Beside) -> bool:
+    """Whether all is float32 of one shape, as most leaves are: nothing else is asked of those."""
+    grad = leaf.grad
+    if leaf.param is None or not isinstance(grad, jax.Array):
+        return False
+    dtype, shape = grad.dtype, grad.shape
+    beside = leaf.param, *leaf.slots
+    return dtype == jnp.float32 and all(
+        isinstance(x, jax.Array) and x.dtype == dtype and x.shape == shape for x in beside
+    )
 
 
 def _problem(leaf: Beside, beside: list[Any]) -> tuple[type[Exception], str] | None:

@@ -170,7 +170,6 @@ class Lifted:
         learning_rate, rules = bind_feedback(self._numbers, feedback)
         t = jnp.asarray(optax.safe_increment(state.count))
         lr = _rate(learning_rate, state.count)
-        clock = Clock(t, lr, gate)
         shown = [leaf.grad if leaf.param is None else leaf.param for leaf in leaves]
         shown = jax.tree.unflatten(structure, shown)
         in_codes = any(in_few_bits(x) for leaf in leaves for x in leaf.slots)
@@ -179,12 +178,13 @@ class Lifted:
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
         decays = _corrected(rules)
-        weights = _weights(decays, t) if decays else None
+        clock = Clock(t, lr, gate, weights=_weights(decays, t) if decays else None)
         done = []
         scales = [None] * len(leaves) if factors is None else factors
         for leaf, view, diagonal, factor in zip(leaves, views, diagonals, scales, strict=True):
             own, numbers = plans[view.left]
-            at = Clock(t, lr, gate, view.path, diagonal, weights=weights)
+            own_clock = view.path is not None or diagonal is not None
+            at = replace(clock, path=view.path, hessian_diagonal=diagonal) if own_clock else clock
             slots = plan.rows(leaf.slots)
             here = leaf.grad, factor, slots, leaf.param, at
             rows = self._rows(chunk, leaf) if diagonal is None else 0

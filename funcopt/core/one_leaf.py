@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import jax
@@ -57,6 +57,14 @@ class ChainPlan:
     slots: tuple[type, ...]
     kept: tuple[tuple[Any, ...], ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Asked for by `jit` for every leaf."""
+        return hash((self.structure, self.known, self.slots, self.kept))
+
     @staticmethod
     def of(rules: tuple[Rule, ...], storage: Storage) -> tuple["ChainPlan", tuple[Array, ...]]:
         leaves, structure = jax.tree.flatten(rules)
@@ -77,8 +85,12 @@ class ChainPlan:
 
     def rows(self, flat: Sequence[Any]) -> tuple:
         """A flat list of slots, grouped by rule."""
-        fill = iter(flat)
-        return tuple(each(*(next(fill) for _ in each._fields)) for each in self.slots)
+        grouped, begin = [], 0
+        for each in self.slots:
+            end = begin + len(each._fields)
+            grouped.append(each(*flat[begin:end]))
+            begin = end
+        return tuple(grouped)
 
 
 @partial(jax.jit, static_argnames=("plan", "sights", "goes_on", "apart", "rows"))
