@@ -1,14 +1,12 @@
 """`import funcopt` loads next to nothing, and whatever is used then is what an import gives."""
 
 import copy
-import gc
 import importlib
 import json
 import pickle
 import pkgutil
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 
 import funcopt
-from funcopt.core.lazy import Lazy, imports, loading
+from funcopt.core.lazy import Lazy, imports
 
 ROOT = Path(__file__).parents[1]
 LAZY = [funcopt, funcopt.rules, funcopt.schedules, funcopt.wrappers]
@@ -163,20 +161,6 @@ def test_without_source_all_is_loaded_at_once():
         """
     )
     assert told == [True, True, "lion(learning_rate=0.1)"]
-
-
-@pytest.mark.parametrize("collects", [True, False])
-def test_garbage_is_collected_after_loading_as_before(collects):
-    before, frozen = gc.isenabled(), gc.get_freeze_count()
-    try:
-        (gc.enable if collects else gc.disable)()
-        with suppress(ImportError), loading(), loading():
-            assert not gc.isenabled()
-            raise ImportError
-        assert gc.isenabled() == collects
-        assert gc.get_freeze_count() == frozen
-    finally:
-        (gc.enable if before else gc.disable)()
 
 
 def test_a_module_is_copied_and_pickled_as_itself():

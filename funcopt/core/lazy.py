@@ -12,11 +12,8 @@ whatever a repr may name. That, names of other packages, and modules that are no
 the library lazy_loader does not do.
 """
 
-import gc
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, resolve_name
@@ -37,7 +34,7 @@ class Lazy(ModuleType):
     def __getattr__(self, name: str) -> Any:
         places = imports(self.__name__)
         if name in places:
-            with loading():
+            with LOCK:
                 x = loaded(name, places[name], self.__name__)
                 setattr(self, name, x)
             return x
@@ -57,10 +54,8 @@ class Lazy(ModuleType):
 
     @property
     def __dict__(self) -> dict[str, Any]:
-        left = imports(self.__name__).keys() - own(self).keys()
-        with loading() if left else nullcontext():
-            for name in left:
-                getattr(self, name)
+        for name in imports(self.__name__).keys() - own(self).keys():
+            getattr(self, name)
         return own(self)
 
     def __dir__(self) -> list[str]:
@@ -96,26 +91,6 @@ def imports(name: str) -> dict[str, str]:
     source = getattr(spec.loader, "get_source", lambda _: None)(name) or ""
     found = EXPORT.findall(source)
     return {exported: resolve_name(module, spec.parent) for module, exported in found}
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """One thread at a time, and no search for garbage, of which files make none.
-
-    What they define stays. To look through it, and once more as it ages, takes longer than to run
-    them; it counts as old at once instead.
-    """
-    with LOCK:
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            yield
-        finally:
-            if collecting and gc.get_freeze_count() == 0:
-                gc.freeze()
-                gc.unfreeze()  # to the oldest generation
-            if collecting:
-                gc.enable()
 
 
 def loaded(name: str, module: str, importer: str) -> Any:

@@ -129,10 +129,10 @@ def with_measurement(
 
 def _shrinks(rows: Rows, moments: list[SecondMoment | None]) -> Array:
     """Whether what the rows are divided by can shrink."""
-    known = {id(x.numbers): x.numbers[-1] for x in moments if x is not None}
+    known = {id(x.numbers): x.numbers for x in moments if x is not None}
     place = {key: i for i, key in enumerate(known, start=1)}
     each = [0 if x is None else place[id(x.numbers)] for x in moments]
-    flags = jnp.stack([jnp.zeros([], float), *known.values()]).astype(jnp.int32)
+    flags = jnp.stack([jnp.zeros([], float), *(x[-1] for x in known.values())]).astype(jnp.int32)
     return flags[np.repeat(np.array(each, int), np.array(rows.layers, int))]
 
 
