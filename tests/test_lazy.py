@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 import funcopt
+import funcopt.optax
 from funcopt.core.lazy import Lazy, imports
 
 ROOT = Path(__file__).parents[1]
 LAZY = [funcopt, funcopt.rules, funcopt.schedules, funcopt.wrappers]
+OVER_OPTAX = [funcopt.optax, funcopt.optax.schedules, funcopt.optax.transforms]
 lazy_modules = pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
 
 
@@ -134,7 +136,7 @@ def test_names_are_loaded_when_they_are_used():
     assert told["equal"]
 
 
-@lazy_modules
+@pytest.mark.parametrize("module", LAZY + OVER_OPTAX, ids=lambda module: module.__name__)
 def test_no_submodule_has_the_name_of_what_a_module_exports(module):
     """It would be what an import sets in the module, whether the name was used before or not."""
     inside = {each.name for each in pkgutil.iter_modules(getattr(module, "__path__", []))}
@@ -149,6 +151,39 @@ def test_all_is_what_is_imported_and_what_vars_has(module):
     assert set(module.__all__) <= vars(module).keys() & set(dir(module))
 
 
+def test_importing_the_namespace_of_optax_loads_optax_and_an_algorithm_when_it_is_used():
+    """Every name of it is in `dir`, and what funcopt has, in `vars`, is what a name gives."""
+    told = fresh(
+        """
+        import sys
+        import funcopt.optax as optax
+
+        def ours():
+            names = [name for name, x in sys.modules.items() if x.__name__ == name]
+            return {name for name in names if name.startswith("funcopt")}
+
+        first = sorted(ours())
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(optax.linear_schedule(1, 0, 9)))
+        used = sorted(name for name in ours() if name.count(".") == 2)
+        differ = [name for name in vars(optax) if getattr(optax, name) is not vars(optax)[name]]
+        made = [name for name in ("yogi", "chain", "zero_nans", "trace") if name not in vars(optax)]
+        try:
+            optax.monte_carlo
+        except AttributeError as error:
+            removed = str(error)
+        told = [first, used, differ, made, removed, set(optax.__all__) <= set(dir(optax))]
+        """
+    )
+    first, used, differ, made, removed, listed = told
+    assert first == ["funcopt", "funcopt.core", "funcopt.core.lazy", "funcopt.optax"]
+    folders = {name.split(".")[1] for name in used}
+    assert folders & {"averaging", "monitoring", "rate_free", "safety"} == set()
+    assert "funcopt.optax.contrib" not in used
+    assert differ == made == []
+    assert "monte_carlo is deprecated" in removed
+    assert listed
+
+
 def test_without_source_all_is_loaded_at_once():
     told = fresh(
         """
@@ -157,10 +192,14 @@ def test_without_source_all_is_loaded_at_once():
         SourceFileLoader.get_source = lambda self, name: None
         import funcopt
         early = "funcopt.optimizers.lion" in sys.modules
-        told = [early, set(funcopt.__all__) <= vars(funcopt).keys(), repr(funcopt.lion(0.1))]
+        import funcopt.optax as optax
+        all = set(funcopt.__all__) <= vars(funcopt).keys(), {"yogi", "masked"} <= vars(optax).keys()
+        loss = float(optax.l2_loss(2.0))
+        told = [early, *all, loss, repr(funcopt.lion(0.1)), repr(optax.sgd(0.1))]
         """
     )
-    assert told == [True, True, "lion(learning_rate=0.1)"]
+    shown = "lion(learning_rate=0.1)", "optax.sgd(learning_rate=0.1)"
+    assert told == [True, True, True, 2.0, *shown]
 
 
 def test_a_module_is_copied_and_pickled_as_itself():

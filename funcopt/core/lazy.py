@@ -59,7 +59,8 @@ class Lazy(ModuleType):
         return own(self)
 
     def __dir__(self) -> list[str]:
-        return sorted({*own(self), *imports(self.__name__)})
+        told = own(self).get("__dir__")
+        return told() if told else sorted({*own(self), *imports(self.__name__)})
 
     def __reduce__(self) -> tuple:
         return import_module, (self.__name__,)

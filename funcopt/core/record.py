@@ -36,14 +36,14 @@ def annotations(thing: type | Callable) -> dict[str, Any]:
     """
     found = {}
     for each in reversed(thing.__mro__) if isinstance(thing, type) else [thing]:
-        scope = vars(sys.modules.get(each.__module__, sys))
-        inside = dict(vars(each)) if isinstance(each, type) else {}
         for name, x in inspect.get_annotations(each).items():
-            found[name] = _evaluated(x, scope, inside) if isinstance(x, str) else x
+            found[name] = _evaluated(x, each) if isinstance(x, str) else x
     return found
 
 
-def _evaluated(text: str, scope: dict[str, Any], inside: dict[str, Any]) -> Any:
+def _evaluated(text: str, written_in: type | Callable) -> Any:
+    scope = vars(sys.modules.get(written_in.__module__, sys))
+    inside = dict(vars(written_in)) if isinstance(written_in, type) else {}
     try:
         return eval(text, scope, inside)
     except (NameError, AttributeError, TypeError, SyntaxError):
