@@ -212,7 +212,8 @@ def test_bad_arguments_are_told():
     for make, said in (
         (lambda: Int8(block=0), "Int8: block must be None or an integer >= 1, got 0"),
         (lambda: Log8(rounding="up"), "Log8: rounding must be 'auto', 'nearest' or 'stochastic'"),
-        (lambda: Log4(per_octave=0), "Log4: per_octave must be a number >= 0.14, got 0"),
+        (lambda: Log4(per_octave=0), "Log4: per_octave must be a number from 0.14 to 14, got 0"),
+        (lambda: Log8(per_octave=np.inf), "per_octave must be a number from 2.54 to 254, got inf"),
     ):
         with pytest.raises(ValueError, match=said):
             make()

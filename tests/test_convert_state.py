@@ -236,6 +236,45 @@ def test_what_does_not_fit_is_told(state, tx, params, said):
         funcopt.convert_state(state, tx, params)
 
 
+@pytest.mark.default_promotion
+def test_what_is_complex_is_not_cut_to_its_real_part():
+    """By no conversion, and by no step with the state of parameters of the other kind."""
+    real = {"w": jnp.ones(3)}
+    imaginary = {"w": jnp.full(3, 1j, jnp.complex64)}
+    for tx in (
+        funcopt.adam(0.1),
+        funcopt.prodigy(),
+        funcopt.lookahead(funcopt.sgd(0.1)),
+        funcopt.accumulate(funcopt.sgd(0.1), every=2),
+    ):
+        for here, there in ((real, imaginary), (imaginary, real)):
+            with pytest.raises(TypeError, match=r"complex (parameter|mu)|is (float32|complex64)"):
+                tx.update(there, tx.init(here), there)
+        with pytest.raises(ValueError, match=r"is complex .* the transformation keeps it real"):
+            funcopt.convert_state(tx.init(imaginary), tx, real)
+    tx = funcopt.adam(0.1)
+    new = funcopt.convert_state(tx.update(real, tx.init(real), real)[1], tx, imaginary)
+    np.testing.assert_allclose(new.mu["w"], 0.1 + 0j, rtol=1e-6)
+
+
+def test_what_is_no_state_is_told():
+    tx, params = funcopt.adam(0.1), {"w": jnp.ones(3)}
+    state = tx.init(params)
+    several = jax.tree.map(lambda x: jnp.stack([x, x]), state)
+    many = jax.tree.map(lambda x: jnp.stack([x, x]), params)
+    shapes = jax.eval_shape(tx.init, params)
+    for given, other, said in (
+        (state, "adam", "tx must be a transformation, got 'adam'"),
+        (shapes, tx, "shapes and types in the place of arrays"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            funcopt.convert_state(given, other, params)
+    with pytest.raises(ValueError, match=r"counts of shape \(2,\), one for each of several runs"):
+        funcopt.convert_state(several, funcopt.guard(tx), many)
+    each = jax.vmap(lambda s, p: funcopt.convert_state(s, funcopt.guard(tx), p))(several, many)
+    assert each.inner.count.shape == (2,)
+
+
 def test_orbax_saves_and_restores_codes(tmp_path):
     tx = funcopt.guard(funcopt.adamw(1e-2, storage="4bit"))
     params, state = after(tx, 2)

@@ -144,6 +144,18 @@ def test_groups_and_chains_get_it():
         (lambda: funcopt.adam(0.1, storage={"m": "8bit"}), "names the slot 'm'.*only mu, nu"),
         (lambda: funcopt.adam(0.1, storage=ByPath({"x": {"m": "8bit"}})), "names the slot 'm'"),
         (lambda: funcopt.adam(0.1, storage=ByPath({"x": "int7"})), r"storage\['x'\] must be None"),
+        (
+            lambda: funcopt.adam(0.1, mu_dtype="bfloat16", storage=ByPath({"x": {"m": "8bit"}})),
+            "names the slot 'm'",
+        ),
+        (
+            lambda: funcopt.adam(0.1, storage={"mu": {"nu": "8bit"}}),
+            r"storage\['mu'\]: a dict by slot in another one",
+        ),
+        (
+            lambda: funcopt.adam(0.1, storage=ByPath({"x": {"mu": ByPath({"x": "8bit"})}})),
+            "a ByPath in another one",
+        ),
         (lambda: funcopt.dadapt_sgd(storage={"grad_sum": "8bit"}), "exact, which this does not"),
         (lambda: ByPath({"(": "8bit"}), r"ByPath: '\(' is not a regular expression"),
         (
@@ -158,6 +170,12 @@ def test_groups_and_chains_get_it():
 def test_what_cannot_be_is_told(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_what_is_no_dict_of_patterns_is_told():
+    for given in ({}, ("w", "8bit"), [("w", "8bit")]):
+        with pytest.raises(TypeError, match="ByPath takes a dict from patterns to storages"):
+            ByPath(given)
 
 
 def test_describe_says_how_and_why():
@@ -297,6 +315,14 @@ def test_flax_saves_and_restores_codes():
     for wrong in (other, funcopt.with_storage(funcopt.sgd(0.1, momentum=0.9), "4bit")):
         with pytest.raises(ValueError, match="was made with another storage="):
             flax.serialization.from_bytes(wrong.init(params), flax.serialization.to_bytes(state))
+    # Where an array is expected Flax takes whatever there is.
+    plain = funcopt.sgd(0.1, momentum=0.9)
+    as_it_came = flax.serialization.from_bytes(
+        plain.init(params), flax.serialization.to_bytes(state)
+    )
+    for go_on in (plain.update, lambda *given: funcopt.convert_state(given[1], tx, params)):
+        with pytest.raises(ValueError, match=r"dicts of codes, of dynamic8.*with another storage="):
+            go_on(params, as_it_came, params)
 
 
 def test_a_tree_rule_reads_what_it_will_read_again():

@@ -425,8 +425,6 @@ def test_a_state_of_another_kind_goes_on_as_it_is():
 def test_a_copy_from_a_checkpoint_in_half_precision_is_float32_again():
     tx = funcopt.master_weights(INNER, "float32")
     params, state = run(tx, "step", 3)
-    half = optax.tree.map_params if False else None
-    del half
     cast = state._replace(slots=jax.tree.map(lambda x: x.astype(BF16), state.slots))
     _, then = funcopt.step(tx, slopes(params, 0), cast, params)
     assert {x.dtype.name for x in jax.tree.leaves(then.slots)} == {"float32"}

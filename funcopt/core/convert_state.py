@@ -14,7 +14,7 @@ from ..storage import coded_at_once
 from ..storage.kept import Coded, decoded
 from .answers import Holds
 from .arguments import is_tracer
-from .leaves import Absent, is_kept
+from .leaves import Absent, is_kept, of_codes
 from .lift import LiftedState
 from .paths import path_name, some
 from .places import on_device
@@ -64,6 +64,13 @@ def convert_state(state: Any, tx: optax.GradientTransformation, params: Params) 
         raise TypeError(
             "convert_state: the order of arguments is `convert_state(state, tx, params)`, got the "
             f"transformation {state!r} as the state."
+        )
+    if not isinstance(tx, optax.GradientTransformation):
+        raise TypeError(f"convert_state: tx must be a transformation, got {tx!r}.")
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state)):
+        raise TypeError(
+            "convert_state: the state has shapes and types in the place of arrays. For those of "
+            "the new state, call `jax.eval_shape(lambda x: convert_state(x, tx, params), state)`."
         )
     target, records = tx.init(params), Records.beside(params)
     ours, structure = jax.tree_util.tree_flatten_with_path(target, is_leaf=is_kept)
@@ -194,6 +201,13 @@ def _number(target: Any, x: Any) -> Any:
 def _count(found: dict[str, list[Field]]) -> int | Int[Array, ""] | None:
     """How many steps a state has counted; None where it counts none."""
     counts = [x.tree - first for name, first in COUNTS.items() for x in found.get(name, ())]
+    shapes = [jnp.shape(x) for x in counts if jnp.ndim(x)]
+    if shapes:
+        raise ValueError(
+            f"convert_state: the state has counts of shape {shapes[0]}, one for each of several "
+            "runs. Convert it as it was made: by `jax.vmap` of `convert_state` over states and "
+            "parameters."
+        )
     known = {int(x) for x in counts if not is_tracer(x)}
     if len(known) > 1:
         raise ValueError(
@@ -209,12 +223,16 @@ def _is_float(x: Any) -> bool:
     return is_kept(x) or jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
 
+def _is_complex(x: Any) -> bool:
+    return not is_kept(x) and jnp.iscomplexobj(x)
+
+
 def _tree_as(name: str, target: Any, theirs: dict[str, Any]) -> Any:
     """Slots as another tree like them is kept."""
     ours, structure = jax.tree_util.tree_flatten_with_path(target, is_leaf=is_kept)
     names = [path_name(path) for path, _ in ours]
     if set(names) != set(theirs):
-        raise ValueError(
+        raise of_codes(list(theirs), names) or ValueError(
             f"convert_state: the state's {name} is for the parameters {some(list(theirs))}, not "
             f"for {some(names)}."
         )
@@ -236,6 +254,11 @@ def _as(where: str, target: Any, x: Any) -> Any:
         raise ValueError(
             f"convert_state: {where} has shape {shapes[0]}, and the transformation keeps "
             f"{shapes[1]}: the state was made for a parameter of another shape."
+        )
+    if _is_complex(x) and not _is_complex(target):
+        raise ValueError(
+            f"convert_state: {where} is complex ({x.dtype.name}), and the transformation keeps it "
+            "real: the state was made for complex parameters."
         )
     return _in_memory(_kept_as(where, target, on_device(x)), target)
 

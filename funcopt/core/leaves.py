@@ -9,6 +9,7 @@ from jaxtyping import Array
 from optax import Params, Updates
 
 from ..math.dtypes import at_least, cast, common_dtype, dtype_of, is_narrow
+from ..storage.by_kind import CODECS
 from ..storage.kept import Coded
 from .paths import path_name, path_names, some
 
@@ -105,7 +106,8 @@ def gradients_beside(
 
     Raises:
         ValueError: paths differ, or their order, or shapes.
-        TypeError: a gradient is no array of floats, or complex beside a real parameter.
+        TypeError: a gradient is no array of floats, or complex beside a real parameter; so is a
+            slot.
     """
     grads, structure = jax.tree.flatten(updates)
     columns = [_column(tree, updates, structure) for tree in slots]
@@ -119,17 +121,23 @@ def gradients_beside(
         if problem:
             raise problem[0](f"The gradient of {path_names(updates)[i]!r} {problem[1]}")
         for j, slot in enumerate(leaf.slots):
+            problem = _kind_problem(slot, leaf, alike=shape_of is None)
             shape = jnp.shape(leaf.grad)
-            if _shape(slot) == shape:
+            if not problem and _shape(slot) == shape:
                 continue
             expected = shape_of(j, i, jnp.asarray(leaf.grad)) if shape_of else shape
-            if _shape(slot) != expected:
-                name = names[j] if j < len(names) else "slot"
-                raise ValueError(
-                    f"The state's {name} of {path_names(updates)[i]!r} has shape "
-                    f"{_shape(slot)}, expected {expected}: the state was made for a parameter "
-                    "of another shape. Make one for these with `tx.init(params)`."
+            if not problem and _shape(slot) != expected:
+                problem = (
+                    ValueError,
+                    (
+                        f"has shape {_shape(slot)}, expected {expected}: the state was made for a "
+                        "parameter of another shape. Make one for these with `tx.init(params)`."
+                    ),
                 )
+            if problem:
+                name = names[j] if j < len(names) else "slot"
+                said = f"The state's {name} of {path_names(updates)[i]!r} {problem[1]}"
+                raise problem[0](said)
     return leaves, structure
 
 
@@ -170,8 +178,30 @@ def _column(tree: Params, updates: Updates, structure: Any) -> list[Any]:
     if own != structure:
         names = [path_name(path) for path, _ in jax.tree.leaves_with_path(tree, is_leaf=is_kept)]
         if names != path_names(updates):
-            raise _different("the state was made for", names, path_names(updates))
+            grads = path_names(updates)
+            raise of_codes(names, grads) or _different("the state was made for", names, grads)
     return leaves
+
+
+def of_codes(names: list[str], expected: list[str]) -> ValueError | None:
+    """What to do where slots have what codecs keep in the place of arrays, as Flax restores it."""
+    own = set(expected)
+    holders = {name: next((x for x in _prefixes(name) if x in own), "") for name in names}
+    found = {name.removeprefix(x).strip("/").split("/")[0] for name, x in holders.items()} - {""}
+    if not found or not found <= CODECS.keys():
+        return None
+    return ValueError(
+        f"The state has dicts of codes, of {' and '.join(sorted(found))}, where arrays are "
+        "expected: it was restored from a checkpoint that was made with another storage=. Restore "
+        "it with a state of that one as its target, of which funcopt.convert_state makes one of "
+        "this."
+    )
+
+
+def _prefixes(name: str) -> list[str]:
+    """The path, and those that it is below."""
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def _shape(slot: Any) -> tuple[int, ...] | None:
@@ -254,6 +284,23 @@ def _problem(leaf: Beside, beside: list[Any]) -> tuple[type[Exception], str] | N
             "part, or make the parameter complex."
         )
     return None
+
+
+def _kind_problem(slot: Any, leaf: Beside, alike: bool) -> tuple[type[Exception], str] | None:
+    """A complex slot of what is real, or where all slots are `alike` a real one of what is not:
+    the imaginary part would be dropped.
+    """
+    if not is_array(slot) or isinstance(slot, Coded):
+        return None
+    kept, own = slot.dtype, dtype_of(leaf.grad if leaf.param is None else leaf.param)
+    both = [jnp.issubdtype(dtype, jnp.complexfloating) for dtype in (kept, own)]
+    if both[0] == both[1] or not (both[0] or alike):
+        return None
+    return TypeError, (
+        f"is {kept.name}, but the parameter is {own.name}: the state was made for "
+        f"{'complex' if both[0] else 'real'} parameters. Make one for these with "
+        "`tx.init(params)`."
+    )
 
 
 def _matching(updates: Updates, params: Params, state_agrees: bool) -> list[Any]:

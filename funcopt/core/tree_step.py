@@ -23,6 +23,7 @@ from .again import in_few_bits
 from .again import kept as slot_again
 from .leaves import Beside, is_kept
 from .paths import path_codes, selected
+from .refusals import called
 from .rule import Clock, NoSlots, Rule
 from .tree_rule import TreeRule
 
@@ -129,7 +130,13 @@ class TreeStep:
 
     def _kept(self, name: str, x: Array, old: Any, path: Any) -> Any:
         """A slot as `old` was kept."""
-        least = None if isinstance(old, Coded) else old.dtype
+        in_codes = isinstance(old, Coded)
+        if not self._is_wide(x) and jnp.iscomplexobj(x) and (in_codes or not jnp.iscomplexobj(old)):
+            raise TypeError(
+                f"{called(type(self.rule))}: {name} of a complex parameter is kept as a real one: "
+                "the state was made for real parameters. Make one for these with `tx.init(params)`."
+            )
+        least = None if in_codes else old.dtype
         return slot_again(self.rule, name, x, old, least, replace(self.clock, path=path))
 
     @cached_property

@@ -60,9 +60,9 @@ def checked_storage(where: str, storage: Any) -> Any:
     if isinstance(storage, ByPath):
         return _checked_by_path(where, storage)
     if isinstance(storage, Mapping):
-        return {
-            name: checked_storage(f"{where}[{name!r}]", dtype) for name, dtype in storage.items()
-        }
+        for name, each in storage.items():
+            _check_one_slot(f"{where}[{name!r}]", name, each)
+        return {name: checked_storage(f"{where}[{name!r}]", x) for name, x in storage.items()}
     if isinstance(storage, str) and storage in NAMED:
         return storage
     dtype = dtype_named(storage)
@@ -75,8 +75,16 @@ def checked_storage(where: str, storage: Any) -> Any:
     return name
 
 
+def _check_one_slot(where: str, name: str, storage: Any) -> None:
+    """Refuse what says of a slot that has a name what it says of several."""
+    inside = storage.all if isinstance(storage, ByPath) else [storage]
+    if name and any(isinstance(each, Mapping) for each in inside):
+        raise ValueError(f"{where}: a dict by slot in another one: give one with all slots.")
+
+
 def _checked_by_path(where: str, storage: ByPath) -> ByPath:
-    if any(isinstance(each, ByPath) for each in storage.all):
+    by_slot = (x for each in storage.all if isinstance(each, Mapping) for x in each.values())
+    if any(isinstance(each, ByPath) for each in (*storage.all, *by_slot)):
         raise ValueError(f"{where}: a ByPath in another one: give one with all patterns.")
     pairs = tuple(
         (pattern, checked_storage(f"{where}[{pattern!r}]", each))
@@ -128,7 +136,11 @@ def _chosen(storage: Storage, wanted: Callable[[str], bool]) -> Any:
         return storage.each(lambda each: _chosen(each, wanted))
     if not isinstance(storage, Mapping):
         return storage
-    return {name: kept for name, kept in storage.items() if wanted(name)}
+    return {
+        name: kept if name else _chosen(kept, wanted)
+        for name, kept in storage.items()
+        if wanted(name)
+    }
 
 
 def loose(storage: Storage) -> Any:
@@ -183,6 +195,7 @@ def _by_slot(storage: Storage) -> Iterator[Mapping[str, Any]]:
             yield from _by_slot(each)
     elif isinstance(storage, Mapping):
         yield storage
+        yield from _by_slot(storage.get(""))
 
 
 def _check_slot(name: str, kind: str, kept: Any) -> None:

@@ -30,12 +30,13 @@ class ByPath:
     strict: bool = True
 
     def __post_init__(self):
-        if not isinstance(self.storages, Mapping | tuple) or not self.storages:
+        pairs = self.storages.items() if isinstance(self.storages, Mapping) else self.storages
+        told = isinstance(self.storages, Mapping | tuple) and all(map(_is_pair, pairs))
+        if not told or not pairs:
             raise TypeError(
                 "ByPath takes a dict from patterns to storages, such as "
                 f'{{"embed": "float32"}}, got {self.storages!r}.'
             )
-        pairs = self.storages.items() if isinstance(self.storages, Mapping) else self.storages
         object.__setattr__(self, "storages", tuple(pairs))
         for pattern in self.patterns:
             try:
@@ -80,6 +81,10 @@ class ByPath:
                     f"{where}: the pattern {pattern!r} of storage matches no parameter. The "
                     f"parameters are: {shown}."
                 )
+
+
+def _is_pair(x: Any) -> bool:
+    return isinstance(x, tuple) and len(x) == 2
 
 
 def _found(pattern: str, path: str) -> bool:

@@ -44,10 +44,10 @@ class Logarithmic(Blockwise):
 
     def __post_init__(self):
         super().__post_init__()
-        if not (isinstance(self.per_octave, int | float) and self.octaves <= 100):
+        if not (isinstance(self.per_octave, int | float) and 1 <= self.octaves <= 100):
             raise ValueError(
-                f"{type(self).__name__}: per_octave must be a number >= {(self.most - 1) / 100}, "
-                f"got {self.per_octave!r}."
+                f"{type(self).__name__}: per_octave must be a number from {(self.most - 1) / 100} "
+                f"to {self.most - 1}, got {self.per_octave!r}: codes are for 1 to 100 octaves."
             )
 
     @property
