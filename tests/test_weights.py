@@ -267,7 +267,7 @@ def test_writing_and_adding_give_the_same_numbers(name):
     chex.assert_trees_all_equal(run(tx, "step"), run(tx, "update"))
     weights, _ = run_in_float32(INNER)
     for got, want in zip(*map(jax.tree.leaves, (run(tx, "step")[0], weights)), strict=True):
-        allowed = {"int8": 2.0**-7, "kahan": 2.0**-7, "chance": 0.1}[name]
+        allowed = 0.1 if name == "chance" else 2.0**-8  # one rounding to bfloat16
         np.testing.assert_allclose(
             np.asarray(got, np.float32), want, atol=allowed * np.abs(want).max()
         )
@@ -321,7 +321,7 @@ def test_fine_tuning_at_a_small_rate(way):
     best = float(loss(rounded(jax.jit(partial(tuned, inner))(begun.astype(jnp.float32)))))
     got = float(loss(jax.jit(partial(tuned, way(inner)))(begun)))
     assert got < 0.7 * float(loss(stalled))
-    assert got < 1.5 * best + 1e-5
+    assert got < 1.1 * best
 
 
 def test_noise_is_new_each_step_and_for_each_leaf_and_has_no_bias():
