@@ -69,6 +69,17 @@ def test_norms_of_small_leaves_that_are_summed_together(scale):
     np.testing.assert_allclose(funcopt.global_norm(leaves), np.linalg.norm(expected), rtol=1e-6)
     wide = funcopt.global_norm([*leaves, leaves[0].astype(np.float16)])
     np.testing.assert_allclose(wide, np.linalg.norm(expected), rtol=1e-6)
+    large = funcopt.global_norm([*leaves, np.full(5000, scale, np.float32)])
+    np.testing.assert_allclose(large, np.hypot(np.linalg.norm(expected), scale * 5000**0.5), 1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1.0, 1e25])
+def test_the_norm_of_numbers_and_its_derivative(scale):
+    """Whose squares leave float32, of one alone and of two."""
+    for x in np.float32(scale), np.full(2, scale, np.float32):
+        norm, slope = jax.jit(jax.value_and_grad(funcopt.global_norm))(x)
+        np.testing.assert_allclose(norm, scale * np.size(x) ** 0.5, rtol=1e-6)
+        np.testing.assert_allclose(slope, np.sign(x) / np.size(x) ** 0.5, rtol=1e-6)
 
 
 def test_the_mean_square_of_an_element_stays_where_its_gradient_is_not_finite():

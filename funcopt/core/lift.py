@@ -483,14 +483,20 @@ def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:
 
 
 def _first_rate(learning_rate: Any) -> Float[Array, ""] | None:
-    """The rate of the first step, as one program, for a schedule is many operations."""
-    count = jnp.zeros([], jnp.int32)
+    """The rate of the first step, as one program, for a schedule is many operations.
+
+    The step is a constant in it: XLA computes the rate instead of compiling how to.
+    """
+
+    def rate() -> Float[Array, ""] | None:
+        return _rate(learning_rate, jnp.zeros([], jnp.int32))
+
     if not callable(learning_rate):
-        return _rate(learning_rate, count)
+        return rate()
     try:
-        return jax.jit(partial(_rate, learning_rate))(count)
+        return jax.jit(rate)()
     except jax.errors.JAXTypeError:  # a function of numbers in Python, which only eager steps take
-        return _rate(learning_rate, count)
+        return rate()
 
 
 def _renewed_rate(

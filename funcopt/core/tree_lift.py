@@ -111,6 +111,8 @@ class LiftedTree:
         in_half = any(jnp.finfo(jnp.result_type(x)).bits < 32 for x in jax.tree.leaves(params))
         slots, numbers = rule.init(arrays, Start(real, self.axis_name, in_half, inner))
         varies = varying_axes(*arrays) - set(named(self.axis_name))
+        # What would be donated twice if it were not copied.
+        held = set(map(id, jax.tree.leaves((rule, params, inner, slots))))
 
         def kept(name: str, column: Column | None) -> Any:
             if column is None:
@@ -125,7 +127,8 @@ class LiftedTree:
             )
 
         def learnt(name: str, x: Any) -> Array:
-            own = _number(x, real)
+            own = _number(x, real, jnp.array if id(x) in held else jnp.asarray)
+            held.add(id(x))
             return own if name in common(rule.numbers) else varying_along(own, varies)
 
         return TreeState(
@@ -333,7 +336,7 @@ def _own(x: Array, array: Array) -> Array:
     return jnp.array(x, copy=True) if x is array else x
 
 
-def _number(x: Any, real: Any) -> Array:
-    """A number of the state, in a buffer of its own: integers and flags keep their type."""
+def _number(x: Any, real: Any, made: Callable[..., Array]) -> Array:
+    """A number of the state, an array `made` of it: integers and flags keep their type."""
     exact = isinstance(x, bool | int) or not jnp.issubdtype(jnp.result_type(x), jnp.inexact)
-    return jnp.array(x, jnp.result_type(x) if exact else real)
+    return made(x, jnp.result_type(x) if exact else real)

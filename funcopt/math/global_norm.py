@@ -104,6 +104,8 @@ def norm_of(squares: Sequence[Squares]) -> Float[Array, ""]:
     whole = total(squares)
     if not squares:
         return whole
+    if sum(len(each.leaves) * jnp.size(each.leaves[0]) for each in squares) <= SMALL:
+        return _scaled(whole, _known(squares))  # sooner than the choice, and less to compile
     # Both are functions of the module, so that JAX finds their traces for the next clip.
     return jax.lax.cond(_is_exact(whole), _plain, _scaled, whole, _known(squares))
 
@@ -140,8 +142,10 @@ def _plain(whole: Array, squares: Known) -> Array:
 
 
 def _scaled(whole: Array, squares: Known) -> Array:
-    del whole  # it is not exact
-    return _together(_scaled_norms(_in_line([sums for sums, _ in squares]), squares))
+    """The norm, at any scale: of elements that are divided by one number near it."""
+    unit, inverse = _units(whole)
+    sums = [_square_sum(xs, inverse, whole.dtype, False) for _, xs in squares]
+    return unit * safe_sqrt(_total(sums))
 
 
 def _plain_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array]:
@@ -159,7 +163,7 @@ def _scaled_norms(line: Array, squares: Known) -> Float[Array, " leaves"]:
     number near them.
     """
     found = _in_line([_scaled_squares(*each) for each in squares])
-    norms = _units(line) * safe_sqrt(found)
+    norms = _units(line)[0] * safe_sqrt(found)
     alone = [_is_alone(*each) for each in squares]
     if not any(alone):
         return norms
@@ -192,11 +196,15 @@ def _is_exact(squares: Float[Array, "*n"]) -> Bool[Array, "*n"]:
     return (squares >= _least(squares)) & (squares <= jnp.finfo(squares.dtype).max)
 
 
-def _units(squares: Float[Array, "*n"]) -> Float[Array, "*n"]:
-    """Powers of two by which what has these sums of squares is divided, so that they are exact."""
+def _units(squares: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Powers of two by which what has these sums of squares is divided, so that they are exact, and
+    what it is multiplied by for that. (A quotient would be one more program.)
+    """
     large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
-    units = jnp.where(squares < _least(squares), 1 / large, large)
-    return jnp.where(_is_exact(squares), 1, units).astype(squares.dtype)
+    exact, small = _is_exact(squares), squares < _least(squares)
+    units = jnp.where(exact, 1, jnp.where(small, 1 / large, large))
+    inverse = jnp.where(exact, 1, jnp.where(small, large, 1 / large))
+    return units.astype(squares.dtype), inverse.astype(squares.dtype)
 
 
 # Leaves of the same shape share a trace, as in `lift`.
@@ -210,6 +218,8 @@ def _square_sum(
     axes = tuple(range(each and len(xs) > 1, x.ndim))
     if factors is not None:
         x = x * jnp.expand_dims(factors, axes).astype(real)
+        # Of one element, XLA would take the square before the product.
+        x = jnp.maximum(jnp.abs(x), 0) if x.size == 1 else x
     return jnp.sum(abs_sq(x), axis=axes)
 
 
@@ -218,7 +228,7 @@ def _scaled_squares(squares: Float[Array, "*leaves"], xs: list[Array]) -> Float[
     """The sums of squares of elements divided by their unit, and the magnitude of one alone."""
     if _is_alone(squares, xs):
         return jnp.abs(jnp.stack(xs)).astype(squares.dtype).reshape(squares.shape)
-    return _square_sum(xs, 1 / _units(squares), squares.dtype, squares.ndim > 0)
+    return _square_sum(xs, _units(squares)[1], squares.dtype, squares.ndim > 0)
 
 
 def together(norms: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
