@@ -13,13 +13,13 @@ import json
 import math
 import operator
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import tyro
+from answering import Answering
 from rich.console import Console
 from rich.table import Table
 
@@ -32,30 +32,6 @@ TARGETS = {
     ("adamw", "one pass", "torch"): 0.95,
     ("guarded", "one pass", "plain"): 0.80,
 }
-
-
-class Side:
-    """A process that makes steps when asked."""
-
-    def __init__(self, *command: Any) -> None:
-        self.process = subprocess.Popen(
-            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("a side ended; its error is above")
-        return json.loads(line)
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def serve(side: str) -> None:
@@ -112,7 +88,7 @@ def additions(params: Any, slots: tuple[Any, Any], grads: Any) -> tuple[Any, tup
     return new, (first, second)
 
 
-def measured(sides: dict[str, Side], kind: str, workload: str, pairs: int) -> dict[str, Any]:
+def measured(sides: dict[str, Answering], kind: str, workload: str, pairs: int) -> dict[str, Any]:
     """Seconds of a step of each side in turns, and ratios."""
     from workloads import WORKLOADS
 
@@ -209,9 +185,9 @@ def main(
     report: dict[str, Any] = circumstances("funcopt", "optax") | {"rows": []}
     for kind in kinds:
         names = ["one pass", "plain", *(["optax", "additions"] if kind == "adamw" else [])]
-        sides = {name: Side(sys.executable, __file__, "serve", name) for name in names}
+        sides = {name: Answering(sys.executable, __file__, "serve", name) for name in names}
         if torch_python is not None and kind == "adamw":
-            sides["torch"] = Side(torch_python, HERE / "torch_steps.py")
+            sides["torch"] = Answering(torch_python, HERE / "torch_steps.py")
             report["versions"]["torch"] = sides["torch"].ask(do="version")["torch"]
         for workload in workloads:
             report["rows"].append(measured(sides, kind, workload, pairs))

@@ -11,7 +11,6 @@ import gc
 import importlib
 import importlib.util
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import tyro
+from answering import Answering
 from measure import (
     Optimizer,
     circumstances,
@@ -62,39 +62,18 @@ class Side(NamedTuple):
     library: Any
 
 
-class Torch:
+class Torch(Answering):
     """A PyTorch process that runs steps when asked."""
 
     def __init__(self, python: Path) -> None:
-        self.process = subprocess.Popen(
-            [python, HERE / "torch_steps.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        super().__init__(python, HERE / "torch_steps.py")
         self.version = self.ask(do="version")["torch"]
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """Send one request and wait for its answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise RuntimeError("the PyTorch process ended; its error is above")
-        return json.loads(line)
 
     def load(self, shapes: Shapes, algorithm: str, variant: str) -> None:
         self.ask(do="load", shapes=list(shapes.values()), algorithm=algorithm, variant=variant)
 
     def seconds_per_step(self, steps: int) -> float:
         return self.ask(do="run", steps=steps)["seconds"] / steps
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def compare_steps(

@@ -24,6 +24,7 @@ SHAPES = {
     "bias": (5000,),
 }
 FULL = ByKind("dynamic8", "log8", min_size=0, min_ndim=0, full=None)
+FOURS = ByKind("dynamic4", "log4", min_size=0, min_ndim=0, full=None)
 
 
 def arrays(seed, shapes=SHAPES, scale=1.0):
@@ -86,7 +87,8 @@ def test_everything_is_coded_where_that_is_told():
     assert set(kept(state.nu)) == {"log8"}
 
 
-def test_leaves_of_every_shape_and_size():
+@pytest.mark.parametrize("storage", [FULL, FOURS], ids=["8", "4"])
+def test_leaves_of_every_shape_and_size(storage):
     """No axes, no elements, odd ones, zeros alone, and elements of all magnitudes in one block."""
     shapes = {
         "number": (),
@@ -98,7 +100,7 @@ def test_leaves_of_every_shape_and_size():
     }
     grads = arrays(3, shapes) | {"zeros": jnp.zeros((2, 64))}
     grads["huge"] *= 10.0 ** jnp.linspace(-30, 18, 128).reshape(2, 64)
-    tx = funcopt.adamw(1e-3, storage=FULL)
+    tx = funcopt.adamw(1e-3, storage=storage)
     params = {name: jnp.ones(shape) for name, shape in shapes.items()}
     state = tx.init(params)
     for _ in range(3):
@@ -272,7 +274,7 @@ def test_a_closed_gate_leaves_every_bit(make):
     jax.tree.map(np.testing.assert_array_equal, state, after)
 
 
-@pytest.mark.parametrize("storage", [FULL, ByKind("dynamic4", "log4", 0, 0, None)], ids=["8", "4"])
+@pytest.mark.parametrize("storage", [FULL, FOURS], ids=["8", "4"])
 def test_a_part_of_the_codes_is_a_part_of_the_slot(storage):
     """As `shard_map` gives it to a device, of a state that was made outside."""
     tx, shapes = funcopt.adam(0.1, b2=0.5, storage=storage), {"even": (8, 96), "odd": (8, 150)}
