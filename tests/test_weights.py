@@ -376,6 +376,24 @@ def test_wide_parameters_are_left_to_the_optimizer(way):
     assert {x.shape for x in jax.tree.leaves(state.slots)} <= {(2, 2), (), (0, 3)}
 
 
+@pytest.mark.parametrize("name", WAYS)
+def test_the_optimizer_inside_sees_the_weights(name):
+    """All bits that are kept of them: decay and averages go by these."""
+
+    def update(grads, state, params):
+        del state
+        return jax.tree.map(lambda g: -(2.0**-12) * g, grads), params
+
+    tx = WAYS[name](optax.GradientTransformation(lambda params: params, update))
+    params, ones = jnp.array([1.0, -3.0], BF16), jnp.ones(2)
+    state = tx.init(params)
+    for _ in range(6):
+        before = params
+        params, state = funcopt.step(tx, ones, state, params)
+    seen = before if name == "chance" else np.array([1.0, -3.0]) - 5 * 2.0**-12
+    np.testing.assert_allclose(state.inner, np.asarray(seen, np.float32), rtol=2.0**-16)
+
+
 @two_ways
 def test_a_step_that_does_not_count_changes_nothing(way):
     inner = funcopt.adam(1e-3)
