@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import Params, Updates
 
+from ..math.counts import steps_ahead
 from ..math.dtypes import at_least, common_dtype, is_half
 from ..math.moments import minus_weight
 from ..math.norm import is_sharded
@@ -177,8 +178,8 @@ class Lifted:
         lefts = {(), *(view.left for view in views)}
         plans = {left: ChainPlan.of(_instead(rules, left), self.storage) for left in lefts}
         plan, _ = plans[()]
-        decays = _corrected(rules)
-        clock = Clock(t, lr, gate, weights=_weights(decays, t) if decays else None)
+        means = _corrected(rules)
+        clock = Clock(t, lr, gate, weights=_weights(means, t) if means else None)
         done = []
         scales = [None] * len(leaves) if factors is None else factors
         for leaf, view, diagonal, factor in zip(leaves, views, diagonals, scales, strict=True):
@@ -463,16 +464,23 @@ def _at(step: Array | int, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     return jax.tree_util.tree_map_with_path(at, rules, is_leaf=callable)
 
 
-def _corrected(rules: tuple[Rule, ...]) -> tuple[float, ...]:
-    """The decays that are known in Python by which rules correct running means."""
-    found = [getattr(each, name) for each in rules for name in each.corrects]
-    return tuple(dict.fromkeys(x for x in found if isinstance(x, int | float)))
+Corrections = tuple[tuple[float, int], ...]
+"""Decays by which running means are corrected, and how many steps ahead."""
+
+
+def _corrected(rules: tuple[Rule, ...]) -> Corrections:
+    """The corrections of rules whose decays are known in Python."""
+    told = [(each, name) for each in rules for name in each.corrects]
+    named = [(each, (name, 0) if isinstance(name, str) else name) for each, name in told]
+    found = [(getattr(each, name), ahead) for each, (name, ahead) in named]
+    return tuple(dict.fromkeys(x for x in found if isinstance(x[0], int | float)))
 
 
 @partial(jax.jit, static_argnums=0)
-def _weights(decays: tuple[float, ...], t: Array) -> dict[float, Array]:
-    """What all leaves multiply running means of these decays by, but for the sign."""
-    return {decay: minus_weight(decay, t, jnp.dtype(jnp.float32)) for decay in decays}
+def _weights(corrections: Corrections, t: Array) -> dict[tuple[float, int], Array]:
+    """What all leaves multiply these running means by, but for the sign."""
+    real = jnp.dtype(jnp.float32)
+    return {each: minus_weight(each[0], steps_ahead(t, each[1]), real) for each in corrections}
 
 
 def _rate(learning_rate: Any, count: Array) -> Float[Array, ""] | None:

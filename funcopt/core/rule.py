@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.counts import steps_ahead
 from ..math.moments import times, unbiased
 from .arguments import Numeric, check_fields
 from .record import printed, record
@@ -88,7 +89,7 @@ class Clock:
     number for the path of the leaf, and `hessian_diagonal` what `update` was given beside it, None
     where nothing was: for rules that need them. `first` is the index in the leaf of the first
     element that the rule sees, None for 0. `weights` has −1 / (1 − decayᵗ) in float32 for decays
-    that a rule says it `corrects` by.
+    that a rule says it `corrects` by, with how many steps ahead of `t`.
     """
 
     t: Int[Array, ""]
@@ -97,7 +98,7 @@ class Clock:
     path: Array | None = None
     hessian_diagonal: Array | None = None
     first: Array | None = None
-    weights: Mapping[float, Float[Array, ""]] | None = None
+    weights: Mapping[tuple[float, int], Float[Array, ""]] | None = None
 
     def renew(self, slots: S, **new: Array) -> S:
         """The slots with `new` contents, or as they were when the gate is closed.
@@ -113,16 +114,16 @@ class Clock:
         """`new` when this step counts, `old` when it does not."""
         return new if self.gate is None else jnp.where(self.gate, new, old)
 
-    def unbiased(self, mean: Any, decay: Any) -> Any:
+    def unbiased(self, mean: Any, decay: Any, ahead: int = 0) -> Any:
         """mean / (1 − decayᵗ): a running mean without the zeros it began with.
 
-        The weight is computed once for all leaves where the decay is a number that the rule
-        `corrects` by.
+        Nesterov's is corrected as if it were one step `ahead`. The weight is computed once for all
+        leaves where the decay is a number that the rule `corrects` by.
         """
         known = isinstance(decay, int | float) and self.weights is not None
-        weight = self.weights.get(decay) if known and self.weights is not None else None
+        weight = self.weights.get((decay, ahead)) if known and self.weights is not None else None
         if weight is None or weight.dtype != jnp.finfo(mean.dtype).dtype:
-            return unbiased(mean, decay, self.t)
+            return unbiased(mean, decay, steps_ahead(self.t, ahead))
         return times(jax.lax.neg(weight), mean)
 
     def choose_step(self, step: Array) -> Array:
@@ -154,8 +155,11 @@ class Rule:
     """
     descends: ClassVar[bool] = False
     """Whether it makes a step of a direction."""
-    corrects: ClassVar[tuple[str, ...]] = ()
-    """The fields with decays of running means that `update` corrects by `clock.unbiased`."""
+    corrects: ClassVar[tuple[str | tuple[str, int], ...]] = ()
+    """The fields with decays of running means that `update` corrects by `clock.unbiased`.
+
+    `("b1", 1)` is one that it corrects one step ahead.
+    """
     decay_of: ClassVar[Mapping[str, str]] = DECAY_OF
     """The field with the decay of a slot that is a running mean, where it has both."""
 

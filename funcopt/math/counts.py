@@ -14,3 +14,10 @@ def counted(count: Int[Array, "*n"], more: Shaped[Array, "..."]) -> Int[Array, "
 def following(count: Int[Array, "*n"]) -> Int[Array, "*n"]:
     """`count` + 1."""
     return jnp.minimum(count, jnp.iinfo(count.dtype).max - 1) + 1
+
+
+def steps_ahead(count: Int[Array, "*n"], steps: int) -> Int[Array, "*n"]:
+    """`count` after as many more steps."""
+    for _ in range(steps):
+        count = following(count)
+    return count

@@ -16,8 +16,7 @@ from ..core.optimizer import lift, optimizer
 from ..core.paper import NEURIPS, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.counts import following
-from ..math.moments import abs_sq, divide_by_root, ema, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema
 from ..storage import Storage
 from .moment_slots import Moments, mean_square, zero_moments
 
@@ -30,6 +29,8 @@ class Adabelief(Rule):
     eps_root: NonNegative = 1e-16
     nesterov: bool = False
 
+    corrects = ("b1", "b2", ("b1", 1))
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 
@@ -37,14 +38,13 @@ class Adabelief(Rule):
         del param  # AdaBelief looks only at gradients
         slots = clock.renew(slots, mu=ema(slots.mu, grad, self.b1))
         surprise = abs_sq(grad - slots.mu)
-        slots = clock.renew(slots, nu=ema(slots.nu, surprise, self.b2) + self.eps_root)
-        mu, nu = slots
+        mu, nu = slots = clock.renew(slots, nu=ema(slots.nu, surprise, self.b2) + self.eps_root)
         if self.nesterov:
-            ahead = unbiased(mu, self.b1, following(clock.t))
-            mu = ema(ahead, unbiased(grad, self.b1, clock.t), self.b1)
+            ahead = clock.unbiased(mu, self.b1, ahead=1)
+            mu = ema(ahead, clock.unbiased(grad, self.b1), self.b1)
         else:
-            mu = unbiased(mu, self.b1, clock.t)
-        return divide_by_root(mu, unbiased(nu, self.b2, clock.t), self.eps), slots
+            mu = clock.unbiased(mu, self.b1)
+        return divide_by_root(mu, clock.unbiased(nu, self.b2), self.eps), slots
 
     def divides_by(self) -> Divisor:
         return Divisor(mean_square, self.b2, self.eps, corrected=True)

@@ -20,7 +20,7 @@ from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import ema, unbiased, zeros_real
+from ..math.moments import ema, zeros_real
 from ..math.norm import norm, squarable
 from ..math.varying import norm_across, parts, zeros_learnt_from
 from ..storage import Storage, with_slot
@@ -35,6 +35,8 @@ class AdamMini(Rule):
     eps: NonNegative = 1e-8
     axis_name: AxisName = None
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         zeros = zeros_learnt_from(zeros_real(param), self.axis_name)
         return Moments(jnp.zeros_like(param), jnp.sum(zeros))
@@ -43,13 +45,10 @@ class AdamMini(Rule):
         del param  # Adam-mini looks only at gradients
         elements = max(grad.size, 1) * parts(grad, self.axis_name)
         rms = norm_across(norm(grad), self.axis_name) / elements**0.5
-        slots = clock.renew(
-            slots,
-            mu=ema(slots.mu, grad, self.b1),
-            nu=ema(slots.nu, squarable(rms) ** 2, self.b2),
-        )
-        root = jnp.sqrt(unbiased(slots.nu, self.b2, clock.t)) + self.eps
-        mean = unbiased(slots.mu, self.b1, clock.t)
+        mu = ema(slots.mu, grad, self.b1)
+        slots = clock.renew(slots, mu=mu, nu=ema(slots.nu, squarable(rms) ** 2, self.b2))
+        root = jnp.sqrt(clock.unbiased(slots.nu, self.b2)) + self.eps
+        mean = clock.unbiased(slots.mu, self.b1)
         return mean / jnp.where(root > 0, root, 1).astype(mean.dtype), slots
 
     def divides_by(self) -> Divisor:

@@ -21,7 +21,7 @@ from ..core.paper import ICML, Paper
 from ..core.report import Total
 from ..core.rule import Accumulator, Clock, Exact, Rule, Signed, rule
 from ..math.blocks import blocked, unblocked
-from ..math.moments import ema, times, unbiased, zeros_real
+from ..math.moments import ema, times, zeros_real
 from ..math.norm import norm
 from ..math.safe import safe_divide
 from ..math.varying import varying_like
@@ -78,6 +78,8 @@ class BetweenInverseRoots(Rule):
     graft_b2: DecayRate = 0.999
     graft_eps: NonNegative = 1e-8
 
+    corrects = ("b1", "graft_b2")
+
     def init(self, param: Matrix) -> InverseRootSlots:
         left, right = side_blocks(param, self.block_size, 0.0)
         roots = side_blocks(param, self.block_size, 1.0)
@@ -103,10 +105,10 @@ class BetweenInverseRoots(Rule):
             nu = clock.choose(graft_squares(self.graft, nu, grad, self.graft_b2), nu)
         mu = clock.choose(ema(slots.grad_mu, grad, self.b1), slots.grad_mu)
         slots = InverseRootSlots(mu, left, right, *roots, failures, nu)
-        mu = unbiased(mu, self.b1, t)
+        mu = clock.unbiased(mu, self.b1)
         direction = slots.left_root @ blocked(mu, self.block_size) @ slots.right_root
         if self.graft != "none":
-            simple = graft_step(self.graft, mu, nu, self.graft_b2, self.graft_eps, t)
+            simple = graft_step(self.graft, mu, nu, self.graft_b2, self.graft_eps, clock)
             simple = blocked(simple, self.block_size)
             longer = safe_divide(block_norms(simple), block_norms(direction))
             direction = jnp.where(t < self.start, simple, times(longer, direction))

@@ -13,10 +13,11 @@ where M is the mean gradient of the other method. Agarwal et al., 2020
 from typing import Annotated, Literal
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Inexact, Int
+from jaxtyping import Array, Float, Inexact
 
 from ..core.arguments import Choice
-from ..math.moments import abs_sq, divide_by_root, ema, unbiased
+from ..core.rule import Clock
+from ..math.moments import abs_sq, divide_by_root, ema
 
 GraftName = Literal["adam", "rmsprop", "adagrad", "sgd", "none"]
 Graft = Annotated[GraftName, Choice(("adam", "rmsprop", "adagrad", "sgd", "none"))]
@@ -41,9 +42,9 @@ def graft_step(
     nu: Squares | None,
     b2: ArrayLike,
     eps: ArrayLike,
-    t: Int[Array, ""],
+    clock: Clock,
 ) -> Matrix:
     """The step, with the mean gradient of the other method."""
     if nu is None:
         return mu
-    return divide_by_root(mu, unbiased(nu, b2, t) if graft == "adam" else nu, eps)
+    return divide_by_root(mu, clock.unbiased(nu, b2) if graft == "adam" else nu, eps)

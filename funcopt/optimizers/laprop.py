@@ -17,7 +17,7 @@ from ..core.paper import Paper
 from ..core.paths import Mask
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema
 from ..storage import Storage, with_slot
 from ..transforms.decay_rules import WeightDecay, decaying
 from .moment_slots import Moments, mean_square, zero_moments
@@ -29,15 +29,17 @@ class Laprop(Rule):
     b2: DecayRate = 0.999
     eps: NonNegative = 1e-15
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 
     def update(self, grad: Inexact[Array, "*p"], slots: Moments, param, clock: Clock):
         del param  # LaProp looks only at gradients
         slots = clock.renew(slots, nu=ema(slots.nu, abs_sq(grad), self.b2))
-        adapted = divide_by_root(grad, unbiased(slots.nu, self.b2, clock.t), self.eps)
+        adapted = divide_by_root(grad, clock.unbiased(slots.nu, self.b2), self.eps)
         slots = clock.renew(slots, mu=ema(slots.mu, adapted, self.b1))
-        return unbiased(slots.mu, self.b1, clock.t), slots
+        return clock.unbiased(slots.mu, self.b1), slots
 
     def divides_by(self) -> Divisor:
         return Divisor(mean_square, self.b2, self.eps, corrected=True)

@@ -14,7 +14,7 @@ PyTorch keeps; "dozat" is the form of optax. The third is the one of Choi et al.
 
 from typing import Annotated, Literal, get_args
 
-from jaxtyping import Array, Inexact, Int
+from jaxtyping import Array, Inexact
 
 from ..core.arguments import Choice, DecayRate, DType, NonNegative, Rate
 from ..core.optimizer import optimizer
@@ -22,7 +22,7 @@ from ..core.paper import ICLR, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.counts import following
-from ..math.moments import abs_sq, bias_correction, divide_by_root, ema, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema
 from ..storage import Storage, with_slot
 from .moment_slots import Moments, mean_square, zero_moments
 from .nadam_momentum import momentum_product, nadam_momentum
@@ -40,6 +40,8 @@ class Nadam(Rule):
     variant: Variant = "dozat"
     momentum_decay: NonNegative = 0.004
 
+    corrects = ("b1", "b2", ("b1", 1))
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 
@@ -50,20 +52,19 @@ class Nadam(Rule):
             mu=ema(slots.mu, grad, self.b1),
             nu=ema(slots.nu, abs_sq(grad), self.b2),
         )
-        nu = unbiased(slots.nu, self.b2, clock.t)
-        ahead = self._ahead(grad, slots.mu, clock.t, nu.dtype)
+        nu = clock.unbiased(slots.nu, self.b2)
+        ahead = self._ahead(grad, slots.mu, clock, nu.dtype)
         return divide_by_root(ahead, nu, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:
         return Divisor(mean_square, self.b2, self.eps, self.eps_root, corrected=True)
 
-    def _ahead(self, g, mu, t: Int[Array, ""], dtype) -> Inexact[Array, "*p"]:
-        b1 = self.b1
+    def _ahead(self, g, mu, clock: Clock, dtype) -> Inexact[Array, "*p"]:
+        b1, t = self.b1, clock.t
         if self.variant == "init2winit":
-            return (b1 * mu + (1 - b1) * g) / bias_correction(b1, t, dtype)
+            return clock.unbiased(b1 * mu + (1 - b1) * g, b1)
         if self.variant == "dozat":
-            now, later = (bias_correction(b1, i, dtype) for i in (t, following(t)))
-            return b1 * mu / later + (1 - b1) * g / now
+            return b1 * clock.unbiased(mu, b1, ahead=1) + (1 - b1) * clock.unbiased(g, b1)
         now, later = ((b1, self.momentum_decay, i, dtype) for i in (t, following(t)))
         part = (1 - nadam_momentum(*now)) * g / (1 - momentum_product(*now))
         return nadam_momentum(*later) * mu / (1 - momentum_product(*later)) + part

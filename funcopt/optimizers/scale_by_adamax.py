@@ -17,7 +17,7 @@ from ..core.arguments import DecayRate, NonNegative
 from ..core.optimizer import lift
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import divide_or_keep, ema, unbiased, zeros_real
+from ..math.moments import divide_or_keep, ema, zeros_real
 from ..storage import Storage
 from .scale_by_adam import ADAM
 
@@ -35,6 +35,8 @@ class Adamax(Rule):
     b2: DecayRate = 0.999
     eps: NonNegative = 1e-8
 
+    corrects = ("b1",)
+
     def init(self, param: Inexact[Array, "*p"]) -> AdamaxSlots:
         return AdamaxSlots(mu=jnp.zeros_like(param), nu=zeros_real(param))
 
@@ -46,7 +48,7 @@ class Adamax(Rule):
             nu=jnp.maximum(self.b2 * slots.nu, jnp.abs(grad) + self.eps),
         )
         mu, nu = slots
-        return divide_or_keep(unbiased(mu, self.b1, clock.t), nu), slots
+        return divide_or_keep(clock.unbiased(mu, self.b1), nu), slots
 
     def divides_by(self) -> Divisor:
         # eps is in the maximum already.

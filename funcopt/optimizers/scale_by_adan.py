@@ -20,7 +20,7 @@ from ..core.optimizer import lift
 from ..core.paper import Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased, zeros_real
+from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
 from ..storage import Storage
 
 VariantName = Literal["paper", "optax"]
@@ -45,6 +45,8 @@ class Adan(Rule):
     eps_root: NonNegative = 0.0
     variant: Variant = "paper"
 
+    corrects = ("b1", "b2", "b3")
+
     def init(self, param: Inexact[Array, "*p"]) -> AdanSlots:
         zeros = jnp.zeros_like(param)
         return AdanSlots(m=zeros, v=jnp.copy(zeros), n=zeros_real(param), g=jnp.copy(zeros))
@@ -60,8 +62,8 @@ class Adan(Rule):
             n=ema(slots.n, abs_sq(grad + times(ahead, difference)), self.b3),
             g=grad,
         )
-        m, v = unbiased(slots.m, self.b1, clock.t), unbiased(slots.v, self.b2, clock.t)
-        n = unbiased(slots.n, self.b3, clock.t)
+        m, v = clock.unbiased(slots.m, self.b1), clock.unbiased(slots.v, self.b2)
+        n = clock.unbiased(slots.n, self.b3)
         return divide_by_root(m + times(ahead, v), n, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:

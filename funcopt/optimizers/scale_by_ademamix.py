@@ -21,7 +21,7 @@ from ..core.optimizer import lift
 from ..core.paper import ICLR, Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, ema_between, times, unbiased, zeros_real
+from ..math.moments import abs_sq, divide_by_root, ema, ema_between, times, zeros_real
 from ..storage import Storage, with_slot
 from .moment_slots import mean_square
 
@@ -44,6 +44,8 @@ class Ademamix(Rule):
     eps_root: NonNegative = 0.0
     warmup_steps: OptionalSteps = None
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> AdemamixSlots:
         zeros = jnp.zeros_like(param)
         return AdemamixSlots(m1=zeros, m2=jnp.copy(zeros), nu=zeros_real(param))
@@ -58,8 +60,8 @@ class Ademamix(Rule):
             m2 = ema_between(slots.m2, grad, self.b1, self.b3, warm)
         slots = clock.renew(slots, m1=ema(slots.m1, grad, self.b1), m2=m2, nu=nu)
         alpha = self.alpha if warm is None else self.alpha * warm
-        mixed = unbiased(slots.m1, self.b1, clock.t) + times(alpha, slots.m2)
-        nu = unbiased(slots.nu, self.b2, clock.t)
+        mixed = clock.unbiased(slots.m1, self.b1) + times(alpha, slots.m2)
+        nu = clock.unbiased(slots.nu, self.b2)
         return divide_by_root(mixed, nu, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:

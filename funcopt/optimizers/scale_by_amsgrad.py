@@ -19,7 +19,7 @@ from ..core.optimizer import lift
 from ..core.paper import ICLR, Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, unbiased, zeros_real
+from ..math.moments import abs_sq, divide_by_root, ema, zeros_real
 from ..storage import Storage, with_slot
 from .moment_slots import mean_square
 
@@ -41,6 +41,8 @@ class Amsgrad(Rule):
     eps_root: NonNegative = 0.0
     variant: Variant = "optax"
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> AmsgradSlots:
         return AmsgradSlots(
             mu=jnp.zeros_like(param), nu=zeros_real(param), nu_max=zeros_real(param)
@@ -53,12 +55,12 @@ class Amsgrad(Rule):
             mu=ema(slots.mu, grad, self.b1),
             nu=ema(slots.nu, abs_sq(grad), self.b2),
         )
-        t, nu = clock.t, slots.nu
-        nu = unbiased(nu, self.b2, t) if self.variant == "optax" else nu
+        nu = slots.nu
+        nu = clock.unbiased(nu, self.b2) if self.variant == "optax" else nu
         slots = clock.renew(slots, nu_max=jnp.maximum(slots.nu_max, nu))
         mu, _, nu_max = slots
-        mu = mu if self.variant == "paper" else unbiased(mu, self.b1, t)
-        nu_max = unbiased(nu_max, self.b2, t) if self.variant == "pytorch" else nu_max
+        mu = mu if self.variant == "paper" else clock.unbiased(mu, self.b1)
+        nu_max = clock.unbiased(nu_max, self.b2) if self.variant == "pytorch" else nu_max
         return divide_by_root(mu, nu_max, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:

@@ -20,8 +20,7 @@ from ..core.optimizer import lift
 from ..core.paper import ICLR, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.counts import following
-from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema, times
 from ..math.rectification import length, rectification
 from ..storage import Storage
 from .moment_slots import Moments, mean_square, zero_moments
@@ -38,6 +37,8 @@ class Radam(Rule):
     threshold: Threshold = 5.0
     nesterov: bool = False
 
+    corrects = ("b1", "b2", ("b1", 1))
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return zero_moments(param)
 
@@ -48,12 +49,12 @@ class Radam(Rule):
             mu=ema(slots.mu, grad, self.b1),
             nu=ema(slots.nu, abs_sq(grad), self.b2),
         )
-        nu = unbiased(slots.nu, self.b2, clock.t)
+        nu = clock.unbiased(slots.nu, self.b2)
         if self.nesterov:
-            ahead = unbiased(slots.mu, self.b1, following(clock.t))
-            mu = ema(ahead, unbiased(grad, self.b1, clock.t), self.b1)
+            ahead = clock.unbiased(slots.mu, self.b1, ahead=1)
+            mu = ema(ahead, clock.unbiased(grad, self.b1), self.b1)
         else:
-            mu = unbiased(slots.mu, self.b1, clock.t)
+            mu = clock.unbiased(slots.mu, self.b1)
         rho = length(self.b2, clock.t.astype(nu.dtype))
         adaptive = divide_by_root(mu, nu, self.eps, self.eps_root)
         adaptive = times(rectification(self.b2, rho), adaptive)

@@ -24,7 +24,7 @@ from ..core.optimizer import lift
 from ..core.paper import Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, full_real, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema, full_real
 from ..storage import Storage
 from .moment_slots import mean_square
 
@@ -41,13 +41,15 @@ class Rms(Rule):
     eps_in_sqrt: bool = True
     bias_correction: bool = False
 
+    corrects = ("decay",)
+
     def init(self, param: Inexact[Array, "*p"]) -> SquareSlots:
         return SquareSlots(nu=full_real(param, self.initial_scale))
 
     def update(self, grad: Inexact[Array, "*p"], slots: SquareSlots, param, clock: Clock):
         del param  # RMSprop looks only at gradients
         slots = clock.renew(slots, nu=ema(slots.nu, abs_sq(grad), self.decay))
-        nu = unbiased(slots.nu, self.decay, clock.t) if self.bias_correction else slots.nu
+        nu = clock.unbiased(slots.nu, self.decay) if self.bias_correction else slots.nu
         return divide_by_root(grad, nu, *eps_and_root(self.eps, self.eps_in_sqrt)), slots
 
     def divides_by(self) -> Divisor:

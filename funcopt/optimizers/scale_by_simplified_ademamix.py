@@ -18,7 +18,7 @@ from ..core.optimizer import lift
 from ..core.paper import Paper
 from ..core.rule import Accumulator, Clock, Divisor, Rule, Signed, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, times, unbiased, zeros_real
+from ..math.moments import abs_sq, divide_by_root, ema, times, zeros_real
 from ..storage import Storage
 
 
@@ -35,6 +35,8 @@ class SimplifiedAdemamix(Rule):
     eps: NonNegative = 1e-8
     eps_root: NonNegative = 0.0
 
+    corrects = ("b2",)
+
     def init(self, param: Inexact[Array, "*p"]) -> SimplifiedAdemamixSlots:
         return SimplifiedAdemamixSlots(m=jnp.zeros_like(param), n=zeros_real(param))
 
@@ -47,7 +49,7 @@ class SimplifiedAdemamix(Rule):
             m=times(self.b1, slots.m) + grad,
             n=ema(slots.n, abs_sq(grad), self.b2),
         )
-        n = unbiased(slots.n, self.b2, clock.t)
+        n = clock.unbiased(slots.n, self.b2)
         return divide_by_root(slots.m + times(self.alpha, grad), n, self.eps, self.eps_root), slots
 
     def divides_by(self) -> Divisor:

@@ -17,7 +17,7 @@ from ..core.optimizer import optimizer
 from ..core.paper import NEURIPS, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
-from ..math.moments import abs_sq, divide_by_root, ema, full_real, unbiased
+from ..math.moments import abs_sq, divide_by_root, ema, full_real
 from ..storage import Storage
 from .moment_slots import Moments, mean_square
 
@@ -30,6 +30,8 @@ class Yogi(Rule):
     b2: DecayRate = 0.999
     eps: NonNegative = 1e-3
 
+    corrects = ("b1", "b2")
+
     def init(self, param: Inexact[Array, "*p"]) -> Moments:
         return Moments(mu=jnp.full_like(param, START), nu=full_real(param, START))
 
@@ -38,7 +40,7 @@ class Yogi(Rule):
         square = abs_sq(grad)
         change = (1 - self.b2) * jnp.sign(slots.nu - square) * square
         mu, nu = slots = clock.renew(slots, mu=ema(slots.mu, grad, self.b1), nu=slots.nu - change)
-        mu, nu = unbiased(mu, self.b1, clock.t), unbiased(nu, self.b2, clock.t)
+        mu, nu = clock.unbiased(mu, self.b1), clock.unbiased(nu, self.b2)
         return divide_by_root(mu, nu, self.eps), slots
 
     def divides_by(self) -> Divisor:
