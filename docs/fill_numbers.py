@@ -464,8 +464,10 @@ def everyday() -> str:
     report = json.loads((RESULTS / "everyday.json").read_text())
     names = {
         "import": "`import funcopt`, seconds of the processor",
-        "first_optimizer": "that and `adamw(1e-3)`",
+        "import_as_optax": "`import funcopt.optax as optax`",
+        "first_optimizer": "`import funcopt` and `adamw(1e-3)`",
         "first_chain": "that and `chain(clip_by_global_norm, adamw)` under a schedule",
+        "first_step": "that and its first step, compiled, for two small arrays",
         "small_step": "a step of AdamW for 6 leaves, 26,122 numbers",
         "eager": "`update` outside of `jit`, 1,000 leaves",
     }

@@ -1,5 +1,6 @@
 """What the lift does for rules beyond one array: reports, stacked layers, matrices, other slots."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -343,17 +344,23 @@ def test_a_tree_rule_is_lifted_alone():
             wrong()
 
 
-def test_what_corrects_running_means_is_computed_once_for_all_leaves():
+@pytest.mark.parametrize(
+    ("tx", "corrections"),
+    [(funcopt.adamw(0.1), 2), (funcopt.nadam(0.1), 3), (funcopt.adan(0.1), 3)],
+    ids=["adamw", "nadam", "adan"],
+)
+def test_what_corrects_running_means_is_computed_once_for_all_leaves(tx, corrections):
     """Not for each leaf anew, of which there would be more to compile; in the same bits."""
-    tx, params = funcopt.adamw(0.1), [jnp.full(n, 0.5) for n in range(1, 6)]
+    params = [jnp.full(n, 0.5) for n in range(1, 6)]
     state = tx.init(params)
 
     def step(grads, state):
         return tx.update(grads, state, params)[0]
 
     jaxpr = jax.make_jaxpr(step)(params, state)
-    assert str(jaxpr).count("expm1") == 2  # of b1 and b2
-    by_number = funcopt.adamw(0.1, b1=jnp.float32(0.9), b2=jnp.float32(0.999))
+    assert str(jaxpr).count("expm1") == corrections
+    decays = {name: x for name, x in tx.arguments.items() if re.fullmatch(r"b\d", name)}
+    by_number = tx.replace(**{name: jnp.float32(x) for name, x in decays.items()})
     many = by_number.update(params, by_number.init(params), params)[0]
     for x, y in zip(step(params, state), many, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-6)
