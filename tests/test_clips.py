@@ -76,6 +76,7 @@ def test_norms_of_small_leaves_that_are_summed_together(scale):
 @pytest.mark.parametrize("scale", [0.0, 1e-25, 1.0, 1e25])
 def test_the_norm_of_numbers_and_its_derivative(scale):
     """Whose squares leave float32, of one alone and of two."""
+    np.testing.assert_allclose(funcopt.global_norm(np.complex64([scale * 1j])), scale, rtol=1e-6)
     for x in np.float32(scale), np.full(2, scale, np.float32):
         norm, slope = jax.jit(jax.value_and_grad(funcopt.global_norm))(x)
         np.testing.assert_allclose(norm, scale * np.size(x) ** 0.5, rtol=1e-6)

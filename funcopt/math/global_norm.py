@@ -217,10 +217,15 @@ def _square_sum(
     x = x.astype(common_dtype(real, x))
     axes = tuple(range(each and len(xs) > 1, x.ndim))
     if factors is not None:
-        x = x * jnp.expand_dims(factors, axes).astype(real)
+        x = _multiplied(x, jnp.expand_dims(factors, axes).astype(real))
         # Of one element, XLA would take the square before the product.
         x = jnp.maximum(jnp.abs(x), 0) if x.size == 1 else x
     return jnp.sum(abs_sq(x), axis=axes)
+
+
+def _multiplied(x: Array, factor: Array) -> Array:
+    """x times a real number, of the real and the imaginary part apart: no infinity makes a NaN."""
+    return jax.lax.complex(x.real * factor, x.imag * factor) if jnp.iscomplexobj(x) else x * factor
 
 
 @jax.jit
