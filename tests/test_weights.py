@@ -296,6 +296,24 @@ def test_a_thousand_thousandths_are_one(way):
     assert np.abs(walked - 2).max() < (0.6 if by_chance else 0.01)
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16"])
+def test_steps_that_24_bits_do_not_hold_count_on_average(kind):
+    """To the nearest a step of 2⁻²⁰ of a weight would never count. Whichever kind goes on."""
+    params = jnp.ones(4096, BF16)
+    tx = funcopt.master_weights(funcopt.sgd(2.0**-20), kind)
+    state = funcopt.master_weights(funcopt.sgd(2.0**-20), "int8").init(params)
+
+    def body(_, carry):
+        params, state = carry
+        return funcopt.step(tx, -jnp.ones(4096), state, params)
+
+    params, state = jax.jit(lambda *both: jax.lax.fori_loop(0, 64, body, both))(params, state)
+    moved = np.asarray(joined(params, state.slots.master), np.float64) - 1
+    # Each makes 4 steps of 2⁻¹⁶ of 64 that might be; their mean is known to 5 deviations.
+    assert abs(moved.mean() * 2**16 - 4) < 5 * np.sqrt(64 / 16 * 15 / 16) / 64
+    assert len(np.unique(moved)) > 3
+
+
 @two_ways
 def test_fine_tuning_at_a_small_rate(way):
     """A least-squares fit at rate 1e-5: rounded to the nearest it stays where it was."""

@@ -55,9 +55,9 @@ class Way:
         """What to do about parameters in the other one."""
         return ""
 
-    @property
-    def draws(self) -> bool:
-        """Whether it rounds by chance."""
+    def draws(self, kept: Any) -> bool:
+        """Whether a parameter beside which this is kept is rounded by chance."""
+        del kept
         return False
 
     def begin(self, param: Array) -> Array:
@@ -142,8 +142,8 @@ class Weights(Wrapper[WeightsState]):
                 new.append(apply_updates(leaf.param, u) if writes else u)
                 kept.append(Absent())
                 continue
-            draw = (count, code ^ SALT) if self.how.draws else None
             old = leaf.slots[0] if leaf.slots else None
+            draw = (count, code ^ SALT) if self.how.draws(old) else None
             got, left = _renewed(u, x, leaf.param, old, inside.gate, draw, self.how, writes)
             new.append(got)
             kept.append(left)

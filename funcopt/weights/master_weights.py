@@ -57,9 +57,8 @@ class MasterWeights(Way):
     def instead(self) -> str:
         return 'A float32 copy is kept of any, with kind="float32".'
 
-    @property
-    def draws(self) -> bool:
-        return self.kind == "int8"
+    def draws(self, kept: Array) -> bool:
+        return kept.dtype == jnp.int8  # the state's, which may be of another kind
 
     def begin(self, param: Array) -> Array:
         kept = jnp.dtype(self.kind)
