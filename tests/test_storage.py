@@ -122,14 +122,27 @@ def test_by_path():
         funcopt.adam(1e-3, storage=ByPath({"attn": "8bit"})).init(PARAMS)
 
 
+def test_types_by_path_stay_what_they_are():
+    params = {"a": jnp.ones(4), "b": jnp.ones(4)}
+    by_path = ByPath({"a": "bfloat16"})
+    for storage in (by_path, ByPath({"a": {"mu": "bfloat16"}}), {"mu": by_path}, {"": by_path}):
+        tx = funcopt.adam(1e-3, storage=storage)
+        before = tx.init(params)
+        after = jitted(tx)(params, before, params)[1]
+        assert kept(before.slots) == kept(after.slots) == ["bfloat16", *["float32"] * 3], storage
+
+
 def test_groups_and_chains_get_it():
     groups = {"kernel": funcopt.muon(0.02, otherwise=None), "": funcopt.adam(1e-3)}
-    tx = funcopt.partition(groups, storage=ByPath({"up": "4bit", "wte": FULL}, otherwise="8bit"))
-    state = tx.init({"h/up/kernel": PARAMS["h/up/kernel"], "wte": PARAMS["wte"]})
-    assert kept(state.inner["kernel"].trace) == ["dynamic4"]
-    assert kept(state.inner[""].nu) == ["log8"]
-    with pytest.raises(ValueError, match="partition: the pattern 'attn' of storage"):
-        funcopt.partition(groups, storage=ByPath({"attn": "8bit"})).init(PARAMS)
+    by_path = ByPath({"up": "4bit", "wte": FULL}, otherwise="8bit")
+    for storage in (by_path, {"": by_path}):
+        tx = funcopt.partition(groups, storage=storage)
+        state = tx.init({"h/up/kernel": PARAMS["h/up/kernel"], "wte": PARAMS["wte"]})
+        assert kept(state.inner["kernel"].trace) == ["dynamic4"]
+        assert kept(state.inner[""].nu) == ["log8"]
+    for storage in (ByPath({"attn": "8bit"}), {"nu": ByPath({"attn": "8bit"})}):
+        with pytest.raises(ValueError, match="partition: the pattern 'attn' of storage"):
+            funcopt.partition(groups, storage=storage).init(PARAMS)
     chain = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.average(funcopt.adam(1e-3)))
     state = funcopt.with_storage(funcopt.guard(chain), {"nu": "log8"}).init(PARAMS)
     assert sorted(set(kept(optax.tree.get(state, "nu")))) == ["float32", "log8"]
