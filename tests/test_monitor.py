@@ -744,8 +744,7 @@ def reducers(compiled: Any) -> int:
 def test_a_call_pays_for_few_arrays_and_reductions():
     """Every one costs each call on a CPU, even in a branch that is not taken."""
     inner = funcopt.guard(funcopt.adamw(0.1))
-    plain, watched = program(inner), program(funcopt.monitor(inner))
-    assert reducers(watched) - reducers(plain) <= 20
+    assert reducers(program(funcopt.monitor(inner))) <= 36
     params = [jnp.zeros(3)] * 4
     added = jax.tree.leaves(funcopt.monitor(inner).init(params)._replace(inner=()))
     assert len(added) == 4

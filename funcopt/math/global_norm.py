@@ -144,8 +144,12 @@ def _plain(whole: Array, squares: Known) -> Array:
 def _scaled(whole: Array, squares: Known) -> Array:
     """The norm, at any scale: of elements that are divided by one number near it."""
     unit, inverse = _units(whole)
-    sums = [_square_sum(xs, inverse, whole.dtype, False) for _, xs in squares]
-    return unit * safe_sqrt(_total(sums))
+    # A factor of its own for each: XLA would write one of all as an array of their shape.
+    factors = [jnp.where(jnp.sum(sums) >= 0, inverse, jnp.nan) for sums, _ in squares]
+    pairs = zip(factors, squares, strict=True)
+    return unit * safe_sqrt(
+        _total([_square_sum(xs, x, whole.dtype, False) for x, (_, xs) in pairs])
+    )
 
 
 def _plain_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array]:
@@ -154,8 +158,9 @@ def _plain_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array
 
 
 def _scaled_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array]:
-    norms = _scaled_norms(line, squares)
-    return norms, jnp.where(_is_exact(whole), safe_sqrt(whole), _together(norms))
+    norms, (unit, inverse) = _scaled_norms(line, squares), _units(whole)
+    scaled = unit * safe_sqrt(jnp.sum((norms * inverse) ** 2))
+    return norms, jnp.where(_is_exact(whole), safe_sqrt(whole), scaled)
 
 
 def _scaled_norms(line: Array, squares: Known) -> Float[Array, " leaves"]:
