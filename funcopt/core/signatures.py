@@ -14,7 +14,6 @@ import optax
 from jax.typing import ArrayLike, DTypeLike
 
 from .arguments import Choice, NumberOfSteps, Within
-from .lazy import own
 
 MODULES = re.compile(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])")
 
@@ -38,7 +37,7 @@ def readable(function: Callable) -> inspect.Signature:
     (rate: float, params: ArrayTree)
     """
     plain = inspect.signature(function)
-    names = own(sys.modules.get(function.__module__, sys))
+    names = vars(sys.modules.get(function.__module__, sys))
     aliases = {name: x for name, x in names.items() if get_origin(x) is Annotated}
     parameters = [
         parameter.replace(annotation=named(parameter.annotation, aliases))

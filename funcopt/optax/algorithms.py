@@ -94,12 +94,13 @@ def in_optax_state(
         return InOptaxState(ours(**own), theirs(**{**given, **masks}))
 
     function.__name__ = function.__qualname__ = name
-    function.__module__ = "funcopt.optax"
     function.__doc__ = ours.__doc__
     plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
     vars(function)["__signature__"] = inspect.Signature(plain)
     factory = value_factory(GradientTransformation, function)
     vars(factory)["shown"] = f"{module.__name__}.{name}"
+    # Only now, for a look into the names of a lazy module loads them all.
+    function.__module__ = factory.__module__ = "funcopt.optax"
     return factory
 
 
