@@ -67,8 +67,10 @@ def clip_ratio(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
     1 where both are infinite, 0 where only the norm is, and NaN where the norm is.
     """
     inside = norm <= bound
-    # XLA computes a quotient once, but a choice again in every loop that reads it.
-    return -(jnp.where(inside, -1, -bound) / jnp.where(inside, 1, norm))
+    # XLA computes a quotient once, but a choice again in every loop that reads it; and 1 / norm, if
+    # it is known to be that, in every element.
+    most = jnp.where(norm == norm, jnp.where(inside, 1, bound), jnp.nan)
+    return most.astype(norm.dtype) / jnp.where(inside, 1, norm)
 
 
 def within(x: Inexact[Array, "*p"], bound: Any) -> Inexact[Array, "*p"]:
