@@ -143,6 +143,7 @@ BY_NAMES = {
         funcopt.adam(1e-2),
         PARAMS,
     ),
+    "to the host": (optax.adam(1e-2), funcopt.offload(funcopt.adam(1e-2)), PARAMS),
     "from the host": (funcopt.offload(funcopt.adam(1e-2)), optax.adam(1e-2), PARAMS),
     "monitored": (funcopt.monitor(funcopt.adam(1e-2)), funcopt.adam(1e-2), PARAMS),
 }
@@ -193,6 +194,22 @@ def test_numbers_that_were_learnt_go_along():
         # Of optimistic descent optax's state tells no more than that there was a step.
         steps = 1 if name == "previous_gradient" else 2
         assert int(optax.tree.get_all_with_path(new, "count")[0][1]) == steps, name
+
+
+@pytest.mark.default_promotion
+def test_what_optax_calls_a_count_begins_with_what_it_begins_with():
+    params = {"w": jnp.ones(3)}
+    for ours, theirs, name, counted in (
+        (funcopt.schedule_free_sgd(1e-2), optax.contrib.schedule_free_sgd(1e-2), "step_count",
+         [1, 2, 3]),
+        (funcopt.optimistic_gradient_descent(1e-2), optax.optimistic_gradient_descent(1e-2),
+         "is_initial_step", [True, False, False]),
+    ):  # fmt: skip
+        state = ours.init(params)
+        for count in counted:
+            new = funcopt.convert_state(state, theirs, params)
+            assert optax.tree.get(new, name) == count
+            _, state = ours.update(params, state, params)
 
 
 def test_weights_begin_with_the_parameters():

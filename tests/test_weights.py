@@ -474,9 +474,13 @@ def test_parameters_that_someone_else_changed_count(way):
     state = tx.init(params)
     for _ in range(3):
         params, state = funcopt.step(tx, jnp.full(512, 0.77), state, params)
-    restored = jnp.full(512, 1e-3, BF16)
-    new, state = funcopt.step(tx, jnp.zeros(512), state, restored)
-    np.testing.assert_allclose(np.asarray(new, np.float32), 1e-3, rtol=2.0**-7)
+    for grad in (1e-3, 0.0):
+        for size in (1e-2, 1e-3):
+            restored = jnp.full(512, size, BF16)
+            new, then = funcopt.step(tx, jnp.full(512, grad), state, restored)
+            both = (np.asarray(x, np.float32) for x in (new, restored))
+            np.testing.assert_allclose(*both, rtol=2.0**-7)
+    state = then
     zero, _ = funcopt.step(tx, jnp.zeros(512), state, jnp.zeros(512, BF16))
     assert float(jnp.abs(zero).max()) < 1e-38
 
