@@ -21,6 +21,7 @@ from ..core.paper import ICLR, Paper
 from ..core.rule import Clock, Divisor, Rule, rule
 from ..core.transformation import transformation
 from ..math.moments import abs_sq, divide_by_root, ema, times
+from ..math.once import number_once
 from ..math.rectification import length, rectification
 from ..storage import Storage
 from .moment_slots import Moments, mean_square, zero_moments
@@ -55,7 +56,7 @@ class Radam(Rule):
             mu = ema(ahead, clock.unbiased(grad, self.b1), self.b1)
         else:
             mu = clock.unbiased(slots.mu, self.b1)
-        rho = length(self.b2, clock.t.astype(nu.dtype))
+        rho = number_once(length(self.b2, clock.t.astype(nu.dtype)))
         adaptive = divide_by_root(mu, nu, self.eps, self.eps_root)
         adaptive = times(rectification(self.b2, rho), adaptive)
         return jnp.where(rho >= self.threshold, adaptive, mu), slots
