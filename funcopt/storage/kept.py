@@ -106,7 +106,7 @@ def _registered(flax: Any) -> None:
 
 
 def _shapes(codes: Any) -> list[tuple[int, ...]]:
-    return [jnp.shape(x) for x in jax.tree.leaves(codes)]
+    return [jnp.shape(x) for x in (codes if isinstance(codes, tuple) else (codes,))]
 
 
 def _has(found: Any, name: str) -> bool:
