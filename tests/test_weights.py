@@ -416,9 +416,14 @@ def test_the_optimizer_inside_sees_the_weights(name):
 def test_a_step_that_does_not_count_changes_nothing(way):
     inner = funcopt.adam(1e-3)
     params, bad = mixed_params(), jax.tree.map(lambda p: jnp.full_like(p, jnp.nan), mixed_params())
-    for tx in (funcopt.guard(way(inner)), way(funcopt.guard(inner))):
+    moved, alone = funcopt.step(way(inner), mixed_grads(), way(inner).init(params), params)
+    for tx, slots_of in (
+        (funcopt.guard(way(inner)), lambda state: state.inner.slots),
+        (way(funcopt.guard(inner)), lambda state: state.slots),
+    ):
         state = tx.init(params)
         at, state = funcopt.step(tx, mixed_grads(), state, params)
+        chex.assert_trees_all_equal((at, slots_of(state)), (moved, alone.slots))
         after, then = funcopt.step(tx, bad, state, at)
         for x, y in zip(*map(jax.tree.leaves, (after, at)), strict=True):
             np.testing.assert_array_equal(bits(x), bits(y))
