@@ -146,6 +146,9 @@ def test_groups_and_chains_get_it():
     chain = funcopt.chain(funcopt.clip_by_global_norm(1.0), funcopt.average(funcopt.adam(1e-3)))
     state = funcopt.with_storage(funcopt.guard(chain), {"nu": "log8"}).init(PARAMS)
     assert sorted(set(kept(optax.tree.get(state, "nu")))) == ["float32", "log8"]
+    both = funcopt.chain(funcopt.trace(0.9), funcopt.adam(1e-3))
+    state = funcopt.with_storage(both, {"": ByPath({"wte": {"nu": Log8()}})}).init(PARAMS)
+    assert kept(optax.tree.get(state, "nu"))[-1] == "log8"
     with pytest.raises(ValueError, match="with_storage: storage names the slot 'trace'"):
         funcopt.with_storage(chain, {"trace": "int8"})
 
@@ -156,6 +159,7 @@ def test_groups_and_chains_get_it():
         (lambda: funcopt.adam(0.1, storage="int7"), "adam: storage must be None, one of bfloat16"),
         (lambda: funcopt.adam(0.1, storage={"nu": "int8"}), "nu is nonnegative.*or by bfloat16 or"),
         (lambda: funcopt.adam(0.1, storage={"mu": Log8()}), "mu is signed, and this keeps nonneg"),
+        (lambda: funcopt.adam(0.1, storage={"nu": ByPath({"x": "int8"})}), "nu is nonnegative"),
         (lambda: funcopt.adam(0.1, storage={"m": "8bit"}), "names the slot 'm'.*only mu, nu"),
         (lambda: funcopt.adam(0.1, storage=ByPath({"x": {"m": "8bit"}})), "names the slot 'm'"),
         (lambda: funcopt.adam(0.1, storage=ByPath({"x": "int7"})), r"storage\['x'\] must be None"),
