@@ -65,6 +65,15 @@ def test_a_block_divides_the_last_axis_where_one_does():
     ]  # fmt: skip
 
 
+def test_a_block_that_is_given_is_taken_where_rows_are_as_long():
+    codec = Int8(block=48)
+    assert [codec.size(s) for s in ((9, 100), (9, 48), (9, 30), (), (2, 0))] == [48, 48, 30, 1, 1]
+    x = numbers(codec, (3, 100), spread=0.5)
+    assert codec.encode(x).scales.shape == (3, 3)
+    far = jnp.repeat(jnp.stack([jnp.abs(x[:, i : i + 48]).max(1) for i in (0, 48, 96)], 1), 48, 1)
+    assert float((jnp.abs(there_and_back(codec, x) - x) / far[:, :100]).max()) < ERRORS["int8"]
+
+
 @each_codec
 def test_codes_have_the_shape_of_the_array_and_coding_again_changes_nothing(name):
     codec = CODECS[name]
