@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.choice import where
 from ..math.counts import steps_ahead
 from ..math.moments import times, unbiased
 from .arguments import Numeric, check_fields
@@ -112,7 +113,7 @@ class Clock:
 
     def choose(self, new: Array, old: Array | float) -> Array:
         """`new` when this step counts, `old` when it does not."""
-        return new if self.gate is None else jnp.where(self.gate, new, old)
+        return new if self.gate is None else where(self.gate, new, old)
 
     def unbiased(self, mean: Any, decay: Any, ahead: int = 0) -> Any:
         """mean / (1 − decayᵗ): a running mean without the zeros it began with.
@@ -130,7 +131,7 @@ class Clock:
         """`step` when this step counts, else minus zero: adding it changes no bit of a parameter,
         not even where that is minus zero itself.
         """
-        return step if self.gate is None else jnp.where(self.gate, step, -jnp.zeros_like(step))
+        return step if self.gate is None else where(self.gate, step, -jnp.zeros_like(step))
 
 
 class Rule:

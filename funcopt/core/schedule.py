@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from ..math.choice import where
 from .arguments import Delay, Hyperparameter, Numeric, Within, function_of_the_step, is_number
 from .steps import as_steps, reached, real, since
 from .value import Call, Configured, build, register, value_factory
@@ -210,7 +211,7 @@ class _Later(Listening):
     def observe(self, state: Any, value: Float[Array, ""], step: Array) -> Any:
         heard = self.schedule.observe(state, value, self._own(step))
         begun = reached(step, self.delay)
-        return jax.tree.map(lambda new, old: jnp.where(begun, new, old), heard, state)
+        return jax.tree.map(lambda new, old: where(begun, new, old), heard, state)
 
     def at(self, step: Array, state: Any) -> Array:
         return part_at(self.schedule, self._own(step), state)

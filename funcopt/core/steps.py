@@ -11,6 +11,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..math.choice import where
 from .arguments import settled
 
 _ENDLESS = 10**30  # as a length it is like any longer one, and float32 holds it
@@ -108,6 +109,6 @@ def _cycled_between(step: Array, period: float) -> tuple[Array, Array]:
     cycle = jnp.floor(real(step) / period).astype(step.dtype)
     at = position(cycle)
     rounding = 4 * float(jnp.finfo(at.dtype).eps) * (real(cycle) + 1)
-    late = jnp.where(at >= period - rounding, cycle + 1, cycle)
-    cycle = jnp.where(at < -rounding, cycle - 1, late)
+    late = where(at >= period - rounding, cycle + 1, cycle)
+    cycle = where(at < -rounding, cycle - 1, late)
     return cycle, jnp.clip(position(cycle), 0, period)

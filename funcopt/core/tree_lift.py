@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 from optax import OptState, Params, Updates
 
+from ..math.choice import where
 from ..math.columns import Column
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts
@@ -238,7 +239,7 @@ class LiftedTree:
         assert self.inner is not None
 
         def one(new: Array, old: Array) -> Array:
-            return jnp.where(flag, varying_along(new, varying_axes(old)), old)
+            return where(flag, varying_along(new, varying_axes(old)), old)
 
         return jax.tree.map(one, self.inner.init(now.as_tree(x)), old)
 

@@ -208,6 +208,8 @@ class TreeStep:
         numbers, arrays = steps if isinstance(steps, Scaled) else ([None] * len(steps), steps)
         rows = zip(arrays, numbers, dtypes, strict=True)
         clock = replace(self.clock, gate=None) if self.goes_on else self.clock
+        if decay is None and clock.gate is None:
+            return self.as_tree([_times(x, number).astype(dtype) for x, number, dtype in rows])
         if decay is None:
             return self.as_tree([_left(x, number, clock, dtype) for x, number, dtype in rows])
         rule, clock = decay[0], replace(clock, lr=decay[1])
@@ -230,11 +232,14 @@ def _left(
     decay: Rule | None = None,
     param: Array | None = None,
 ) -> Array:
-    if number is not None:
-        step = step * number.astype(step.real.dtype)
+    step = _times(step, number)
     if decay is not None:
         step, _ = decay.update(step, NoSlots(), param, clock)
     return clock.choose_step(step).astype(dtype)
+
+
+def _times(step: Array, number: Array | None) -> Array:
+    return step if number is None else step * number.astype(jnp.finfo(step.dtype).dtype)
 
 
 def _kept_leaves(tree: Params) -> list[Any]:

@@ -24,6 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool
 from optax import OptState, Params, Updates
 
+from ..math.choice import where
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts
 from ..math.once import flag_once
@@ -181,7 +182,7 @@ class Wrapper(Generic[S]):
         if gate is None:
             return new_updates, new
         renewed = {name: getattr(new, name) for name in own}
-        kept = jax.tree.map(lambda a, b: jnp.where(gate, a, b), renewed, old)
+        kept = jax.tree.map(lambda a, b: where(gate, a, b), renewed, old)
         return new_updates, self._with(new, kept)
 
     def _with(self, state: S, fields: dict[str, Any]) -> S:

@@ -3,12 +3,14 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Shaped
 
+from .choice import where
+
 
 def counted(count: Int[Array, "*n"], more: Shaped[Array, "..."]) -> Int[Array, "*n"]:
     """`count` with `more`: a number of events, or whether there was one."""
     most = jnp.iinfo(count.dtype).max
     more = more.astype(count.dtype)
-    return jnp.where(count > most - more, most, count + more)
+    return where(count > most - more, most, count + more)
 
 
 def following(count: Int[Array, "*n"]) -> Int[Array, "*n"]:

@@ -19,8 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from .choice import where
 from .dtypes import common_dtype
 from .moments import abs_sq
+from .one_loop import in_one_loop
 from .safe import safe_sqrt
 from .varying import AxisNames, grouped_by_axes, norm_across
 
@@ -29,10 +31,14 @@ SMALL = 4096
 
 
 class Squares(NamedTuple):
-    """The sum of squares of leaves that are alike, or of each of them; `places` among all."""
+    """The sum of squares of leaves that are alike, or of each of them; `places` among all.
+
+    `whole` is the sum of all.
+    """
 
     sums: Float[Array, "*leaves"]
-    leaves: list[Array]
+    whole: Float[Array, ""]
+    leaves: list[Any]
     places: list[int]
 
 
@@ -85,18 +91,25 @@ def square_sums(leaves: Sequence[Any], each: bool = False) -> list[Squares]:
     groups: dict[Any, list[int]] = {}
     for i, x in enumerate(leaves):
         groups.setdefault(jax.typeof(x) if jnp.size(x) <= SMALL else i, []).append(i)
-    alike = [([leaves[i] for i in places], places) for places in groups.values()]
-    return [Squares(_square_sum(xs, None, real, each), xs, places) for xs, places in alike]
+    return [_squares([leaves[i] for i in places], places, real, each) for places in groups.values()]
+
+
+def _squares(xs: list[Any], places: list[int], real: Any, each: bool) -> Squares:
+    whole = sums = _square_sum(xs, None, real, False)
+    if each and len(xs) > 1:
+        # Times a 1 that XLA does not know to be one: else it writes squares that two sums read.
+        one = where(jax.lax.stop_gradient(whole) < 0, 2, 1).astype(real)
+        sums = _square_sum(xs, jnp.broadcast_to(one, len(xs)), real, True)
+    return Squares(sums, whole, xs, places)
 
 
 def total(squares: Sequence[Squares]) -> Float[Array, ""]:
     """The sum of all elements' squares."""
-    return _total([each.sums for each in squares])
+    return _added([each.whole for each in squares])
 
 
-def _total(sums: Sequence[Float[Array, "..."]]) -> Float[Array, ""]:
-    zero = jnp.zeros([], common_dtype(jnp.float32, *sums))
-    return reduce(jax.lax.add, [jnp.sum(x) if x.ndim else x for x in sums], zero)
+def _added(numbers: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
+    return reduce(jax.lax.add, numbers, jnp.zeros([], common_dtype(jnp.float32, *numbers)))
 
 
 def norm_of(squares: Sequence[Squares]) -> Float[Array, ""]:
@@ -121,8 +134,8 @@ def norms_of(
     if not squares:
         return jnp.zeros(0, whole.dtype), whole
     line = _in_line([x.sums for x in squares])
-    inexact = jnp.sum(jnp.where(_is_exact(line), 0, 1).astype(line.dtype))
-    exact = _is_exact(whole) & ((inexact == 0) | ~each)
+    least, most = in_one_loop([line, line], [jax.lax.min, jax.lax.max], [np.inf, 0])
+    exact = _is_exact(whole) & ((_is_exact(least) & _is_exact(most)) | ~each)
     known = _known(squares)
     norms, norm = jax.lax.cond(exact, _plain_each, _scaled_each, whole, line, known)
     order = [place for each in squares for place in each.places]
@@ -145,10 +158,10 @@ def _scaled(whole: Array, squares: Known) -> Array:
     """The norm, at any scale: of elements that are divided by one number near it."""
     unit, inverse = _units(whole)
     # A factor of its own for each: XLA would write one of all as an array of their shape.
-    factors = [jnp.where(jnp.sum(sums) >= 0, inverse, jnp.nan) for sums, _ in squares]
+    factors = [where(jnp.sum(sums) >= 0, inverse, jnp.nan) for sums, _ in squares]
     pairs = zip(factors, squares, strict=True)
     return unit * safe_sqrt(
-        _total([_square_sum(xs, x, whole.dtype, False) for x, (_, xs) in pairs])
+        _added([_square_sum(xs, x, whole.dtype, False) for x, (_, xs) in pairs])
     )
 
 
@@ -160,7 +173,7 @@ def _plain_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array
 def _scaled_each(whole: Array, line: Array, squares: Known) -> tuple[Array, Array]:
     norms, (unit, inverse) = _scaled_norms(line, squares), _units(whole)
     scaled = unit * safe_sqrt(jnp.sum((norms * inverse) ** 2))
-    return norms, jnp.where(_is_exact(whole), safe_sqrt(whole), scaled)
+    return norms, where(_is_exact(whole), safe_sqrt(whole), scaled)
 
 
 def _scaled_norms(line: Array, squares: Known) -> Float[Array, " leaves"]:
@@ -172,8 +185,8 @@ def _scaled_norms(line: Array, squares: Known) -> Float[Array, " leaves"]:
     alone = [_is_alone(*each) for each in squares]
     if not any(alone):
         return norms
-    where = np.repeat(alone, [sums.size for sums, _ in squares])
-    return jnp.where(where, found, norms)
+    is_alone = np.repeat(alone, [sums.size for sums, _ in squares])
+    return where(is_alone, found, norms)
 
 
 def _is_alone(sums: Array, xs: list[Array]) -> bool:
@@ -187,7 +200,7 @@ def _is_alone(sums: Array, xs: list[Array]) -> bool:
 def _in_line(numbers: Sequence[Float[Array, "..."]]) -> Float[Array, " numbers"]:
     """Scalars and vectors as one vector."""
     dtype = common_dtype(jnp.float32, *numbers)
-    return jnp.concatenate([jnp.ravel(x).astype(dtype) for x in numbers])
+    return jnp.concatenate([jax.lax.reshape(x.astype(dtype), (x.size,)) for x in numbers])
 
 
 def _least(squares: Float[Array, "*n"]) -> float:
@@ -207,8 +220,8 @@ def _units(squares: Float[Array, "*n"]) -> tuple[Float[Array, "*n"], Float[Array
     """
     large = 2.0 ** int(0.7 * jnp.finfo(squares.dtype).maxexp)
     exact, small = _is_exact(squares), squares < _least(squares)
-    units = jnp.where(exact, 1, jnp.where(small, 1 / large, large))
-    inverse = jnp.where(exact, 1, jnp.where(small, large, 1 / large))
+    units = where(exact, 1, where(small, 1 / large, large))
+    inverse = where(exact, 1, where(small, large, 1 / large))
     return units.astype(squares.dtype), inverse.astype(squares.dtype)
 
 
@@ -250,5 +263,5 @@ def _together(norms: Float[Array, " leaves"]) -> Float[Array, ""]:
     """The norm of some norms."""
     highest = jnp.max(norms)
     usual = jnp.isfinite(highest) & (highest >= jnp.finfo(highest.dtype).tiny)
-    safe = jax.lax.stop_gradient(jnp.where(usual, highest, 1))
-    return jnp.where(usual, safe * safe_sqrt(jnp.sum((norms / safe) ** 2)), highest)
+    safe = jax.lax.stop_gradient(where(usual, highest, 1))
+    return where(usual, safe * safe_sqrt(jnp.sum((norms / safe) ** 2)), highest)

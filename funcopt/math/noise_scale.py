@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from .choice import where
 from .moments import ema
 
 NOISE_DECAY = 0.9
@@ -44,14 +45,14 @@ def add_noise_terms(
     """The running means after one more step, if there is `news` and `n` is more than 1."""
     several = news & (n > 1)
     real = old.variance.dtype
-    n_, others = n.astype(real), jnp.where(several, n.astype(real) - 1, 1)
+    n_, others = n.astype(real), where(several, n.astype(real) - 1, 1)
     m, big = mean_of_squares.astype(real), square_of_mean.astype(real)
     terms = (m - big) * n_ / others, (n_ * big - m) / others
     new = (ema(a, b, NOISE_DECAY) for a, b in zip(old, terms, strict=True))
-    return Noise(*(jnp.where(several, a, b) for a, b in zip(new, old, strict=True)))
+    return Noise(*(where(several, a, b) for a, b in zip(new, old, strict=True)))
 
 
 def noise_scale(noise: Noise) -> Float[Array, ""]:
     """0 as long as nothing was seen, or only noise."""
     known = noise.signal > 0
-    return jnp.where(known, noise.variance / jnp.where(known, noise.signal, 1), 0)
+    return where(known, noise.variance / where(known, noise.signal, 1), 0)

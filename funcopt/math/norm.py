@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from .choice import where
 from .moments import abs_sq
 from .safe import safe_sqrt
 
@@ -33,7 +34,7 @@ def norm(x: Inexact[Array, "*p"], axes: Axes = None) -> Float[Array, "*n"]:
     exact = jnp.isfinite(squares) & (squares > float(limits.tiny) / float(limits.eps) ** 2)
     scaled = partial(_scaled, axes=axes)
     if is_sharded(x):
-        return jnp.where(exact, safe_sqrt(squares), scaled(squares, x))
+        return where(exact, safe_sqrt(squares), scaled(squares, x))
     return jax.lax.cond(jnp.all(exact), lambda s, x: safe_sqrt(s), scaled, squares, x)
 
 
@@ -51,13 +52,13 @@ def _scaled(squares: Array, x: Array, axes: Axes) -> Array:
     magnitudes = jax.lax.stop_gradient(jnp.abs(x))
     largest = jnp.max(magnitudes, axis=axes, keepdims=axes is not None)
     usable = jnp.isfinite(largest) & (largest > 0)
-    unit = jnp.where(usable, largest, 1)
-    return jnp.where(usable, unit * safe_sqrt(_square_sum(x / unit, axes)), largest)
+    unit = where(usable, largest, 1)
+    return where(usable, unit * safe_sqrt(_square_sum(x / unit, axes)), largest)
 
 
 def norm_below(x: Inexact[Array, "*p"], largest: Float[Array, ""]) -> Float[Array, ""]:
     """The 2-norm of an array whose largest magnitude is known: in one pass, at any scale."""
-    unit = jnp.where(largest > 0, largest, 1)
+    unit = where(largest > 0, largest, 1)
     return unit * safe_sqrt(jnp.sum(abs_sq(x / unit)))
 
 
@@ -69,8 +70,8 @@ def clip_ratio(norm: Float[Array, "*n"], bound: Any) -> Float[Array, "*n"]:
     inside = norm <= bound
     # XLA computes a quotient once, but a choice again in every loop that reads it; and 1 / norm, if
     # it is known to be that, in every element.
-    most = jnp.where(norm == norm, jnp.where(inside, 1, bound), jnp.nan)
-    return most.astype(norm.dtype) / jnp.where(inside, 1, norm)
+    most = where(norm == norm, where(inside, 1, bound), jnp.nan)
+    return most.astype(norm.dtype) / where(inside, 1, norm)
 
 
 def within(x: Inexact[Array, "*p"], bound: Any) -> Inexact[Array, "*p"]:
@@ -86,7 +87,7 @@ def squarable(x: Inexact[Array, "*p"]) -> Inexact[Array, "*p"]:
     What is not finite stays so, for all to see.
     """
     largest = float(jnp.finfo(x.dtype).max)
-    return jnp.where(jnp.isfinite(x), within(x, (largest / 2) ** 0.5), x)
+    return where(jnp.isfinite(x), within(x, (largest / 2) ** 0.5), x)
 
 
 def rms_ema(rms: Float[Array, "*n"], x: Float[Array, "*n"], decay: Any) -> Float[Array, "*n"]:
@@ -97,5 +98,5 @@ def rms_ema(rms: Float[Array, "*n"], x: Float[Array, "*n"], decay: Any) -> Float
 def weighted_rms(a: Float[Array, "*n"], u: Any, b: Float[Array, "*n"], v: Any) -> Array:
     """√(u a² + v b²), where a² or b² themselves may be beyond the range of floats."""
     largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(a), jnp.abs(b)))
-    unit = jnp.where(largest > 0, largest, 1)
+    unit = where(largest > 0, largest, 1)
     return unit * safe_sqrt(u * (a / unit) ** 2 + v * (b / unit) ** 2)

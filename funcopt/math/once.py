@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from .choice import where
+
 
 def flag_once(flag: Bool[Array, ""]) -> Bool[Array, ""]:
     """The flag, of which every loop repeats no more than one comparison."""
@@ -18,4 +20,4 @@ def flag_once(flag: Bool[Array, ""]) -> Bool[Array, ""]:
 
 def number_once(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     """The number, or an array, every bit of it: over a 1 that XLA does not know to be one."""
-    return x / jax.lax.stop_gradient(jnp.where(x == x, 1, 2).astype(x.dtype))
+    return x / jax.lax.stop_gradient(where(x == x, 1, 2).astype(x.dtype))

@@ -5,10 +5,12 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .choice import where
+
 
 def safe_divide(a: Any, b: Array) -> Array:
     """a / b for b ≥ 0, and 0 where b is 0: where nothing was seen, nothing is estimated."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, 1), 0)
+    return where(b > 0, a / where(b > 0, b, 1), 0)
 
 
 def safe_sqrt(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
@@ -16,7 +18,7 @@ def safe_sqrt(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
 
     What rounding has made negative counts as 0; NaN stays NaN.
     """
-    return jnp.where(x <= 0, 0, jnp.sqrt(jnp.where(x <= 0, 1, x)))
+    return where(x <= 0, 0, jnp.sqrt(where(x <= 0, 1, x)))
 
 
 def safe_cbrt(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
@@ -26,6 +28,6 @@ def safe_cbrt(x: Float[Array, "*n"]) -> Float[Array, "*n"]:
     is not finite stays so.
     """
     usable = (x > 0) & jnp.isfinite(x)
-    positive = jnp.where(usable, x, 1)
+    positive = where(usable, x, 1)
     near = jnp.exp(jnp.log(positive) / 3)
-    return jnp.where(usable, (2 * near + positive / near**2) / 3, jnp.where(x <= 0, 0, x))
+    return where(usable, (2 * near + positive / near**2) / 3, where(x <= 0, 0, x))

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .choice import where
 from .safe import safe_sqrt
 
 AxisNames = str | tuple[str, ...] | None
@@ -122,9 +123,9 @@ def norm_across(part: Float[Array, "*n"], axis_name: AxisNames) -> Float[Array, 
     fixed = jax.lax.stop_gradient(part)
     largest = jax.lax.pmax(fixed, axes)
     usable = jnp.isfinite(largest) & (largest > 0)
-    unit = jnp.where(usable, largest, 1)
+    unit = where(usable, largest, 1)
     whole = unit * safe_sqrt(jax.lax.psum((part / unit) ** 2, axes))
-    return jnp.where(usable, whole, jax.lax.psum(fixed, axes))
+    return where(usable, whole, jax.lax.psum(fixed, axes))
 
 
 def total_across(numbers: Sequence[Array], axis_name: AxisNames) -> Array:
