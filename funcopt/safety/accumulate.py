@@ -26,6 +26,7 @@ from ..core.leaves import gradients_beside, in_full
 from ..core.schedule import listens
 from ..core.transformation import transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.global_norm import square_sum
 from ..math.noise_scale import Noise, add_noise_terms, no_noise, noise_scale
@@ -54,15 +55,15 @@ class Heard(NamedTuple):
 
     def after(self, x: Array | None, weight: Array, first: Array) -> "Heard":
         """With one more number of some `weight`, or none; `first` of the round or not."""
-        before = jnp.where(first, 0, self.weight)
+        before = where(first, 0, self.weight)
         if x is None:
             return Heard(self.mean, before)
         news = jnp.isfinite(x) & (weight > 0)
-        after = before + jnp.where(news, weight, 0)
+        after = before + where(news, weight, 0)
         return Heard(running_mean(self.mean, x, news, before == 0, share_of(weight, after)), after)
 
     def told(self) -> Float[Array, ""]:
-        return jnp.where(self.weight > 0, self.mean, jnp.nan)
+        return where(self.weight > 0, self.mean, jnp.nan)
 
 
 class AccumulateState(NamedTuple):
@@ -160,8 +161,8 @@ class Accumulate(Wrapper[AccumulateState]):
         ok = everywhere(ok, self.axis_name)
         first, last = state.micro == 0, self.is_last(state, flush)
         counts = ok if weight is None else ok & (w > 0)
-        good = counted(jnp.where(first, 0, state.good), counts)
-        total = jnp.where(first, 0, state.weight) + jnp.where(counts, w, 0)
+        good = counted(where(first, 0, state.good), counts)
+        total = where(first, 0, state.weight) + where(counts, w, 0)
         share = share_of(w, total)
 
         def mean(old: Array, new: Array) -> Array:
@@ -170,11 +171,11 @@ class Accumulate(Wrapper[AccumulateState]):
         means = [mean(leaf.slots[0], leaf.grad) for leaf in leaves] if keeps else grads
         if inside.gate is not None and keeps:
             rows = zip(means, leaves, strict=True)
-            means = [jnp.where(inside.gate, x, leaf.slots[0]) for x, leaf in rows]
+            means = [where(inside.gate, x, leaf.slots[0]) for x, leaf in rows]
         mean_squares = mean(state.squares, square_sum_across(grads, self.axis_name))
         value, metric = state.value, state.metric
         if keeps:
-            value = value.after(told.get("value"), jnp.where(counts, w, 0), first)
+            value = value.after(told.get("value"), where(counts, w, 0), first)
             metric = metric.after(told.get("metric"), jnp.ones([], real), first)
             told = {
                 name: x.told() for name, x in (("value", value), ("metric", metric)) if name in told
@@ -186,7 +187,7 @@ class Accumulate(Wrapper[AccumulateState]):
         return new_updates, AccumulateState(
             inner=inner,
             mean=mean_grads if keeps else state.mean,
-            micro=jnp.where(last, 0, state.micro + 1),
+            micro=where(last, 0, state.micro + 1),
             good=good,
             weight=total,
             value=value,
@@ -236,17 +237,17 @@ def _scalar(name: str, x: ArrayLike, real: DTypeLike) -> Float[Array, ""]:
 
 
 def share_of(weight: Array, total: Array) -> Array:
-    return weight / jnp.where(total > 0, total, 1)
+    return weight / where(total > 0, total, 1)
 
 
 # Leaves of the same shape share a trace, as in `lift`.
 @jax.jit
 def running_mean(old: Array, new: ArrayLike, ok: Array, first: Array, share: Array) -> Array:
     """The running mean after `new`, in the dtype in which it is kept."""
-    before = jnp.where(first, jnp.zeros_like(old), old)
+    before = where(first, jnp.zeros_like(old), old)
     displacement = jnp.asarray(new).astype(old.dtype) - before
     after = before + displacement * share.astype(jnp.finfo(old.dtype).dtype)
-    return jnp.where(ok, after, before)
+    return where(ok, after, before)
 
 
 @transformation

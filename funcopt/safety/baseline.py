@@ -18,6 +18,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from ..core.arguments import Numeric
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.dtypes import cast
 
@@ -83,27 +84,27 @@ def judge(old: Baseline, x: Float[Array, ""], limits: SpikeLimits = USUAL_LIMITS
     """
     news = jnp.isfinite(x) & (x > 0)
     real = old.mean.dtype
-    y = jnp.log(jnp.where(news, x, 1)).astype(real)
+    y = jnp.log(where(news, x, 1)).astype(real)
     sigma = jnp.maximum(jnp.sqrt(old.variance), LEAST_SIGMA)
-    residual = jnp.where(old.seen > 0, y - old.mean, 0)
-    z = jnp.where(news, residual / sigma, 0)
+    residual = where(old.seen > 0, y - old.mean, 0)
+    z = where(news, residual / sigma, 0)
     above = z > cast(limits.threshold, real)
     rebased = above & (old.streak >= limits.patience)
     outlier = above & ~rebased
 
     near = jnp.clip(residual, -WINSORISED_AT * sigma, WINSORISED_AT * sigma)
     number = old.seen.astype(real)
-    young = jnp.where(above, 0, 1 / (number + 1))
-    young_of_square = jnp.where(above, 0, 1 / (number + PRIOR_WEIGHT))
+    young = where(above, 0, 1 / (number + 1))
+    young_of_square = where(above, 0, 1 / (number + PRIOR_WEIGHT))
     last = cast(1 - limits.decay, real)
     weight = jnp.maximum(last, young)
     weight_of_square = jnp.maximum(last, young_of_square)
     first = rebased | (old.seen == 0)
     new = Baseline(
-        mean=jnp.where(first, y, old.mean + weight * near),
-        variance=jnp.where(first, 1, old.variance + weight_of_square * (near**2 - old.variance)),
-        seen=jnp.where(first, 1, counted(old.seen, jnp.ones([], bool))),
-        streak=jnp.where(outlier, counted(old.streak, outlier), 0),
+        mean=where(first, y, old.mean + weight * near),
+        variance=where(first, 1, old.variance + weight_of_square * (near**2 - old.variance)),
+        seen=where(first, 1, counted(old.seen, jnp.ones([], bool))),
+        streak=where(outlier, counted(old.streak, outlier), 0),
     )
-    kept = Baseline(*(jnp.where(news, a, b).astype(b.dtype) for a, b in zip(new, old, strict=True)))
+    kept = Baseline(*(where(news, a, b).astype(b.dtype) for a, b in zip(new, old, strict=True)))
     return Judgement(z, outlier, rebased, kept)

@@ -23,8 +23,10 @@ from ..core.metrics import reports
 from ..core.step import apply_updates
 from ..core.transformation import transformation, where_open
 from ..core.wrapper import Beginning, Inside, Wrapper
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.global_norm import Facts, square_sums, total
+from ..math.one_loop import in_line
 from ..math.varying import AxisNames
 from .agreement import everywhere, whole_norm
 from .baseline import Baseline, SpikeLimits, judge, no_baseline
@@ -33,19 +35,61 @@ from .rates import rates_are_finite
 
 
 class GuardState(NamedTuple):
-    """`z` and `skipped` are of the last step looked at, `grad_norm` of the last finite one.
+    """What a guard keeps, in few arrays, because each costs time in every call of a compiled step.
 
-    Nothing here is ever NaN or infinite, but in a state inside that began so.
+    `z` and `skipped` are of the last step looked at, `grad_norm` of the last finite one. Nothing
+    here is ever NaN or infinite, but in a state inside that began so.
     """
 
     inner: OptState
-    baseline: Baseline
-    grad_norm: Float[Array, ""]
-    z: Float[Array, ""]
-    skipped: Bool[Array, ""]
-    nonfinite: Int[Array, ""]
-    spikes: Int[Array, ""]
-    rebased: Int[Array, ""]
+    numbers: Float[Array, "4"]
+    counts: Int[Array, "6"]
+
+    @classmethod
+    def of(
+        cls,
+        inner: OptState,
+        baseline: Baseline,
+        *,
+        grad_norm: Float[Array, ""],
+        z: Float[Array, ""],
+        skipped: Bool[Array, ""],
+        nonfinite: Int[Array, ""],
+        spikes: Int[Array, ""],
+        rebased: Int[Array, ""],
+    ) -> "GuardState":
+        numbers = baseline.mean, baseline.variance, grad_norm, z
+        counts = baseline.seen, baseline.streak, nonfinite, spikes, rebased
+        return cls(inner, in_line(numbers), in_line([*counts, skipped.astype(jnp.int32)]))
+
+    @property
+    def baseline(self) -> Baseline:
+        mean, variance = self.numbers[..., 0], self.numbers[..., 1]
+        return Baseline(mean, variance, self.counts[..., 0], self.counts[..., 1])
+
+    @property
+    def grad_norm(self) -> Any:
+        return self.numbers[..., 2]
+
+    @property
+    def z(self) -> Any:
+        return self.numbers[..., 3]
+
+    @property
+    def nonfinite(self) -> Any:
+        return self.counts[..., 2]
+
+    @property
+    def spikes(self) -> Any:
+        return self.counts[..., 3]
+
+    @property
+    def rebased(self) -> Any:
+        return self.counts[..., 4]
+
+    @property
+    def skipped(self) -> Any:
+        return self.counts[..., 5] > 0
 
     def skips(self) -> Skipped:
         return Skipped(self.skipped, self.nonfinite + self.spikes)
@@ -77,15 +121,15 @@ class Guard(Wrapper[GuardState]):
     def first(self, start: Beginning) -> GuardState:
         refuse_loss_scale(self.name, start.inner)
         none, zero = jnp.zeros([], jnp.int32), jnp.zeros([], start.real)
-        return GuardState(
-            inner=start.inner,
-            baseline=no_baseline(start.real),
+        return GuardState.of(
+            start.inner,
+            no_baseline(start.real),
             grad_norm=zero,
-            z=jnp.zeros_like(zero),
+            z=zero,
             skipped=jnp.zeros([], bool),
             nonfinite=none,
-            spikes=jnp.zeros_like(none),
-            rebased=jnp.zeros_like(none),
+            spikes=none,
+            rebased=none,
         )
 
     def step(
@@ -104,20 +148,20 @@ class Guard(Wrapper[GuardState]):
         norm = facts.norm
         known = facts if self.axis_name is None else inside.facts
         limits = SpikeLimits(self.spike, self.patience, self.decay)
-        judged = judge(state.baseline, jnp.where(finite, norm, jnp.nan), limits)
+        judged = judge(state.baseline, where(finite, norm, jnp.nan), limits)
         taken = finite & ~judged.outlier
         new_updates, inner = inside.run(updates, state.inner, gate=taken, facts=known)
         if self.check_updates:
             finite &= everywhere(_land_finite(new_updates, inside.params), self.axis_name)
             taken &= finite
-            inner = jax.tree.map(lambda a, b: jnp.where(taken, a, b), inner, state.inner)
+            inner = jax.tree.map(lambda a, b: where(taken, a, b), inner, state.inner)
             new_updates = where_open(taken, new_updates)
 
         kept_norm = norm.astype(state.grad_norm.dtype)
-        return new_updates, GuardState(
-            inner=inner,
-            baseline=judged.baseline,
-            grad_norm=jnp.where(jnp.isfinite(kept_norm), kept_norm, state.grad_norm),
+        return new_updates, GuardState.of(
+            inner,
+            judged.baseline,
+            grad_norm=where(jnp.isfinite(kept_norm), kept_norm, state.grad_norm),
             z=judged.z,
             skipped=~taken,
             nonfinite=counted(state.nonfinite, ~finite),

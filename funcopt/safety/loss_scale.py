@@ -23,6 +23,7 @@ from ..core.leaves import gradients_beside
 from ..core.paper import ICLR, Paper
 from ..core.transformation import transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
 from ..math.global_norm import square_sum
@@ -83,10 +84,10 @@ class LossScale(Wrapper[LossScaleState]):
     def _adjusted(self, state: LossScaleState, finite: Array) -> tuple[Array, Array, Array]:
         if self.growth_interval is None:
             return state.scale, state.good_steps, state.tolerated
-        good = jnp.where(finite, counted(state.good_steps, finite), 0)
+        good = where(finite, counted(state.good_steps, finite), 0)
         grow = finite & (good >= self.growth_interval)
         left = jnp.minimum(state.tolerated, self.hysteresis)
-        tolerated = jnp.where(finite, left, jnp.maximum(left - 1, 0))
+        tolerated = where(finite, left, jnp.maximum(left - 1, 0))
         lower = ~finite & (tolerated == 0)
         growth_factor, backoff_factor, max_scale, min_scale = (
             cast(x, state.scale.dtype)
@@ -95,11 +96,11 @@ class LossScale(Wrapper[LossScaleState]):
         raised = jnp.minimum(state.scale * growth_factor, max_scale)
         lowered = jnp.maximum(state.scale * backoff_factor, min_scale)
         # A scale that was given outside of the limits stays there until it has to change.
-        scale = jnp.where(grow, raised, jnp.where(lower, lowered, state.scale))
+        scale = where(grow, raised, where(lower, lowered, state.scale))
         return (
             scale.astype(state.scale.dtype),
-            jnp.where(grow, 0, good),
-            jnp.where(grow, self.hysteresis, tolerated),
+            where(grow, 0, good),
+            where(grow, self.hysteresis, tolerated),
         )
 
 

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from ..core.transformation import Tree
+from ..math.choice import where
 from ..math.dtypes import common_dtype
 from ..math.global_norm import square_sum
 from ..math.varying import varying_along, varying_axes
@@ -83,7 +84,7 @@ def microbatched(
         leaves = [x for x in jax.tree.leaves(new_grads) if jnp.size(x)]
         w = jnp.ones_like(total) if weight is None else weight.astype(total.dtype)
         ok = jnp.isfinite(square_sum(leaves)) & jnp.isfinite(new_loss) & jnp.isfinite(w) & (w >= 0)
-        first, total = total == 0, total + jnp.where(ok, w, 0)
+        first, total = total == 0, total + where(ok, w, 0)
         share = share_of(w, total)
         counts = ok & (w > 0)
         mean = jax.tree.map(
@@ -103,7 +104,7 @@ def microbatched(
     total = zeros(jax.ShapeDtypeStruct((), _real(loss, *jax.tree.leaves(grads))))
     weights = None if weights is None else jnp.asarray(weights)
     (mean, total), aux = jax.lax.scan(add, (mean, total), (batches, weights))
-    loss, grads = jax.tree.map(lambda x: jnp.where(total > 0, x, jnp.nan), mean)
+    loss, grads = jax.tree.map(lambda x: where(total > 0, x, jnp.nan), mean)
     return cast(Loss, (loss, aux) if has_aux else loss), grads
 
 

@@ -36,6 +36,7 @@ from ..core.leaves import gradients_beside
 from ..core.paper import Paper
 from ..core.transformation import Tree, transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.dtypes import cast, common_dtype
 from ..math.global_norm import square_sum
@@ -118,7 +119,7 @@ class Rollback(Wrapper[RollbackState]):
         finite = self._finite([leaf.grad for leaf in leaves], inside.value, before)
         new_updates, inner = inside.run(updates, before, gate=finite & ~back)
         displacements = [
-            jnp.where(go_back, _way(a, b).astype(u.dtype), u)
+            where(go_back, _way(a, b).astype(u.dtype), u)
             for a, b, u in zip(here, there, jax.tree.leaves(new_updates), strict=True)
         ]
 
@@ -129,9 +130,9 @@ class Rollback(Wrapper[RollbackState]):
             inner=inner,
             snapshot_params=jax.tree.structure(state.snapshot_params).unflatten(there),
             snapshot_inner=snapshot,
-            age=counted(jnp.where(save | back, 0, state.age), ~bad & ~back),
-            bad=jnp.where(back | good, 0, counted(state.bad, bad)),
-            landing=jnp.where(returning, MOST_LANDINGS, jnp.where(missed, state.landing - 1, 0)),
+            age=counted(where(save | back, 0, state.age), ~bad & ~back),
+            bad=where(back | good, 0, counted(state.bad, bad)),
+            landing=where(returning, MOST_LANDINGS, where(missed, state.landing - 1, 0)),
             rollbacks=counted(state.rollbacks, returning),
         )
 
@@ -157,7 +158,7 @@ def _chosen(flag: Bool[Array, ""], this: Tree, other: Tree) -> Tree:
 # Leaves of the same shape share a trace, as in `lift`.
 @jax.jit
 def _either(flag: Bool[Array, ""], this: Array, other: Array) -> Array:
-    return jnp.where(flag, this, other)
+    return where(flag, this, other)
 
 
 @jax.jit
@@ -165,7 +166,7 @@ def _way(here: Array, there: Array) -> Array:
     wide = common_dtype(jnp.float32, here)
     displacement = there.astype(wide) - here.astype(wide)
     # Only minus zero leaves minus zero as it is.
-    return jnp.where(here == there, -jnp.zeros_like(displacement), displacement)
+    return where(here == there, -jnp.zeros_like(displacement), displacement)
 
 
 def _missed(landing: Int[Array, ""], here: list[Array], there: list[Array]) -> Bool[Array, ""]:
