@@ -742,12 +742,14 @@ def reducers(compiled: Any) -> int:
 
 
 def test_a_call_pays_for_few_arrays_and_reductions():
-    """Every one costs each call on a CPU, even in a branch that is not taken."""
+    """An array of the state costs each call on a CPU about 2.5 µs, a number that a reduction takes
+    0.1 µs, even in a branch that is not taken."""
     inner = funcopt.guard(funcopt.adamw(0.1))
-    assert reducers(program(funcopt.monitor(inner))) <= 36
+    assert reducers(program(funcopt.monitor(inner))) <= 56
     params = [jnp.zeros(3)] * 4
-    added = jax.tree.leaves(funcopt.monitor(inner).init(params)._replace(inner=()))
-    assert len(added) == 4
+    state = funcopt.monitor(inner).init(params)
+    assert len(jax.tree.leaves(state._replace(inner=()))) == 4
+    assert len(jax.tree.leaves(state.inner._replace(inner=()))) == 2
 
 
 def test_a_measurement_sums_no_squares_again():
@@ -774,7 +776,7 @@ def test_a_measurement_sums_no_squares_again():
 
 def test_constants_that_a_state_stands_on():
     """They are in saved states: who changes them counts `version` up."""
-    assert int(funcopt.monitor(funcopt.sgd(0.1)).init(START).memory.version) == 4
+    assert int(funcopt.monitor(funcopt.sgd(0.1)).init(START).memory.version) == 5
     assert KINDS == ("none", "nonfinite", "overflow", "loss", "spike", "skipped")
     assert (absent("float32"), largest("float32")) == (-3e38, 3e38)
     assert len(COLUMNS) == 11

@@ -5,6 +5,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..math.choice import where
+
 COLUMNS = (
     "grad_norm",
     "update_norm",
@@ -40,4 +42,4 @@ NEGLIGIBLE = 1e-3
 def tidy(x: Float[Array, "rows columns"]) -> Float[Array, "rows columns"]:
     """Without NaN and infinities, for which `largest` stands."""
     most = largest(x.dtype)
-    return jnp.where(jnp.isfinite(x), jnp.clip(x, -most, most), most)
+    return where(jnp.isfinite(x), jnp.clip(x, -most, most), most)

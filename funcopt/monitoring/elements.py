@@ -121,14 +121,7 @@ def _gathered(
         for run in (list(run) for _, run in itertools.groupby(here, partial(_kind, rows))):
             xs = [[beside[i][column] for i in run] for column in columns]
             axis = rows.axes[run[0]]
-            several = [xs]
-            if len(run) > 1:
-                xs, axis = [[jnp.stack(x)] for x in xs], 0
-                # Copies of whole leaves are not all made at once.
-                thinned = jnp.size(rows.leaves[run[0]]) > limit
-                several = [[x] for x in xs] if thinned else [xs]
-            look = partial(gathered_rows, axis=axis, limit=limit, length=length)
-            parts.append(jnp.concatenate([look([x for (x,) in each]) for each in several]))
+            parts.append(gathered_rows(xs, axis=axis, limit=limit, length=length))
         whole = jnp.concatenate(parts, axis=1)
         found |= {column: whole[i] for i, column in enumerate(columns)}
     return [found[column] for column in range(len(types))]

@@ -5,9 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.choice import where
 from ..math.counts import counted
+from ..math.one_loop import in_line
 from .columns import absent, tidy
 from .layers import Rows
 from .recorder import log2
@@ -59,8 +62,8 @@ def refusal(norm: Float[Array, ""]) -> LoggedEvent:
 
 def add_event(events: Events, step: Array, event: LoggedEvent) -> Events:
     over = events.seen - FIRST_EVENTS
-    at = jnp.where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
-    what = jnp.stack([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
+    at = where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
+    what = in_line([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
     return Events(
         counted(events.seen, jnp.ones([], bool)),
         jax.lax.dynamic_update_index_in_dim(events.what, what, at, 0),
@@ -79,13 +82,12 @@ def diagnosed(
         ill: what is known about the step as a whole.
     """
     size = jnp.sqrt(jnp.array(rows.sizes, mean.dtype))
-    usual = jnp.where(mean[:, 0] > absent(mean.dtype), mean[:, 0], log2(size))
-    # The first that is not finite, or the one whose norm stands out beside its usual one.
+    usual = where(mean[:, 0] > absent(mean.dtype), mean[:, 0], log2(size))
     broken = (~ill.finite & ~jnp.isfinite(norms)).astype(jnp.int32)
-    all_broken = jnp.sum(broken)
+    # The first that is not finite, or the one whose norm stands out beside its usual one.
+    strange = where(broken > 0, jnp.inf, log2(norms) - usual)
+    all_broken, worst = _sum_and_place_of_largest(broken, strange)
     any_broken = all_broken > 0
-    strange = jnp.where(any_broken, broken.astype(mean.dtype), log2(norms) - usual)
-    worst = _place_of_largest(strange)
     event = LoggedEvent(jnp.int32(KINDS.index("spike")), worst, ill.norm)
     for name, case, row, number in (
         ("loss", ~jnp.isfinite(ill.loss), jnp.int32(-1), ill.loss),
@@ -93,13 +95,20 @@ def diagnosed(
         ("nonfinite", any_broken, worst, all_broken.astype(mean.dtype)),
     ):
         found = LoggedEvent(jnp.int32(KINDS.index(name)), row, number)
-        event = jax.tree.map(partial(jnp.where, case), found, event)
+        event = jax.tree.map(partial(where, case), found, event)
     return broken, event
 
 
-def _place_of_largest(x: Array) -> Int[Array, ""]:
-    """As `argmax`, -1 of nothing."""
-    if not x.size:
-        return jnp.int32(-1)
-    places = jnp.arange(x.size, dtype=jnp.int32)
-    return jnp.min(jnp.where(x == jnp.max(x), places, x.size - 1))
+def _sum_and_place_of_largest(
+    counts: Int[Array, " rows"], x: Float[Array, " rows"]
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """The sum of the counts, and where `x` is largest first, -1 of nothing; in one loop."""
+
+    def combine(a: Any, b: Any) -> tuple[Array, Array, Array]:
+        is_first = (a[1] > b[1]) | ((a[1] == b[1]) & (a[2] <= b[2]))
+        return a[0] + b[0], jnp.maximum(a[1], b[1]), where(is_first, a[2], b[2])
+
+    places = jnp.zeros_like(counts) + jnp.arange(x.size, dtype=counts.dtype)  # where counts lie
+    least = np.int32(0), np.array(-np.inf, x.dtype), np.int32(-1)
+    many, _, place = jax.lax.reduce((counts, x, places), least, combine, (0,))
+    return many, place

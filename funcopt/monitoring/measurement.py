@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..math.choice import where
 from ..math.varying import axes_of, max_across, norm_across, parts
 from .elements import Gathered
 from .layers import Rows
@@ -148,7 +149,7 @@ def norms_across(
     for axes in sorted(set(split)):
         ours = np.array([each == axes for each in split])
         whole = norm_across(norms, axes) if axes else norms
-        found = jnp.where(ours, max_across(whole, axis_name), found)
+        found = where(ours, max_across(whole, axis_name), found)
     return found
 
 
@@ -178,7 +179,7 @@ def norms_of_rows(
             layers = gathered(partial(row_norms, axis=axis), grads[i], last[here])
             axes = axes_of(grads[i], axis_name)
             layers = norm_across(layers, axes) if axes else layers
-            whole = jnp.where(jnp.isfinite(layers), layers, whole)
+            whole = where(jnp.isfinite(layers), layers, whole)
         found.append(whole)
     return jnp.concatenate(found)
 

@@ -28,6 +28,7 @@ from ..core.metrics import reports
 from ..core.paths import path_names
 from ..core.transformation import transformation
 from ..core.wrapper import Beginning, Inside, Wrapper
+from ..math.choice import where
 from ..math.dtypes import common_dtype
 from ..math.global_norm import Facts, norms_of, square_sums, total
 from ..math.noise_scale import no_noise
@@ -190,7 +191,7 @@ class Monitor(Wrapper[MonitorState]):
             )  # fmt: skip
 
         if gate is not None:
-            judged = jax.tree.map(lambda a, b: jnp.where(gate, a, b), judged, baseline)
+            judged = jax.tree.map(lambda a, b: where(gate, a, b), judged, baseline)
         count = jnp.asarray(optax.safe_increment(state.count))
         own = judged if limits_of(self.inner) is None else ()
         return new_updates, MonitorState(inner, count, kept, own)
@@ -282,10 +283,10 @@ class Monitor(Wrapper[MonitorState]):
                 f"monitor: the state is of a monitor {around}, and this one is not so. Make one "
                 "with `tx.init(params)`, and put the states inside of it in their places."
             )
-        memory = state.memory
-        if rows.total != len(memory.latest) or len(names) != len(memory.axes):
+        kept = state.kept
+        if rows.total != kept.rows or len(names) != kept.leaves:
             raise ValueError(
-                f"monitor: the state is of {len(memory.axes)} leaves, {len(memory.latest)} rows, "
+                f"monitor: the state is of {kept.leaves} leaves, {kept.rows} rows, "
                 f"but these gradients are {len(names)} leaves, {rows.total} rows. Make the state "
                 "with `tx.init(params)`."
             )
@@ -318,7 +319,7 @@ def _is_on_host(x: Array) -> bool:
 # Arrays of the same shape share a trace, as in `lift`.
 @jax.jit
 def _waiting(there: Array, x: Array) -> Array:
-    return jnp.where(there, x, jnp.zeros_like(x))
+    return where(there, x, jnp.zeros_like(x))
 
 
 def _recorded(state: OptState) -> Numbers:

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.dtypes import cast
+from ..math.one_loop import in_line
 from .columns import NORMS, absent, largest, tidy
 
 SCALARS = ("grad_norm", "z", "value", "lr", "clip_ratio", "skipped", "noise_scale")
@@ -65,15 +67,15 @@ def no_run(history: int, rows: int, dtype: Any) -> Run:
 
 def scalars(found: dict[str, Any], dtype: Any) -> Float[Array, " scalars"]:
     """Those of `SCALARS` that were found, in order; without NaN, see `largest` and `absent`."""
-    return tidy(jnp.stack([cast(found.get(name, absent(dtype)), dtype) for name in SCALARS]))
+    return tidy(in_line([cast(found.get(name, absent(dtype)), dtype) for name in SCALARS]))
 
 
 def log2(x: Array) -> Array:
     """log2 of what is not negative, within ±`exponents`."""
     most = exponents(x.dtype)
-    positive = jnp.log2(jnp.where(x > 0, x, 1))
-    inside = jnp.where(x > 0, jnp.clip(positive, -most, most), -most)
-    return jnp.where(x >= largest(x.dtype), most, inside)
+    positive = jnp.log2(where(x > 0, x, 1))
+    inside = where(x > 0, jnp.clip(positive, -most, most), -most)
+    return where(x >= largest(x.dtype), most, inside)
 
 
 def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
@@ -81,8 +83,8 @@ def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
 
     A norm of 0 has no logarithm: it stands for the mean only until another one comes.
     """
-    x = jnp.concatenate([log2(latest[:, :NORMS]), latest[:, NORMS:]], axis=1)
-    is_norm = jnp.arange(x.shape[1]) < NORMS
+    is_norm = jnp.arange(latest.shape[1]) < NORMS
+    x = where(is_norm, log2(latest), latest)
 
     def is_zero(x: Array) -> Array:
         return is_norm[None, :] & (x <= -exponents(x.dtype))
@@ -91,32 +93,34 @@ def add_mean(mean: Array, latest: Array, count: Array, decay: float) -> Array:
     begun = (mean > none) & ~is_zero(mean)
     known = (latest > none) & (latest < most) & ~(is_zero(x) & begun)
     weight = jnp.maximum(1 - decay, 1 / (count.astype(x.dtype) + 1))
-    moved = jnp.where(begun, mean + weight * (x - mean), x)
-    return jnp.where(known, moved, mean)
+    moved = where(begun, mean + weight * (x - mean), x)
+    return where(known, moved, mean)
 
 
 def add_record(run: Run, record: Array, step: Array, latest: Array, row: Array) -> Run:
     """With the `record`-th record, if it is one that is kept."""
     history = run.step.shape[0]
-    full = (run.rows >= history) & (jax.lax.rem(record, run.stride) == 0)
+    left = record & (2 * run.stride - 1)  # a stride is a power of two
+    is_even, is_odd = left == 0, left == run.stride
+    full = (run.rows >= history) & (is_even | is_odd)
 
     def halved(x: Array) -> Array:
         # What is behind the rows that stay is overwritten later.
         return jnp.concatenate([x[::2], x[(history + 1) // 2 :]])
 
     columns = run[2:]
-    kept = [jnp.where(full, halved(x), x) for x in columns]
-    rows = jnp.where(full, (history + 1) // 2, run.rows)
-    stride = jnp.where(full, 2 * run.stride, run.stride)
-    taken = jax.lax.rem(record, stride) == 0
+    kept = [where(full, halved(x), x) for x in columns]
+    rows = where(full, (history + 1) // 2, run.rows)
+    stride = where(full, 2 * run.stride, run.stride)
+    taken = is_even | (is_odd & ~full)
     grad, update, param = (latest[:, i] for i in range(NORMS))
-    ratio = jnp.where(param > 0, update / jnp.where(param > 0, param, 1), 0)
+    ratio = where(param > 0, update / where(param > 0, param, 1), 0)
     most = largest(latest.dtype)
-    norms = log2(jnp.stack([grad, jnp.where(update < most, ratio, most)]))
+    norms = log2(jnp.stack([grad, where(update < most, ratio, most)]))
 
     def written(column: Array, new: Array) -> Array:
         old = jax.lax.dynamic_index_in_dim(column, rows, 0, keepdims=False)
-        new = jnp.where(taken, new.astype(column.dtype), old)
+        new = where(taken, new.astype(column.dtype), old)
         return jax.lax.dynamic_update_index_in_dim(column, new, rows, 0)
 
     columns = (written(a, b) for a, b in zip(kept, (step, row, norms), strict=True))

@@ -6,7 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Shaped
+
+from ..math.choice import where
 
 LINE = 16
 """Numbers in a line of memory."""
@@ -47,9 +50,18 @@ def layers_first(x: Array, axis: int | None) -> Array:
     return x[None] if axis is None else jnp.moveaxis(x, axis, 0)
 
 
-def thinned(x: Array, limit: int) -> Array:
-    """At most `limit` elements of each layer, evenly spaced along all axes but the first."""
-    return jax.lax.slice(x, [0] * x.ndim, x.shape, [1, *strides(x.shape[1:], limit)])
+def thinned(x: Array, limit: int, kept: int = 1) -> Array:
+    """At most `limit` elements of each layer, evenly spaced along all axes but the `kept` first."""
+    steps = [1] * kept + list(strides(x.shape[kept:], limit))
+    return x if set(steps) <= {1} else jax.lax.slice(x, [0] * x.ndim, x.shape, steps)
+
+
+def looked_at(x: Array, axis: int | None, limit: int) -> Shaped[Array, "layers elements"]:
+    """At most `limit` elements of each layer of a leaf, in rows."""
+    if axis is None:
+        return thinned(x, limit, kept=0).reshape(1, -1)
+    x = layers_first(x, axis)
+    return thinned(x, limit).reshape(len(x), -1)
 
 
 @cache
@@ -98,26 +110,39 @@ class Sample(NamedTuple):
     moment: SecondMoment | None
 
 
+def filled(x: Array, length: int) -> Array:
+    """With zeros at the end of rows, which are so long then."""
+    more = [(0, 0, 0)] * (x.ndim - 1) + [(0, length - x.shape[-1], 0)]
+    return jax.lax.pad(x, np.zeros((), x.dtype), more)
+
+
 # Leaves of the same shape share a trace, as in `lift`.
 @partial(jax.jit, static_argnames=("axis", "limit", "length"))
 def gathered_rows(
-    xs: list[Array], *, axis: int | None, limit: int, length: int
-) -> Shaped[Array, "arrays layers length"]:
-    """At most `limit` elements of each layer of some arrays that are alike, in rows of `length`."""
-    thin = [thinned(layers_first(x, axis), limit) for x in xs]
-    x = jnp.stack([x.reshape(len(x), -1) for x in thin])
-    return jnp.pad(x, ((0, 0), (0, 0), (0, length - x.shape[2])))
+    columns: list[list[Array]], *, axis: int | None, limit: int, length: int
+) -> Shaped[Array, "columns rows length"]:
+    """At most `limit` elements of each layer of some columns of arrays that are alike, in rows of
+    `length`.
+    """
+
+    def rows(xs: list[Array]) -> Array:
+        if axis is not None:
+            return jnp.concatenate([looked_at(x, axis, limit) for x in xs])
+        return jnp.stack([thinned(x, limit, kept=0) for x in xs]).reshape(len(xs), -1)
+
+    x = jnp.stack([rows(xs) for xs in columns])
+    return filled(x, length)
 
 
-def cut(looked_at: Sample, seen: Float[Array, " rows"]) -> Sample:
+def cut(whole: Sample, seen: Float[Array, " rows"]) -> Sample:
     """The sample, of whose rows so many elements are there: zeros behind them."""
-    there = jnp.arange(looked_at.update.shape[1], dtype=seen.dtype)[None] < seen[:, None]
-    moment = looked_at.moment
+    there = jnp.arange(whole.update.shape[1], dtype=seen.dtype)[None] < seen[:, None]
+    moment = whole.moment
     if moment is not None:
-        means = [jnp.where(there, x, 0) for x in moment[:4]]
+        means = [where(there, x, 0) for x in moment[:4]]
         moment = SecondMoment(means[0], means[1], means[2], means[3], moment.numbers)
-    update = jnp.where(there, looked_at.update, 0)
-    return Sample(looked_at.grad, update, looked_at.param, seen, moment)
+    update = where(there, whole.update, 0)
+    return Sample(whole.grad, update, whole.param, seen, moment)
 
 
 @partial(jax.jit, static_argnames=("axis", "limit", "length", "dtype"))
@@ -135,21 +160,17 @@ def sample(
     """At most `limit` elements of each layer of a leaf, in rows of `length`, as `dtype`."""
 
     def of(x: Array) -> Array:
-        x = thinned(layers_first(x, axis), limit)
-        return x.reshape(len(x), -1)
-
-    def filled(x: Array) -> Array:
-        return jnp.pad(x, ((0, 0), (0, length - x.shape[1])))
+        return looked_at(x, axis, limit)
 
     g, u, p = of(grad), of(update), of(param)
     if moment is not None:
-        means = [filled(of(x).astype(dtype)) for x in moment[:4]]
+        means = [filled(of(x).astype(dtype), length) for x in moment[:4]]
         rounding = 2 * float(jnp.finfo(moment.mean_new.dtype).eps)
         numbers = jnp.append(moment.numbers.astype(dtype), jnp.asarray(rounding, dtype))
         numbers = jnp.broadcast_to(numbers, (len(g), *numbers.shape))
         moment = SecondMoment(means[0], means[1], means[2], means[3], numbers)
     return Sample(
-        *(filled(x.astype(dtype)) for x in map(jnp.abs, (g, u, p))),
+        *(filled(x.astype(dtype), length) for x in map(jnp.abs, (g, u, p))),
         seen=jnp.full(len(g), g.shape[1], dtype),
         moment=moment,
     )

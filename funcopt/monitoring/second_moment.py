@@ -14,6 +14,7 @@ from ..core.lift import Lifted, LiftedState
 from ..core.paths import path_name, path_names
 from ..core.rule import Divisor
 from ..core.tree_lift import LiftedTree, TreeState
+from ..math.choice import where
 from ..math.moments import bias_correction
 from ..storage.kept import Coded, decoded
 from .inside import algorithms
@@ -149,7 +150,7 @@ def _moments(
     one = jnp.ones_like(now)
     weights = (before, now) if divisor.divided is None else (one, one)
     numbers = numbers_of(
-        jnp.where(fresh, 0, decay), share, floor, *weights, divisor.maximum, divisor.forgets
+        where(fresh, 0, decay), share, floor, *weights, divisor.maximum, divisor.forgets
     )
     for a, b in zip(old, new, strict=True):
         squares = divisor.squares(a), divisor.squares(b)

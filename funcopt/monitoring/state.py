@@ -11,13 +11,15 @@ from optax import OptState
 
 from ..core.metrics import reports
 from ..math.noise_scale import Noise
+from ..math.one_loop import in_line
 from ..safety.baseline import Baseline
 from .columns import COLUMNS, EDGES
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
 from .recorder import LAST_STEPS, SCALARS, Run
 from .surges import Surges
 
-VERSION = 4
+VERSION = 5
+EVENTS = FIRST_EVENTS + LAST_EVENTS
 
 
 class MonitorTables(NamedTuple):
@@ -47,13 +49,12 @@ class MonitorTables(NamedTuple):
     def kept(self) -> "Kept":
         run, events = self.run, self.events
         history, _, rows = run.norms.shape
-        alone = self.version, self.every, self.means, events.seen, run.rows, run.stride
         # The surges and the last steps come first, the measurements last: see `with_step` and
-        # `is_there`.
+        # `is_there`. Integers that a measurement changes are one part: see `with_measurement`.
         return Kept(
             integers=_in_line(
-                self.surges.steps, *alone, self.broken, self.shrinks, run.step, events.what,
-                self.axes,
+                self.surges.steps, events.seen, self.broken, events.what, self.version, self.every,
+                self.means, run.rows, run.stride, self.shrinks, run.step, self.axes,
             ),
             floats=_in_line(
                 self.surges.numbers, self.last, *self.noise, events.value, run.scalars, self.mean,
@@ -70,18 +71,30 @@ class Kept(NamedTuple):
     floats: Float[Array, " floats"]
     halves: Float[Array, "edges+2*history rows"]
 
+    @property
+    def rows(self) -> int:
+        return self.halves.shape[-1]
+
+    @property
+    def history(self) -> int:
+        return (self.halves.shape[-2] - len(EDGES)) // 2
+
+    @property
+    def leaves(self) -> int:
+        numbers = Surges.STEPS + 1 + 3 * EVENTS + 5
+        return self.integers.shape[-1] - numbers - 2 * self.rows - self.history
+
     def memory(self) -> MonitorTables:
-        *_, halves, rows = self.halves.shape
-        history, events = (halves - len(EDGES)) // 2, FIRST_EVENTS + LAST_EVENTS
+        rows, history = self.rows, self.history
         table, scalars = (rows, len(COLUMNS)), len(SCALARS)
-        steps, version, every, means, seen, taken, stride, broken, shrinks, step, what, axes = (
+        steps, seen, broken, what, version, every, means, taken, stride, shrinks, step, axes = (
             _parted(
-                self.integers, (Surges.STEPS,), *[()] * 6, (rows,), (rows,), (history,),
-                (events, 3), (-1,),
+                self.integers, (Surges.STEPS,), (), (rows,), (EVENTS, 3), *[()] * 5, (rows,),
+                (history,), (-1,),
             )
         )  # fmt: skip
         numbers, last, variance, signal, value, of_run, mean, latest = _parted(
-            self.floats, (Surges.NUMBERS,), (LAST_STEPS, scalars), (), (), (events,),
+            self.floats, (Surges.NUMBERS,), (LAST_STEPS, scalars), (), (), (EVENTS,),
             (history, scalars), table, table,
         )  # fmt: skip
         above, norms = self.halves[..., : len(EDGES), :], self.halves[..., len(EDGES) :, :]
@@ -109,19 +122,13 @@ class Kept(NamedTuple):
         )
 
     def with_measurement(self, memory: MonitorTables) -> "Kept":
-        """With what a measurement changes, of a memory whose log is as it was.
-
-        Counts are written into the line: XLA makes a program of its own of every part of integers
-        that are put together.
-        """
-        run, rows = memory.run, memory.broken.shape[0]
-        counts = [memory.every, memory.means, memory.events.seen, run.rows, run.stride]
-        integers = _written(
-            self.integers,
-            (Surges.STEPS + 1, jnp.stack(counts)),
-            (Surges.STEPS + 6 + rows, jnp.concatenate([memory.shrinks, run.step])),
+        """With what a measurement changes, of a memory whose log is as it was."""
+        run = memory.run
+        counts = in_line([memory.every, memory.means, run.rows, run.stride])
+        first = Surges.STEPS + 1 + self.rows + 3 * EVENTS + 1
+        return memory.kept()._replace(
+            integers=_with(self.integers, first, counts, memory.shrinks, run.step)
         )
-        return memory.kept()._replace(integers=integers)
 
     def with_log(self, memory: MonitorTables) -> "Kept":
         """With another log, of a memory whose measurements are as they were."""
@@ -174,14 +181,14 @@ def _place(step: Int[Array, ""]) -> tuple[Array]:
     return (Surges.NUMBERS + jax.lax.rem(step, jnp.int32(LAST_STEPS)) * len(SCALARS),)
 
 
-def _written(line: Array, *parts: tuple[int, Array]) -> Array:
-    for start, part in parts:
-        line = jax.lax.dynamic_update_slice(line, part, (start,))
-    return line
+def _with(line: Array, first: int, *parts: Array) -> Array:
+    """A line in which parts stand one after the other from a place on."""
+    last = first + sum(x.size for x in parts)
+    return jnp.concatenate([line[:first], *parts, line[last:]])
 
 
 def _in_line(*parts: Array) -> Array:
-    return jnp.concatenate([jnp.ravel(x) for x in parts])
+    return jnp.concatenate([x.reshape(-1) for x in parts])
 
 
 def _parted(line: Array, *shapes: tuple[int, ...]) -> list[Array]:

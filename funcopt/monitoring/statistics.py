@@ -39,11 +39,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..math.choice import where
 from ..math.dtypes import common_dtype
+from ..math.one_loop import in_one_loop
 from .columns import COLUMNS, EDGES, NEGLIGIBLE, absent, largest
 from .sample import Sample, SecondMoment, layers_first
-
-TOGETHER = 3
 
 
 def _wide(x: Array) -> Array:
@@ -73,7 +73,7 @@ def _power_of_two(norm: Float[Array, "*layers"]) -> Float[Array, "*layers"]:
     """One over the power of two below `norm`; 1 where that is 0, infinite or not known."""
     limits = jnp.finfo(norm.dtype)
     known = (norm > 0) & (norm < largest(norm.dtype))
-    exponent = jnp.floor(jnp.log2(jnp.where(known, norm, 1)))
+    exponent = jnp.floor(jnp.log2(where(known, norm, 1)))
     most = limits.maxexp - 28
     integer = jnp.int32 if limits.bits == 32 else jnp.int64
     bits = (limits.maxexp - 1 - jnp.clip(exponent, -most, most).astype(integer)) << limits.nmant
@@ -112,6 +112,7 @@ def measure(
         "zero": raw == 0,
         "negligible": (raw > 0) & (raw < NEGLIGIBLE * rms),
         "nonfinite": ~jnp.isfinite(raw),
+        "lost": lost,
     }
     terms = {
         "update": _squares(u, units[0]),
@@ -119,7 +120,6 @@ def measure(
         "all_grad": raw,
         "all_update": u,
         "all_param": p,
-        "lost": lost.astype(dtype),
     }
     x = raw * unscale
     score = None
@@ -128,23 +128,13 @@ def measure(
         flags |= of_moment
         terms |= more
 
+    sums, highest = _over_elements(terms, flags, score)
     halves = np.array(EDGES, dtype).reshape(2, 1, -1, 1)
-    above, _ = _over_elements([(x[:, None] >= edges).astype(jnp.uint32) for edges in halves])
-    pairs, highest = _over_elements(_in_pairs(list(flags.values())), score)
-    several = jnp.stack(pairs)
-    both = jnp.stack([several & 0xFFFF, several >> 16], axis=1).reshape(-1, len(raw))
-    if score is not None:
+    at_or_above = [(x[:, None] >= edges).astype(jnp.uint32) for edges in halves]
+    above = jnp.concatenate(in_one_loop(at_or_above, [jax.lax.add] * 2), axis=1)
+    if highest is not None:
         spike = _across(jax.lax.pmax, highest, axes)
-    above, counted, found, seen = _across(
-        jax.lax.psum,
-        (
-            jnp.concatenate(above, axis=1).astype(dtype),
-            dict(zip(flags, both.astype(dtype), strict=False)),
-            dict(zip(terms, _sums(list(terms.values())), strict=True)),
-            seen,
-        ),
-        axes,
-    )
+    above, found, seen = _across(jax.lax.psum, (above.astype(dtype), sums, seen), axes)
     padded = raw.shape[1] * _across(jax.lax.psum, 1, axes) - seen
     known = jnp.maximum(seen, 1)
 
@@ -152,15 +142,15 @@ def measure(
     magnitudes = jnp.stack([found[f"all_{name}"] for name in ("grad", "update", "param")])
     least = magnitudes / known[None] * jnp.sqrt(sizes)[None]
     # Of all elements, so that what is infinite stays so, whatever the sample has.
-    grad = jnp.where(norms == 0, least[0], norms)
+    grad = where(norms == 0, least[0], norms)
     whole = jnp.concatenate([grad[None], _or_least(jnp.sqrt(squares) / units, least[1:])])
-    zeros = counted["zero"] - padded
-    shares = jnp.stack([zeros, counted["negligible"], counted["nonfinite"]]) / known[None]
+    zeros = found["zero"] - padded
+    shares = jnp.stack([zeros, found["negligible"], found["nonfinite"]]) / known[None]
     beside = [unknown] * 4
     if moment is not None:
         beside = [
-            counted["eps"] / jnp.maximum(counted["moving"], 1),
-            found["lag"] / jnp.maximum(counted["both"], 1),
+            found["eps"] / jnp.maximum(found["moving"], 1),
+            found["lag"] / jnp.maximum(found["both"], 1),
             jnp.sqrt(found["rms"] / known),
             spike,
         ]
@@ -210,59 +200,40 @@ def _beside_moment(
     old, new = moment.old / weight_old, moment.new / weight_new
     fallen = decay * before
     g2 = jnp.maximum((after - fallen) / share, rounding * after / share)
-    g2 = jnp.where(maximum > 0, jnp.where(after > fallen, after, jnp.minimum(came**2, after)), g2)
-    g2 = jnp.where(raw == 0, 0, g2)
+    g2 = where(maximum > 0, where(after > fallen, after, jnp.minimum(came**2, after)), g2)
+    g2 = where(raw == 0, 0, g2)
     both = (g2 > 0) & (new > 0)
     flags = {
         "moving": (new > 0) & (raw > 0),
         "both": both,
         "eps": (new > 0) & (raw > 0) & (new < floor**2),
     }
-    lag = jnp.log(jnp.where(both, g2, 1) / jnp.where(both, new, 1))
+    lag = jnp.log(where(both, g2, 1) / where(both, new, 1))
     least = jnp.maximum(jnp.maximum(new, floor**2), float(limits.tiny))
-    score = jnp.where(old > 0, g2 / jnp.where(old > 0, old, 1), 0)
+    score = where(old > 0, g2 / where(old > 0, old, 1), 0)
     return flags, {"lag": lag, "rms": g2 / least}, score
 
 
-def _in_pairs(flags: list[Array]) -> list[Array]:
-    """Flags of two kinds in one number, of which fewer than 2¹⁶ are counted."""
-    low, high = flags[::2], [*flags[1::2], jnp.zeros_like(flags[0])]
-    return [
-        a.astype(jnp.uint32) | b.astype(jnp.uint32) << 16 for a, b in zip(low, high, strict=False)
+def _over_elements(
+    terms: dict[str, Array], flags: dict[str, Array], score: Array | None
+) -> tuple[dict[str, Array], Array | None]:
+    """The sums of terms, how many flags are set, and the largest score, of each row.
+
+    Flags of two kinds are counted in one number, fewer than 2¹⁶ of each, because each call of the
+    compiled step pays for every array that goes into a loop.
+    """
+    dtype = next(iter(terms.values())).dtype
+    bits = [x.astype(jnp.uint32) for x in flags.values()]
+    low, high = bits[::2], [*bits[1::2], jnp.zeros_like(bits[0])]
+    pairs = [a | b << 16 for a, b in zip(low, high, strict=False)]
+    sums, scores = [*terms.values(), *pairs], [] if score is None else [score]
+    ways = [jax.lax.add] * len(sums) + [jax.lax.max] * len(scores)
+    reduced = in_one_loop([*sums, *scores], ways)
+    counts = [
+        x.astype(dtype) for n in reduced[len(terms) : len(sums)] for x in (n & 0xFFFF, n >> 16)
     ]
-
-
-def _over_elements(counts: list[Array], score: Array | None = None) -> tuple[list[Array], Any]:
-    """The sums of counts along their last axis, and the largest score, which is not negative.
-
-    In one loop over the elements, and of few of them: each call of the compiled step pays for every
-    array that goes in.
-    """
-    ways = [jax.lax.add] * len(counts) + ([] if score is None else [jax.lax.max])
-    columns = counts if score is None else [*counts, score]
-
-    def combine(a: tuple[Array, ...], b: tuple[Array, ...]) -> tuple[Array, ...]:
-        return tuple(way(x, y) for way, x, y in zip(ways, a, b, strict=True))
-
-    zeros = [np.zeros((), x.dtype) for x in columns]
-    found = jax.lax.reduce(columns, zeros, combine, (columns[0].ndim - 1,))
-    return list(found[: len(counts)]), None if score is None else found[-1]
-
-
-def _sums(terms: list[Array]) -> Float[Array, "terms rows"]:
-    """The sums of each row, as products: a reduction is one more thing that every call pays for.
-
-    `TOGETHER` of them wait for the sums of those before, so that no more are in memory at once.
-    """
-    ones = jnp.ones(terms[0].shape[-1], terms[0].dtype)
-    found: list[Array] = []
-    for first in range(0, len(terms), TOGETHER):
-        x = jnp.stack(terms[first : first + TOGETHER])
-        if found:
-            is_there = ~(found[-1][0, 0] < -jnp.inf)  # always, which XLA does not know
-            x = jnp.where(is_there, x, 0)
-        found.append(jnp.matmul(x, ones, precision=jax.lax.Precision.HIGHEST))
-    return jnp.concatenate(found)
+    found = dict(zip([*terms, *flags], [*reduced[: len(terms)], *counts], strict=False))
+    return found, None if score is None else reduced[-1]
 
 
 def _or_least(norms: Array, least: Array) -> Array:
@@ -270,4 +241,4 @@ def _or_least(norms: Array, least: Array) -> Array:
 
     From the mean magnitude, which is near enough for the next measurement to find the scale.
     """
-    return jnp.where((norms == 0) | jnp.isposinf(norms), least, norms)
+    return where((norms == 0) | jnp.isposinf(norms), least, norms)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.noise_scale import Noise, add_noise_terms, noise_scale
 from ..safety.baseline import Baseline, Judgement, SpikeLimits, judge
@@ -84,9 +85,9 @@ class Done(NamedTuple):
 
 
 def judged_step(came: Came, baseline: Baseline, limits: SpikeLimits) -> JudgedStep:
-    told = jnp.where(came.loss <= absent(came.loss.dtype), 0, came.loss)
+    told = where(came.loss <= absent(came.loss.dtype), 0, came.loss)
     fine = came.finite & jnp.isfinite(told)
-    judged = judge(baseline, jnp.where(fine, came.norm, jnp.nan), limits)
+    judged = judge(baseline, where(fine, came.norm, jnp.nan), limits)
     ill = Ailment(came.finite, judged.outlier, came.norm, told)
     return JudgedStep(judged, ill, fine & ~ill.spike)
 
@@ -118,7 +119,7 @@ def with_measurement(
     changed = memory._replace(
         every=jnp.int32(plan.window),
         latest=latest,
-        mean=jnp.where(good, mean, memory.mean),
+        mean=where(good, mean, memory.mean),
         means=counted(memory.means, good),
         above=above.astype(memory.above.dtype),
         shrinks=_shrinks(rows, done.moments),
@@ -150,7 +151,7 @@ def with_step(
     axes = local_axes(plan.axis_name, came, kept, reported)
 
     def choose(new: Any, old: Any) -> Any:
-        return jnp.where(came.counts, new, old)
+        return where(came.counts, new, old)
 
     if micro is not None:
         memory = kept.memory()
@@ -190,11 +191,11 @@ def _logged(
         rows, came.grads, came.norms, memory.latest[:, 0] / came.unscale, plan.axis_name
     )
     broken, event = diagnosed(rows, here, memory.mean, step.ill)
-    event = jax.tree.map(partial(jnp.where, step.calm), refusal(came.norm), event)
+    event = jax.tree.map(partial(where, step.calm), refusal(came.norm), event)
     events = add_event(memory.events, count, event)
     changed = memory._replace(
         broken=counted(memory.broken, broken),
-        events=jax.tree.map(partial(jnp.where, ill), events, memory.events),
+        events=jax.tree.map(partial(where, ill), events, memory.events),
         surges=add_surge(memory.surges, count, ratio, memory.last),
     )
     return kept.with_log(changed)

@@ -10,12 +10,14 @@ has shortened to about the usual length is none.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
-from jax.lax import Precision
 from jaxtyping import Array, Bool, Float, Int
 
+from ..math.choice import where
 from ..math.counts import counted
 from ..math.once import number_once
+from ..math.one_loop import in_line, in_one_loop, out_of_line
 from ..safety.baseline import Baseline
 from .columns import absent, largest
 from .recorder import LAST_STEPS, SCALARS
@@ -47,10 +49,7 @@ class Surges(NamedTuple):
 
     @staticmethod
     def of(numbers: Float[Array, "*n 4"], steps: Int[Array, "*n 4"]) -> "Surges":
-        return Surges(
-            *(numbers[..., i] for i in range(Surges.NUMBERS)),
-            *(steps[..., i] for i in range(Surges.STEPS)),
-        )
+        return Surges(*out_of_line(numbers), *out_of_line(steps))
 
     @property
     def numbers(self) -> Float[Array, " numbers"]:
@@ -79,7 +78,7 @@ def surge_ratio(
     """
     usual = jnp.exp(baseline.mean.astype(norm.dtype))
     known = taken & (baseline.seen >= LEAST_SEEN) & jnp.isfinite(norm) & (usual > 0)
-    return jnp.minimum(jnp.where(known, norm / jnp.where(known, usual, 1), 0), largest(norm.dtype))
+    return where(known, norm / where(known, usual, 1), 0)
 
 
 def is_news(ratio: Float[Array, ""], opened: Int[Array, ""], step: Int[Array, ""]) -> Array:
@@ -92,32 +91,33 @@ def add_surge(
 ) -> Surges:
     """With one more step, of which there is news; `last` are the steps before."""
     none, most = absent(last.dtype), largest(last.dtype)
+    ratio = jnp.minimum(ratio, most)
     old = Surges.of(number_once(old.numbers), old.steps)
-    back = step - 1 - jnp.arange(LEVEL_STEPS, dtype=step.dtype)
-    losses = last[back % LAST_STEPS, SCALARS.index("value")]
-    told = (losses > none) & (losses < most) & (back >= 0)
-    # A product: a reduction is one more thing that every call pays for.
-    rows = jnp.stack([told.astype(last.dtype), jnp.where(told, losses, 0)])
-    many, total = jnp.matmul(rows, jnp.ones(LEVEL_STEPS, last.dtype), precision=Precision.HIGHEST)
+    rows = jnp.arange(LAST_STEPS, dtype=step.dtype)
+    age = (jax.lax.rem(step - 1, jnp.int32(LAST_STEPS)) - rows) % LAST_STEPS
+    losses = last[:, SCALARS.index("value")]
+    told = (age < jnp.minimum(step, LEVEL_STEPS)) & (losses > none) & (losses < most)
+    columns = told.astype(last.dtype), where(told, losses, 0)
+    many, total = in_one_loop(columns, [jax.lax.add] * 2)
     mean = total / jnp.maximum(many, 1)
-    level = jnp.where(many > 0, mean, none)
+    level = where(many > 0, mean, none)
 
     surge = ratio >= SURGE
     after = (old.opened >= 0) & (step - old.opened == AFTERWARDS)
-    rise = jnp.where(old.low > none, old.high - old.low, 0)
+    rise = where(old.low > none, old.high - old.low, 0)
     known = (old.before > none) & (level > none)
     rose = after & known & (level - old.before > rise)
     opens = surge & ((old.opened < 0) | (step - old.opened >= AFTERWARDS))
     larger = surge & (ratio > old.ratio)
     # In two lines, of which there is less to compile than of eight numbers.
-    numbers = jnp.where(
-        jnp.stack([larger, opens, rose, rose]),
-        jnp.stack([ratio, level, old.before, level]),
+    numbers = where(
+        in_line([larger, opens, rose, rose]),
+        in_line([ratio, level, old.before, level]),
         old.numbers,
     )
-    steps = jnp.where(
-        jnp.stack([surge, larger, opens, rose]),
-        jnp.stack([counted(old.seen, surge), step, step, old.opened]),
+    steps = where(
+        in_line([surge, larger, opens, rose]),
+        in_line([counted(old.seen, surge), step, step, old.opened]),
         old.steps,
     )
     return Surges.of(numbers, steps)
