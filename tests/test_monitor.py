@@ -206,6 +206,29 @@ def test_what_the_optimizer_divides_by_is_compared_with_what_it_saw():
     assert np.isnan(read(foreign, params).latest["rms"][0])
 
 
+def test_codes_tell_no_gradient_by_itself():
+    """They are further apart than a gradient moves a slow mean; the mean of many is about right."""
+    params = jnp.ones((64, 64))
+
+    def latest(storage):
+        tx = funcopt.monitor(funcopt.adam(1e-3, storage=storage), every=1)
+
+        def body(carry, key):
+            grads = jax.random.normal(key, params.shape)
+            return funcopt.step(tx, grads, carry[1], carry[0]), None
+
+        keys = jax.random.split(jax.random.key(0), 200)
+        state = jax.jit(lambda: jax.lax.scan(body, (params, tx.init(params)), keys)[0][1])()
+        return {name: x[0] for name, x in read(state, params).latest.items()}
+
+    in_codes, whole = latest({"nu": "log8"}), latest(None)
+    assert -1.5 < whole["v_lag"] < -1
+    assert 0.9 < whole["rms"] < 1.1
+    assert whole["spike"] < 30
+    assert np.isnan([in_codes["v_lag"], in_codes["spike"]]).all()
+    assert 0.8 < in_codes["rms"] < 1.4
+
+
 def test_the_loss_scale_is_taken_out():
     tx = funcopt.monitor(funcopt.loss_scale(funcopt.sgd(1.0), init_scale=1024.0), every=1)
     seen = read(norms_of(tx, [1024.0, 2048.0]), {"w": np.ones(3)})

@@ -30,7 +30,14 @@ class SecondMoment(NamedTuple):
 
 
 def numbers_of(
-    decay: Any, share: Any, floor: Any, weight_old: Any, weight_new: Any, maximum: Any, forgets: Any
+    decay: Any,
+    share: Any,
+    floor: Any,
+    weight_old: Any,
+    weight_new: Any,
+    maximum: Any,
+    step: Any,
+    forgets: Any,
 ) -> Float[Array, " numbers"]:
     """What is needed to read a second moment.
 
@@ -39,9 +46,10 @@ def numbers_of(
         floor: ε.
         weight_old, weight_new: what `old` and `new` are divided by before they are v̂.
         maximum: whether it follows the largest of the squares.
+        step: the distance of neighbouring codes of v_t, as a part of it; 0 without codes.
         forgets: whether it can shrink.
     """
-    numbers = decay, share, floor, weight_old, weight_new, maximum, forgets
+    numbers = decay, share, floor, weight_old, weight_new, maximum, step, forgets
     return jnp.stack([jnp.asarray(x, float) for x in numbers])
 
 

@@ -1,6 +1,7 @@
 """Which second moments there are in a state, as the algorithms themselves say."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -13,9 +14,11 @@ from ..core.leaves import Absent, is_kept
 from ..core.lift import Lifted, LiftedState
 from ..core.paths import path_name, path_names
 from ..core.rule import Divisor
+from ..core.state_fields import by_path
 from ..core.tree_lift import LiftedTree, TreeState
 from ..math.choice import where
 from ..math.moments import bias_correction
+from ..storage import declared
 from ..storage.kept import Coded, decoded
 from .inside import algorithms
 from .sample import SecondMoment, numbers_of
@@ -72,7 +75,8 @@ def _of_one(body: Any, before: Any, after: Any) -> dict[str, SecondMoment]:
         if divisor is None or not isinstance(before.slots, rule.slots):
             return {}
         a, b = _by_parameter(before.slots), _by_parameter(after.slots)
-        moments = _moments(divisor, [*a.values()], [*b.values()], before.count)
+        steps = _steps(before.slots, a)
+        moments = _moments(divisor, [*a.values()], [*b.values()], before.count, steps)
         return dict(zip(a, moments, strict=True))
     if not isinstance(body, Lifted):
         numbers = {name: x for name, x in vars(body).items() if name not in body.static}
@@ -93,7 +97,7 @@ def _of_one(body: Any, before: Any, after: Any) -> dict[str, SecondMoment]:
         divisor = _at_step(rule, before.count).divides_by()
         if divisor is not None:
             a, b = _by_parameter(old), _by_parameter(new)
-            moments = _moments(divisor, [*a.values()], [*b.values()], before.count)
+            moments = _moments(divisor, [*a.values()], [*b.values()], before.count, _steps(old, a))
             found |= zip(a, moments, strict=True)
     return found
 
@@ -104,6 +108,17 @@ def _by_parameter(slots: Any) -> dict[str, Any]:
     columns = zip(*(map(_wide, jax.tree.leaves(x, is_leaf=is_kept)) for x in slots), strict=True)
     rows = {path: type(slots)(*column) for path, column in zip(paths, columns, strict=True)}
     return {path: row for path, row in rows.items() if any(x is not None for x in row)}
+
+
+def _steps(slots: Any, paths: Iterable[str]) -> list[float]:
+    """The distance of neighbouring codes of the magnitudes of each parameter; 0 without codes."""
+    found = dict.fromkeys(paths, 0.0)
+    for name, tree in zip(slots._fields, slots, strict=True):
+        if declared(type(slots), name) == "nonnegative":
+            for path, x in by_path(tree).items():
+                if isinstance(x, Coded):
+                    found[path] = max(found[path], x.codec.step)
+    return [*found.values()]
 
 
 def _wide(kept: Any) -> Array | None:
@@ -123,9 +138,13 @@ def _at_step(numbers: Any, step: Array) -> Any:
 
 
 def _moments(
-    divisor: Divisor, old: list[Any], new: list[Any], count: Array
+    divisor: Divisor,
+    old: list[Any],
+    new: list[Any],
+    count: Array,
+    steps: Iterable[float] = itertools.repeat(0.0),
 ) -> Iterator[SecondMoment]:
-    """Of each parameter, whose slots are in `old` and `new`."""
+    """Of each parameter, whose slots are in `old` and `new`, in codes at a distance of `steps`."""
     t = count + 1
     updates = divisor.updates or (lambda t: t)
 
@@ -150,14 +169,17 @@ def _moments(
     one = jnp.ones_like(now)
     weights = (before, now) if divisor.divided is None else (one, one)
     numbers = numbers_of(
-        where(fresh, 0, decay), share, floor, *weights, divisor.maximum, divisor.forgets
+        where(fresh, 0, decay), share, floor, *weights, divisor.maximum, 0, divisor.forgets
     )
-    for a, b in zip(old, new, strict=True):
+    own = {0.0: numbers}
+    for a, b, step in zip(old, new, steps, strict=False):
         squares = divisor.squares(a), divisor.squares(b)
         divided = squares
         if divisor.divided is not None:
             divided = divisor.divided(a, before), divisor.divided(b, now)
-        yield SecondMoment(*squares, *divided, numbers)
+        if step not in own:
+            own[step] = numbers.at[-2].set(step)
+        yield SecondMoment(*squares, *divided, own[step])
 
 
 def _number(x: Any) -> Array:

@@ -21,6 +21,9 @@ or accumulation. It is what has changed the running mean of squares v, with deca
 
     g² = (v_t − β v_{t−1}) / (1 − β)                at least 2 ε_v v_t / (1 − β), below which it
                                                     is rounding: ε_v of the type of v
+    not known one by one                            where v is in codes further apart than what a
+                                                    usual g² adds: `v_lag` and `spike` are absent,
+                                                    and `rms`, of many, is about right
     g² = v_t − v_{t−1}                              of a sum (AdaGrad), whose v̂ is the mean v_t / t
     g² = v_t where v_t > β v_{t−1}                  of a maximum (Adamax); else it is not known, and
                                                     the gradient as it came stands for it
@@ -148,11 +151,14 @@ def measure(
     shares = jnp.stack([zeros, found["negligible"], found["nonfinite"]]) / known[None]
     beside = [unknown] * 4
     if moment is not None:
+        # Codes further apart than a usual gradient moves v tell of no gradient by itself.
+        numbers = moment.numbers
+        told = numbers[:, 6] * numbers[:, 4] < numbers[:, 1]
         beside = [
             found["eps"] / jnp.maximum(found["moving"], 1),
-            found["lag"] / jnp.maximum(found["both"], 1),
+            where(told, found["lag"] / jnp.maximum(found["both"], 1), unknown),
             jnp.sqrt(found["rms"] / known),
-            spike,
+            where(told, spike, unknown),
         ]
     unscaled = jnp.stack([unscale, jnp.ones_like(unscale), jnp.ones_like(unscale)])[:, None]
     rows = [
@@ -196,7 +202,7 @@ def _beside_moment(
     limits = jnp.finfo(raw.dtype)
     before, after = moment.mean_old, moment.mean_new
     columns = jnp.moveaxis(moment.numbers, 1, 0)[:, :, None]
-    decay, share, floor, weight_old, weight_new, maximum, _, rounding = columns
+    decay, share, floor, weight_old, weight_new, maximum, _, _, rounding = columns
     old, new = moment.old / weight_old, moment.new / weight_new
     fallen = decay * before
     g2 = jnp.maximum((after - fallen) / share, rounding * after / share)

@@ -27,6 +27,10 @@ class BFloat16(Codec):
     def slow(self) -> float:
         return 2.0**-8
 
+    @property
+    def step(self) -> float:
+        return 2.0**-7
+
     def encode(self, x: Array, noise: Array | None = None) -> Array:
         high = None if noise is None else lax.shift_right_logical(noise, jnp.uint32(16))
         return rounded_to_bfloat16(cast(x, jnp.float32), high)

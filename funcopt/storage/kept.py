@@ -1,5 +1,6 @@
 """What is kept of a slot between steps: an array, or the codes that a codec makes of one."""
 
+import math
 import sys
 from dataclasses import dataclass, replace
 from functools import cache
@@ -33,6 +34,11 @@ class Codec:
     @property
     def slow(self) -> float | None:
         return None
+
+    @property
+    def step(self) -> float:
+        """The distance of neighbouring codes, relative to the lower one; infinite if not known."""
+        return math.inf
 
     def encode(self, x: Array, noise: Array | None = None) -> Any:
         """The codes of an array: arrays in any pytree.
