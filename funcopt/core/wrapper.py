@@ -88,7 +88,12 @@ class Inside:
 
         `other` arguments take the place of those that came; None leaves one out.
         """
-        gate = self.gate if gate is None else flag_once(self.counts(gate))
+        if gate is None:
+            gate = self.gate
+        elif len(jax.tree.leaves(updates)) == 1:
+            gate = self.counts(gate)  # which is read once
+        else:
+            gate = flag_once(self.counts(gate))
         given = {**self.extra_args, **other, "gate": gate}
         given = {
             name: x for name, x in given.items() if x is not None or name not in ("gate", *other)
