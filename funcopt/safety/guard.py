@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 from optax import OptState, Params, Updates
@@ -64,32 +65,33 @@ class GuardState(NamedTuple):
 
     @property
     def baseline(self) -> Baseline:
-        mean, variance = self.numbers[..., 0], self.numbers[..., 1]
-        return Baseline(mean, variance, self.counts[..., 0], self.counts[..., 1])
+        return Baseline(
+            *(_at(self.numbers, i) for i in (0, 1)), *(_at(self.counts, i) for i in (0, 1))
+        )
 
     @property
     def grad_norm(self) -> Any:
-        return self.numbers[..., 2]
+        return _at(self.numbers, 2)
 
     @property
     def z(self) -> Any:
-        return self.numbers[..., 3]
+        return _at(self.numbers, 3)
 
     @property
     def nonfinite(self) -> Any:
-        return self.counts[..., 2]
+        return _at(self.counts, 2)
 
     @property
     def spikes(self) -> Any:
-        return self.counts[..., 3]
+        return _at(self.counts, 3)
 
     @property
     def rebased(self) -> Any:
-        return self.counts[..., 4]
+        return _at(self.counts, 4)
 
     @property
     def skipped(self) -> Any:
-        return self.counts[..., 5] > 0
+        return _at(self.counts, 5) > 0
 
     def skips(self) -> Skipped:
         return Skipped(self.skipped, self.nonfinite + self.spikes)
@@ -105,6 +107,11 @@ class GuardState(NamedTuple):
             "skipped_spikes": self.spikes,
             "rebased": self.rebased,
         }
+
+
+def _at(line: Any, place: int) -> Any:
+    """One of the numbers; in a tree of what is no array, as of shardings, what is there of all."""
+    return line[..., place] if isinstance(line, jax.Array | np.ndarray) else line
 
 
 @dataclass(frozen=True)
