@@ -308,6 +308,36 @@ def test_a_monitor_changes_no_derivative():
     assert_same(derivative(inner), derivative(funcopt.monitor(inner)))
 
 
+@pytest.mark.parametrize(
+    "compiled", [pytest.param(False, marks=pytest.mark.every_row), True], ids=["eager", "compiled"]
+)
+def test_a_rate_has_its_derivative_through_monitored_steps(compiled):
+    """What is recorded of a rate is a record: no derivative goes through the log."""
+
+    def last(lr: Any, around: Any) -> Any:
+        tx = around(funcopt.guard(funcopt.adam(lr)))
+        params = {"a": jnp.array([1.0, 2.0])}
+
+        def step(carry: Any, _: Any) -> Any:
+            params, state = carry
+            grads = jax.tree.map(lambda x: 2 * x, params)
+            return funcopt.step(tx, grads, state, params, value=1.0), None
+
+        carry = params, tx.init(params)
+        if compiled:
+            carry, _ = jax.lax.scan(step, carry, length=4)
+        else:
+            for _ in range(2):
+                carry, _ = step(carry, None)
+        return jnp.sum(carry[0]["a"] ** 2)
+
+    derivatives = [
+        jax.grad(last)(0.1, around) for around in (lambda tx: tx, lambda tx: funcopt.monitor(tx, 2))
+    ]
+    np.testing.assert_allclose(*derivatives, rtol=1e-5)
+    assert derivatives[0] < -0.1
+
+
 def test_around_a_guard_the_baseline_is_the_guard_s():
     grads = [1.0] * 30 + [1e5, 1.0]
     inner = funcopt.guard(funcopt.sgd(0.1))

@@ -102,7 +102,10 @@ def diagnosed(
 def _sum_and_place_of_largest(
     counts: Int[Array, " rows"], x: Float[Array, " rows"]
 ) -> tuple[Int[Array, ""], Int[Array, ""]]:
-    """The sum of the counts, and where `x` is largest first, -1 of nothing; in one loop."""
+    """The sum of the counts, and where `x` is largest first, -1 of nothing; in one loop, which has
+    no derivative.
+    """
+    x = jax.lax.stop_gradient(x)
 
     def combine(a: Any, b: Any) -> tuple[Array, Array, Array]:
         is_first = (a[1] > b[1]) | ((a[1] == b[1]) & (a[2] <= b[2]))

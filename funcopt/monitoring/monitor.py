@@ -154,7 +154,8 @@ class Monitor(Wrapper[MonitorState]):
             return Done([], came.params, each, told_by(after)), looks
 
         def told_by(state: OptState) -> Numbers:
-            return {name: mean_across(x, self.axis_name) for name, x in _recorded(state).items()}
+            found = jax.lax.stop_gradient(_recorded(state))
+            return {name: mean_across(x, self.axis_name) for name, x in found.items()}
 
         baseline, limits = self._judging(state)
         micro_norms = came_too.get("micro_norms")
