@@ -308,9 +308,8 @@ def test_a_monitor_changes_no_derivative():
     assert_same(derivative(inner), derivative(funcopt.monitor(inner)))
 
 
-@pytest.mark.parametrize(
-    "compiled", [pytest.param(False, marks=pytest.mark.every_row), True], ids=["eager", "compiled"]
-)
+@pytest.mark.every_row  # that there is one is a law (test_laws.py)
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_a_rate_has_its_derivative_through_monitored_steps(compiled):
     """What is recorded of a rate is a record: no derivative goes through the log."""
 
