@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funcopt.math.choice import where
-from funcopt.math.one_loop import in_line, in_one_loop, out_of_line
+from funcopt.math.one_loop import in_one_loop, packed, unpacked
 
 FLAGS = [
     jnp.bool_(True),
@@ -53,12 +53,12 @@ def test_a_choice_has_the_derivative_and_the_lines_of_jax():
 @pytest.mark.parametrize("dtype", [jnp.int32, jnp.float32, jnp.bool_])
 def test_a_line_has_its_numbers(dtype):
     numbers = [jnp.asarray(x, dtype) for x in (3, 0, 1, 7, 0)]
-    line = jax.jit(in_line)(numbers)
+    line = jax.jit(packed)(numbers)
     assert line.dtype == dtype
     np.testing.assert_array_equal(line, numbers)
     several = jnp.stack([line, line])
     for whole in (several, np.asarray(several)):
-        parts = out_of_line(whole)
+        parts = unpacked(whole)
         np.testing.assert_array_equal(jnp.stack(parts, axis=-1), whole)
 
 

@@ -25,7 +25,6 @@ def in_one_loop(
         ways: for each of them `jax.lax.add`, `max` or `min`.
         starts: what each begins with, 0 if it is not given.
     """
-
     columns = [jax.lax.stop_gradient(x) for x in columns]
     begun = zip(starts or [0] * len(columns), columns, strict=True)
     first = [np.array(start, x.dtype) for start, x in begun]
@@ -42,7 +41,7 @@ def _each(ways: tuple[Way, ...]) -> Callable[..., tuple[Array, ...]]:
     return combine
 
 
-def in_line(numbers: Sequence[ArrayLike]) -> Shaped[Array, " numbers"]:
+def packed(numbers: Sequence[ArrayLike]) -> Shaped[Array, " numbers"]:
     """Scalars of one type as a vector.
 
     By a choice: of parts that are put together XLA makes a program for each.
@@ -51,7 +50,7 @@ def in_line(numbers: Sequence[ArrayLike]) -> Shaped[Array, " numbers"]:
     return jax.lax.select_n(jax.lax.iota(jnp.int32, len(numbers)), *lines)
 
 
-def out_of_line(line: ArrayLike) -> tuple[Any, ...]:
+def unpacked(line: ArrayLike) -> tuple[Any, ...]:
     """The numbers of a vector, or of each of several."""
     if isinstance(line, np.ndarray):
         return tuple(np.moveaxis(line, -1, 0))

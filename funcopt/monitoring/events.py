@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..math.choice import where
 from ..math.counts import counted
-from ..math.one_loop import in_line
+from ..math.one_loop import packed
 from .columns import absent, tidy
 from .layers import Rows
 from .recorder import log2
@@ -63,7 +63,7 @@ def refusal(norm: Float[Array, ""]) -> LoggedEvent:
 def add_event(events: Events, step: Array, event: LoggedEvent) -> Events:
     over = events.seen - FIRST_EVENTS
     at = where(over < 0, events.seen, FIRST_EVENTS + over % LAST_EVENTS)
-    what = in_line([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
+    what = packed([jnp.asarray(x, jnp.int32) for x in (step, event.kind, event.row)])
     return Events(
         counted(events.seen, jnp.ones([], bool)),
         jax.lax.dynamic_update_index_in_dim(events.what, what, at, 0),

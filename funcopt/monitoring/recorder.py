@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from ..math.choice import where
 from ..math.counts import counted
 from ..math.dtypes import cast
-from ..math.one_loop import in_line
+from ..math.one_loop import packed
 from .columns import NORMS, absent, largest, tidy
 
 SCALARS = ("grad_norm", "z", "value", "lr", "clip_ratio", "skipped", "noise_scale")
@@ -67,7 +67,7 @@ def no_run(history: int, rows: int, dtype: Any) -> Run:
 
 def scalars(found: dict[str, Any], dtype: Any) -> Float[Array, " scalars"]:
     """Those of `SCALARS` that were found, in order; without NaN, see `largest` and `absent`."""
-    return tidy(in_line([cast(found.get(name, absent(dtype)), dtype) for name in SCALARS]))
+    return tidy(packed([cast(found.get(name, absent(dtype)), dtype) for name in SCALARS]))
 
 
 def log2(x: Array) -> Array:

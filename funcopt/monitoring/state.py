@@ -11,7 +11,7 @@ from optax import OptState
 
 from ..core.metrics import reports
 from ..math.noise_scale import Noise
-from ..math.one_loop import in_line
+from ..math.one_loop import packed
 from ..safety.baseline import Baseline
 from .columns import COLUMNS, EDGES
 from .events import FIRST_EVENTS, LAST_EVENTS, Events
@@ -124,7 +124,7 @@ class Kept(NamedTuple):
     def with_measurement(self, memory: MonitorTables) -> "Kept":
         """With what a measurement changes, of a memory whose log is as it was."""
         run = memory.run
-        counts = in_line([memory.every, memory.means, run.rows, run.stride])
+        counts = packed([memory.every, memory.means, run.rows, run.stride])
         first = Surges.STEPS + 1 + self.rows + 3 * EVENTS + 1
         return memory.kept()._replace(
             integers=_with(self.integers, first, counts, memory.shrinks, run.step)

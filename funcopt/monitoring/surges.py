@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..math.choice import where
 from ..math.counts import counted
 from ..math.once import number_once
-from ..math.one_loop import in_line, in_one_loop, out_of_line
+from ..math.one_loop import in_one_loop, packed, unpacked
 from ..safety.baseline import Baseline
 from .columns import absent, largest
 from .recorder import LAST_STEPS, SCALARS
@@ -49,7 +49,7 @@ class Surges(NamedTuple):
 
     @staticmethod
     def of(numbers: Float[Array, "*n 4"], steps: Int[Array, "*n 4"]) -> "Surges":
-        return Surges(*out_of_line(numbers), *out_of_line(steps))
+        return Surges(*unpacked(numbers), *unpacked(steps))
 
     @property
     def numbers(self) -> Float[Array, " numbers"]:
@@ -111,13 +111,13 @@ def add_surge(
     larger = surge & (ratio > old.ratio)
     # In two lines, of which there is less to compile than of eight numbers.
     numbers = where(
-        in_line([larger, opens, rose, rose]),
-        in_line([ratio, level, old.before, level]),
+        packed([larger, opens, rose, rose]),
+        packed([ratio, level, old.before, level]),
         old.numbers,
     )
     steps = where(
-        in_line([surge, larger, opens, rose]),
-        in_line([counted(old.seen, surge), step, step, old.opened]),
+        packed([surge, larger, opens, rose]),
+        packed([counted(old.seen, surge), step, step, old.opened]),
         old.steps,
     )
     return Surges.of(numbers, steps)

@@ -27,7 +27,7 @@ from ..core.wrapper import Beginning, Inside, Wrapper
 from ..math.choice import where
 from ..math.counts import counted
 from ..math.global_norm import Facts, square_sums, total
-from ..math.one_loop import in_line
+from ..math.one_loop import packed
 from ..math.varying import AxisNames
 from .agreement import everywhere, whole_norm
 from .baseline import Baseline, SpikeLimits, judge, no_baseline
@@ -61,7 +61,7 @@ class GuardState(NamedTuple):
     ) -> "GuardState":
         numbers = baseline.mean, baseline.variance, grad_norm, z
         counts = baseline.seen, baseline.streak, nonfinite, spikes, rebased
-        return cls(inner, in_line(numbers), in_line([*counts, skipped.astype(jnp.int32)]))
+        return cls(inner, packed(numbers), packed([*counts, skipped.astype(jnp.int32)]))
 
     @property
     def baseline(self) -> Baseline:
@@ -91,7 +91,8 @@ class GuardState(NamedTuple):
 
     @property
     def skipped(self) -> Any:
-        return _at(self.counts, 5) > 0
+        last = _at(self.counts, 5)
+        return last > 0 if last is not self.counts else last
 
     def skips(self) -> Skipped:
         return Skipped(self.skipped, self.nonfinite + self.spikes)
